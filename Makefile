@@ -1,0 +1,47 @@
+# `make run` and `make test` set up all they need in .venv, from Python 3.10 or later alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup run test versions check stress mutants clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "gaesignals needs Python 3.10 or later; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: setup
+	@$(BIN)/python -m devserver $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# The tests on every supported Python that is there, each in an environment of its own.
+versions:
+	@set -e; for python in python3.10 python3.11 python3.12 python3.13; do \
+		if $$python --version >/dev/null 2>&1; then $(MAKE) PYTHON=$$python VENV=.venv-$$python test; \
+		else echo "$$python is not there"; fi; \
+	done
+
+# A hundred thousand interleavings and two minutes of real processes that are killed: about half an hour.
+stress: setup
+	$(BIN)/python -m tests.simulation 0 --count 100000
+	$(BIN)/python -m tests.stress --seconds 120
+
+# Faults put into the code, one at a time: the tests have to catch each. ARGS="3 17" tries some.
+mutants: setup
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
