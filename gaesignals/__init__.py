@@ -1,0 +1,50 @@
+"""Signals from App Engine requests, handled later by a worker service.
+
+    Signal("order_paid").send({"order": 42})                        # in any request
+    deliver([("order_paid", charge)], reliable=True)                # in the worker
+
+Weak delivery runs each message at most once, reliable delivery at least once; both cost a constant number of memcache
+calls for any number of names. What is promised under which failures is said in docs/guarantees.md.
+"""
+
+from .delivery import deliver, waiting_names
+from .errors import (
+    DecodeError,
+    InvalidDataError,
+    InvalidMappingError,
+    InvalidNameError,
+    InvalidOptionError,
+    NoCurrentMessageError,
+    SendError,
+    SignalsError,
+    StoreError,
+)
+from .message import Drop, Message, Retry, current_message
+from .middleware import SignalsMiddleware
+from .receivers import Receivers
+from .report import DeliveryReport, Failure
+from .signal import Signal, send_many
+
+__all__ = [
+    "DecodeError",
+    "DeliveryReport",
+    "Drop",
+    "Failure",
+    "InvalidDataError",
+    "InvalidMappingError",
+    "InvalidNameError",
+    "InvalidOptionError",
+    "Message",
+    "NoCurrentMessageError",
+    "Receivers",
+    "Retry",
+    "SendError",
+    "Signal",
+    "SignalsError",
+    "SignalsMiddleware",
+    "StoreError",
+    "current_message",
+    "deliver",
+    "send_many",
+    "waiting_names",
+]

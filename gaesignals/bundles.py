@@ -1,0 +1,54 @@
+"""Bundles: records under keys of their own, for what is too large or too many for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .keys import bundle_key
+from .lease import LONGEST_WAIT_MS, Ref
+from .message import Record
+from .page import entries_to_bytes
+from .store import Set
+
+MAX_BUNDLE_BYTES = 500_000
+TTL_SECONDS = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a page refers to as `ref`, not yet written."""
+
+    ref: Ref
+    records: tuple[Record, ...]
+
+    @property
+    def key(self) -> bytes:
+        return bundle_key(self.ref.key)
+
+    def write(self, now_ms: int) -> Set:
+        """The write that stores it for seven days, from when the last of its records can be run."""
+        wait_ms = max(record.not_before_ms for record in self.records) - now_ms
+        wait_seconds = max(0, min(wait_ms, LONGEST_WAIT_MS)) // 1000
+        return Set(self.key, entries_to_bytes(self.records), TTL_SECONDS + wait_seconds)
+
+
+def bundle(id_: str, records: Sequence[Record]) -> Bundle:
+    size = sum(record.size for record in records)
+    return Bundle(Ref(id_, size, len(records), min(record.not_before_ms for record in records)), tuple(records))
+
+
+def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:
+    """Divide `records`, in order, into lists that each fit a bundle."""
+    groups: list[tuple[Record, ...]] = []
+    group: list[Record] = []
+    size = 0
+    for record in records:
+        if group and size + record.size > MAX_BUNDLE_BYTES:
+            groups.append(tuple(group))
+            group, size = [], 0
+        group.append(record)
+        size += record.size
+    if group:
+        groups.append(tuple(group))
+    return groups

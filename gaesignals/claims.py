@@ -1,0 +1,225 @@
+"""Claiming: taking what waits out of many pages, for good (weak) or into leases (reliable), in one read and one write.
+
+What a compare-and-set won is this delivery's alone. One name's trouble never touches the others of the call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .connection import Connection, Seen, State
+from .keys import page_key
+from .lease import Holding, Lease, is_due
+from .page import Budget, Page
+from .store import MAX_BYTES_A_CALL, Outcome, Write
+
+logger = logging.getLogger("gaesignals")
+
+GRACE_MS = 10_000
+_MAX_ATTEMPTS = 20
+_MAX_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One page: a name and a lane of it. Lane 0 is the home page."""
+
+    name: str
+    lane: int = 0
+
+    @property
+    def key(self) -> bytes:
+        return page_key(self.name, self.lane)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one claim took from one page. Without a lease it is this process's for good."""
+
+    address: Address
+    epoch: str
+    holding: Holding
+    lease: Lease | None = None
+
+    @property
+    def name(self) -> str:
+        return self.address.name
+
+    def with_lease(self, lease: Lease) -> Claim:
+        return replace(self, lease=lease)
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a round of claims came to.
+
+    `expired` are claims of others whose leases ran out, to be taken over. `left` counts what still waits, by name;
+    `more` are the names where something could be done at once. `unreadable` are those memcache did not answer for.
+    """
+
+    claims: list[Claim] = field(default_factory=list)
+    expired: list[Claim] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    more: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The write that is to make a claim. It is repeated as it is until its outcome is known."""
+
+    claim: Claim | None
+    page: Page
+    write: Write
+    cas: int | None
+    failures: int = 0
+
+
+def read_pages(connection: Connection, names: Iterable[str]) -> dict[Address, Seen[Page]]:
+    """Read the home pages of `names`, and the other lanes of those that are widened in one more call."""
+    pages = _read(connection, [Address(name) for name in names])
+    lanes = [
+        Address(address.name, lane)
+        for address, seen in pages.items()
+        if seen.value
+        for lane in range(1, seen.value.width)
+    ]
+    return pages | (_read(connection, lanes) if lanes else {})
+
+
+def _read(connection: Connection, addresses: Sequence[Address]) -> dict[Address, Seen[Page]]:
+    seen = connection.read([address.key for address in addresses], Page.from_bytes)
+    return {address: seen[address.key] for address in addresses}
+
+
+class Claimer:
+    """One round of claims over names, each of them reliable or not."""
+
+    def __init__(
+        self, connection: Connection, modes: Mapping[str, bool], *, lease_seconds: float, max_messages: int | None
+    ) -> None:
+        self._connection = connection
+        self._modes = modes
+        self._lease_ms = int(lease_seconds * 1000)
+        self._max_messages = max_messages
+        self._attempts: dict[Address, _Attempt] = {}
+        self._result = Claimed()
+
+    def run(self) -> Claimed:
+        names = list(self._modes)
+        turn = self._connection.random.randrange(len(names)) if names else 0
+        # Where the budget ends before the names do, it is not always the same names that go without.
+        pages = read_pages(self._connection, names[turn:] + names[:turn])
+        for _ in self._connection.attempts(_MAX_ATTEMPTS):
+            self._plan(pages)
+            if not self._attempts:
+                break
+            self._write()
+            if not self._attempts:
+                break
+            pages = _read(self._connection, list(self._attempts))
+        for address in self._attempts:
+            self._give_up(address)
+        order = {name: number for number, name in enumerate(names)}
+        self._result.claims.sort(key=lambda claim: (order[claim.name], claim.address.lane))
+        return self._result
+
+    def _plan(self, pages: Mapping[Address, Seen[Page]]) -> None:
+        budget = Budget(MAX_BYTES_A_CALL, self._max_messages)
+        for won in self._result.claims:
+            budget = budget.less(won.holding)
+        for address, seen in pages.items():
+            attempt = self._attempts.pop(address, None)
+            if attempt is not None and attempt.failures and self._resolve(address, attempt, seen):
+                continue
+            if seen.state is State.FAILED:
+                self._fail_read(address, attempt)
+            elif seen.state is State.CORRUPT:
+                self._result.lost += 1
+                self._try(address, None, Page(self._connection.new_id()), seen)
+            elif seen.value is not None:
+                claim, page = self._claim(address, seen.value, budget)
+                if claim is None:
+                    self._note(address, seen.value)
+                else:
+                    budget = budget.less(claim.holding)
+                    self._try(address, claim, page, seen)
+
+    def _claim(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
+        token = self._connection.new_id()
+        if not self._modes[address.name]:
+            taken, holding = page.take(token, budget)
+            is_anything = holding.entries or holding.segments
+            return (Claim(address, page.epoch, holding) if is_anything else None), taken
+        now_ms = self._connection.now_ms()
+        leased = page.lease(token, now_ms=now_ms, expires_ms=now_ms + self._lease_ms, budget=budget)
+        if leased is None:
+            return None, page
+        return Claim(address, page.epoch, leased[1].holding, leased[1]), leased[0]
+
+    def _try(self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page]) -> None:
+        write = seen.replaced_by(address.key, page, ttl_seconds=page.ttl_seconds)
+        self._attempts[address] = _Attempt(claim, page, write, seen.cas)
+
+    def _fail_read(self, address: Address, attempt: _Attempt | None) -> None:
+        """A first read that fails leaves the name alone; one after an unknown write has to be made again."""
+        if attempt is None or attempt.failures >= _MAX_FAILURES:
+            self._result.unreadable.add(address.name)
+        else:
+            attempt.failures += 1
+            self._attempts[address] = attempt
+
+    def _resolve(self, address: Address, attempt: _Attempt, seen: Seen[Page]) -> bool:
+        """After a write of unknown outcome: ours if the page names our claim, to be repeated if it is unchanged."""
+        claim = attempt.claim
+        if seen.state is State.FAILED or claim is None:
+            return False
+        if seen.value is not None and (
+            seen.value.claim == attempt.page.claim or seen.value.find_lease(attempt.page.claim) is not None
+        ):
+            self._win(address, attempt)
+            return True
+        if seen.cas == attempt.cas and attempt.failures < _MAX_FAILURES:
+            self._attempts[address] = attempt
+            return True
+        logger.error("the outcome of a claim could not be found out", extra={"signals_name": ascii(address.name)})
+        return False
+
+    def _write(self) -> None:
+        outcomes = self._connection.write([attempt.write for attempt in self._attempts.values()])
+        for address, attempt in list(self._attempts.items()):
+            outcome = outcomes[address.key]
+            if outcome is Outcome.STORED:
+                del self._attempts[address]
+                self._win(address, attempt)
+            elif outcome is Outcome.FAILED:
+                attempt.failures += 1
+
+    def _win(self, address: Address, attempt: _Attempt) -> None:
+        self._note(address, attempt.page)
+        if attempt.claim is not None:
+            self._result.claims.append(attempt.claim)
+
+    def _note(self, address: Address, page: Page) -> None:
+        """Take down what `page` holds after this round."""
+        name, now_ms = address.name, self._connection.now_ms()
+        if page.waiting_count:
+            self._result.left[name] = self._result.left.get(name, 0) + page.waiting_count
+        if page.is_waiting:
+            self._result.more.add(name)
+        if not self._modes[name]:
+            return
+        if page.due_retries(now_ms):
+            self._result.more.add(name)
+        self._result.expired += [
+            Claim(address, page.epoch, lease.holding, lease)
+            for lease in page.leases
+            if is_due(lease.expires_ms + GRACE_MS, now_ms)
+        ]
+
+    def _give_up(self, address: Address) -> None:
+        logger.error("a page could not be claimed", extra={"signals_name": ascii(address.name)})
+        self._result.unreadable.add(address.name)

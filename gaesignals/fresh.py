@@ -1,0 +1,230 @@
+"""Delivering what is fresh: claim it, run its handlers, and settle what became of it.
+
+Weak messages are this process's for good once they are claimed; what was not begun is sent again. Reliable ones are on
+leases, which are renewed at half-life and acknowledged at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .claims import Claim, Claimed, Claimer
+from .deadletter import DeadLetter
+from .errors import SendError, StoreError
+from .lease import is_due
+from .leases import Acknowledger, Settlement, renew
+from .loading import Loaded, load
+from .message import Record
+from .outcome import Outcome, decide
+from .receivers import Match
+from .report import DeliveryReport, Failure
+from .round import Round, going_back
+from .running import LeaseLostError, Run, Runner, plan
+from .takeover import Takeover
+
+logger = logging.getLogger("gaesignals")
+
+
+@dataclass(slots=True)
+class _Work:
+    """One claim and what became of its messages so far. `claim` changes when its lease is renewed."""
+
+    claim: Claim
+    loaded: Loaded
+    matches: Sequence[Match]
+    runs: list[Run] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    waiting: list[Record] = field(default_factory=list)
+    later: list[Record] = field(default_factory=list)
+    is_lost: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.claim.name
+
+    @property
+    def is_reliable(self) -> bool:
+        return self.claim.lease is not None
+
+    @property
+    def unrun(self) -> list[Record]:
+        """What could be run at once, and was not or not by all its receivers."""
+        return [record for outcome in self.outcomes for record in outcome.unbegun] + self.waiting
+
+    @property
+    def chunk(self) -> int:
+        """How many messages are begun together: as many as the largest batch takes."""
+        return max(match.receiver.batch or 1 for match in self.matches)
+
+
+class FreshDelivery:
+    """One round over the names of `matches`."""
+
+    def __init__(
+        self, round_: Round, matches: Mapping[str, Sequence[Match]], on_backlog: Callable[[Sequence[str]], None] | None
+    ) -> None:
+        self._round = round_
+        self._mailbox = round_.mailbox
+        self._matches = matches
+        self._on_backlog = on_backlog
+        self._held: dict[str, _Work] = {}
+        self._renew_at = math.inf
+
+    def run(self) -> DeliveryReport:
+        limits = self._round.limits
+        modes = {name: any(match.receiver.reliable for match in group) for name, group in self._matches.items()}
+        claimed = Claimer(
+            self._mailbox, modes, lease_seconds=limits.lease_seconds, max_messages=limits.max_messages
+        ).run()
+        self._note(claimed)
+        works = self._load(claimed.claims)
+        try:
+            for work in works:
+                self._run(work)
+        finally:
+            self._send_back([work for work in works if not work.is_reliable])
+        self._acknowledge([work for work in works if work.is_reliable])
+        self._take_over(claimed.expired)
+        return self._round.tally.report()
+
+    def _note(self, claimed: Claimed) -> None:
+        tally = self._round.tally
+        if claimed.unreadable and len(claimed.unreadable) == len(self._matches) and not claimed.claims:
+            raise StoreError("memcache did not answer for any of the names; nothing was delivered")
+        tally.lost += claimed.lost
+        tally.remaining += sum(claimed.left.values())
+        tally.more |= claimed.more
+        tally.errors += [
+            Failure(name, None, None, "memcache did not answer for this name") for name in sorted(claimed.unreadable)
+        ]
+        # Only where this delivery got something itself: where all leases are taken, one more helper would find nothing.
+        backlog = claimed.more & {claim.name for claim in claimed.claims}
+        if backlog and self._on_backlog is not None:
+            try:
+                self._on_backlog(sorted(backlog))
+            except Exception:
+                logger.exception("on_backlog failed; what was claimed is delivered all the same")
+
+    def _load(self, claims: Sequence[Claim]) -> list[_Work]:
+        works = []
+        garbage: list[bytes] = []
+        half_life = self._round.limits.lease_seconds / 2
+        for loaded in load(self._mailbox, claims):
+            claim = loaded.claim
+            if claim.lease is None:
+                garbage += loaded.keys
+            elif not loaded.is_whole:
+                continue
+            work = _Work(claim, loaded, self._matches[claim.name])
+            self._round.tally.lost += loaded.lost
+            if claim.lease is not None:
+                self._held[claim.lease.id] = work
+                self._renew_at = min(self._renew_at, claim.lease.expires_ms / 1000 - half_life)
+            works.append(work)
+        self._mailbox.delete(garbage)
+        return works
+
+    def _run(self, work: _Work) -> None:
+        now_ms = self._mailbox.now_ms()
+        records = [record for _, record in work.loaded.items]
+        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
+        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]
+        runner = Runner(self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late)
+        while work.waiting and not work.is_lost and not self._round.is_over:
+            size = self._round.allowance(work.chunk)
+            runs = [plan(record, work.matches, is_takeover=False) for record in work.waiting[:size]]
+            # A weak message is begun here: whatever stops this process now, it does not go back.
+            begun, rest = work.waiting[:size], work.waiting[size:]
+            work.waiting = rest
+            self._round.run_count += len(begun)
+            try:
+                runner.run(runs)
+            except LeaseLostError:
+                return
+            now_ms = self._mailbox.now_ms()
+            work.runs += runs
+            work.outcomes += [decide(run, now_ms=now_ms, random=self._mailbox.random) for run in runs]
+
+    def _guard(self, work: _Work) -> None:
+        """Before each handler: renew the leases at half-life, and stop if this one is somebody else's by now."""
+        if self._mailbox.clock() >= self._renew_at:
+            self._renew()
+        if work.is_lost:
+            raise LeaseLostError
+
+    def _renew(self) -> None:
+        held = [work.claim for work in self._held.values()]
+        expires_ms = self._round.lease_end_ms()
+        renewed = renew(self._mailbox, held, expires_ms=expires_ms)
+        for lease_id, work in list(self._held.items()):
+            if lease_id in renewed:
+                work.claim = renewed[lease_id]
+            else:
+                work.is_lost = True
+                del self._held[lease_id]
+                self._overtaken(work)
+        self._renew_at = expires_ms / 1000 - self._round.limits.lease_seconds / 2
+
+    def _overtaken(self, work: _Work) -> None:
+        self._round.tally.overtaken += len(work.loaded.items)
+        logger.warning("a lease was lost while its messages were run", extra={"signals_name": ascii(work.name)})
+
+    def _send_back(self, works: Sequence[_Work]) -> None:
+        """What a weak delivery claimed and did not begin is sent again; what it began is counted."""
+        unrun = [(work.name, record) for work in works for record in work.unrun + work.later]
+        tally = self._round.tally
+        if unrun:
+            try:
+                self._mailbox.send_records(unrun)
+            except SendError as error:
+                lost = len(error.failed) + len(error.unsure)
+                tally.lost += lost
+                tally.remaining -= lost
+                logger.exception("messages that there was no time for could not be sent again")
+            tally.remaining += len(unrun)
+            tally.more |= {name for name, _ in unrun}
+        self._bury(works)
+        for work in works:
+            tally.count(work.name, work.runs, work.outcomes)
+
+    def _acknowledge(self, works: Sequence[_Work]) -> None:
+        held = [work for work in works if not work.is_lost]
+        if not held:
+            return
+        is_buried = self._bury(held)
+        settlements = [
+            Settlement(
+                work.claim,
+                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,
+                work.loaded.keys,
+            )
+            for work in held
+        ]
+        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}
+        for work in held:
+            if id(work.claim) in missed:
+                self._overtaken(work)
+                continue
+            self._round.tally.count(work.name, work.runs, work.outcomes)
+            if work.unrun:
+                self._round.tally.remaining += len(work.unrun)
+                self._round.tally.more.add(work.name)
+
+    def _bury(self, works: Sequence[_Work]) -> bool:
+        letters: dict[str, list[DeadLetter]] = {}
+        for work in works:
+            for outcome in work.outcomes:
+                if outcome.letters:
+                    letters.setdefault(work.name, []).extend(outcome.letters)
+        return self._round.bury(letters)
+
+    def _take_over(self, expired: Sequence[Claim]) -> None:
+        takeover = Takeover(self._round)
+        for claim in expired:
+            if self._round.is_over:
+                self._round.tally.more.add(claim.name)
+            else:
+                takeover.run(claim, self._matches[claim.name])

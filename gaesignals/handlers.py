@@ -1,0 +1,66 @@
+"""Handlers: what they are known by, and whether they can be called as they will be."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from .errors import InvalidMappingError, InvalidOptionError
+from .signal import Template
+
+Handler: TypeAlias = Callable[..., object]
+
+
+def identity(handler: Handler) -> str:
+    """Return `module.qualname` of `handler`: of the function in a partial, and of the class of a callable object."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    named: Any = handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
+    module = getattr(named, "__module__", None)
+    return f"{module}.{named.__qualname__}" if module else str(named.__qualname__)
+
+
+def check_handler(handler: object, template: Template, *, takes_batch: bool) -> None:
+    """Raise `InvalidMappingError` unless `handler` can be called with one argument and the fields as keywords.
+
+    A handler whose signature Python does not know, as of many builtins, is taken on trust.
+    """
+    if not callable(handler):
+        raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {handler!r:.80}")
+    argument = "messages" if takes_batch else "data"
+    problem = _problem(handler, "handler", argument, fields=template.fields)
+    if problem:
+        raise InvalidMappingError(f"the handler {identity(handler)} of {str(template)!r} {problem}")
+
+
+def check_on_dead(on_dead: object) -> None:
+    """Raise `InvalidOptionError` unless `on_dead` can be called with a message and its error."""
+    if not callable(on_dead):
+        raise InvalidOptionError(f"on_dead={on_dead!r:.80} cannot be called")
+    problem = _problem(on_dead, "on_dead", "message", "error")
+    if problem:
+        raise InvalidOptionError(f"{identity(on_dead)} {problem}")
+
+
+def _problem(function: Handler, role: str, *arguments: str, fields: Sequence[str] = ()) -> str | None:
+    """Why `function` cannot be called with `arguments` and with `fields` as keywords, or None."""
+    if _is_any(function, inspect.iscoroutinefunction, inspect.isasyncgenfunction):
+        return "is asynchronous; give a plain function, which may run an event loop of its own"
+    if _is_any(function, inspect.isgeneratorfunction):
+        return "is a generator, of which a call runs nothing; give a function without yield"
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*arguments, **dict.fromkeys(fields, ""))
+    except TypeError as error:
+        call = ", ".join([*arguments, *(f"{field}=..." for field in fields)])
+        return f"will be called as {role}({call}), but has the signature {signature} ({error})"
+    return None
+
+
+def _is_any(handler: Any, *kinds: Callable[[object], bool]) -> bool:
+    return any(kind(handler) or kind(type(handler).__call__) for kind in kinds)

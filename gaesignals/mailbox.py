@@ -1,0 +1,152 @@
+"""The mailbox: what senders and deliveries of one process share.
+
+It is a connection to the store, the lanes this process sends on, and the names its deliveries have emptied. The
+process-wide default is built on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Protocol
+
+from .connection import Connection
+from .errors import InvalidOptionError
+from .lanes import Lanes
+from .message import Record
+from .sending import send
+from .store import Store
+
+NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
+
+
+class Namespaces(Protocol):
+    """How to read and set the namespace that a message is sent from and its handlers run with."""
+
+    def current(self) -> str: ...
+
+    def using(self, namespace: str) -> AbstractContextManager[None]: ...
+
+
+class NoNamespaces:
+    """For programs without namespaces: there is one, the empty one."""
+
+    def current(self) -> str:
+        return ""
+
+    def using(self, namespace: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Mailbox(Connection):
+    """Where signals wait. Safe to share between threads and requests."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: random.Random | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        namespaces: Namespaces | None = None,
+    ) -> None:
+        super().__init__(store, clock=clock, random=random, sleep=sleep)
+        self.namespaces = namespaces or NoNamespaces()
+        self.lanes = Lanes()
+        self.emptied = Emptied(clock)
+
+    def send(self, outgoing: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Store pairs of a name and a payload; return their message ids, in order.
+
+        Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
+        """
+        sent_us = int(self.clock() * 10**6)
+        namespace = self.namespaces.current()
+        records = [(name, Record(self.new_id(), sent_us, payload, namespace)) for name, payload in outgoing]
+        self.send_records(records)
+        return [record.id for _, record in records]
+
+    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        """Store records that have their ids already. Raises as `send` does."""
+        send(self, self.lanes, outgoing)
+
+
+class Emptied:
+    """The names that deliveries of this process have emptied and nobody has settled in the index yet.
+
+    Bounded: a name that is forgotten is settled by the worker. Safe in threads.
+    """
+
+    MAX_NAMES = 1000
+    PERIOD_SECONDS = 60.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._names: set[str] = set()
+        self._due: float | None = None
+        self._lock = threading.Lock()
+
+    def add(self, names: Sequence[str]) -> None:
+        """Remember `names`; the first ones start the period."""
+        with self._lock:
+            if self._due is None and names:
+                self._due = self._clock() + self.PERIOD_SECONDS
+            for name in names:
+                if len(self._names) < self.MAX_NAMES:
+                    self._names.add(name)
+
+    def take_due(self) -> list[str]:
+        """Return the names to settle now: all of them once a period, none in between."""
+        with self._lock:
+            if self._due is None or self._clock() < self._due or not self._names:
+                return []
+            names = sorted(self._names)
+            self._names.clear()
+            self._due = self._clock() + self.PERIOD_SECONDS
+            return names
+
+
+_override: ContextVar[Mailbox | None] = ContextVar("gaesignals_mailbox", default=None)
+_default: Mailbox | None = None
+_default_lock = threading.Lock()
+
+
+def current_mailbox() -> Mailbox:
+    """Return the mailbox in use: the one `use_mailbox` set here, or the process's App Engine mailbox.
+
+    The latter is made on first use and reads `SIGNALS_NAMESPACE` then.
+    """
+    global _default
+    override = _override.get()
+    if override is not None:
+        return override
+    with _default_lock:
+        if _default is None:
+            try:
+                _default = app_engine_mailbox(namespace=os.environ.get(NAMESPACE_VARIABLE, ""))
+            except InvalidOptionError as error:
+                raise InvalidOptionError(f"the environment variable {NAMESPACE_VARIABLE}: {error}") from None
+        return _default
+
+
+def app_engine_mailbox(*, namespace: str) -> Mailbox:
+    """Make a mailbox in App Engine's memcache, in that memcache namespace."""
+    # Imported here so that tests with an in-memory store need no SDK.
+    from .memcache import AppEngineNamespaces, MemcacheStore
+
+    return Mailbox(MemcacheStore(namespace=namespace), namespaces=AppEngineNamespaces())
+
+
+@contextmanager
+def use_mailbox(mailbox: Mailbox) -> Iterator[Mailbox]:
+    """Make `mailbox` the current one inside the block, for this thread or task alone."""
+    token = _override.set(mailbox)
+    try:
+        yield mailbox
+    finally:
+        _override.reset(token)

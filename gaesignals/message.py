@@ -1,0 +1,212 @@
+"""A message: what a handler sees of it, and the record that travels through memcache.
+
+A record's wire form is `[id, sent_us, payload, options]`. Options hold what is not at its default, by one-letter names;
+names this version does not know are kept, so that a later one can add fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, NoReturn
+
+from .errors import DecodeError, InvalidOptionError, NoCurrentMessageError, reject_unknown
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
+_RECORD_OVERHEAD_BYTES = 48
+MAX_ID_CHARACTERS = 60
+"""Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
+
+_OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
+    "n": ("namespace", str),
+    "a": ("attempt", int),
+    "t": ("not_before_ms", int),
+    "r": ("receivers", list),
+    "e": ("error", str),
+}
+
+
+def text_of(value: object) -> str:
+    """Return `str(value)` as text that can be stored, whatever an application's exception makes of `str`."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - what an application wrote fails here, and nothing of ours depends on it
+        text = f"a {type(value).__name__} that str() fails for"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_wait(seconds: object) -> bool:
+    return isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= 7 * 86400
+
+
+def is_count(number: int) -> bool:
+    """Whether `number` can be a count, a size, an index or an attempt of ours: sums of them stay within 64 bits."""
+    return 0 <= number < 2**48
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an id of ours."""
+    return 0 < len(text) <= MAX_ID_CHARACTERS
+
+
+_CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
+    str: lambda text: True,
+    int: is_count,
+    list: lambda items: all(isinstance(item, str) for item in items),
+}
+
+
+class Retry(Exception):
+    """Raised by a reliable receiver's handler to have its message run again.
+
+    The attempt is counted. `after_seconds` is the least time until the next one; None means the receiver's own backoff.
+    """
+
+    def __init__(self, after_seconds: float | None = None, reason: str = "", **unknown: NoReturn) -> None:
+        reject_unknown(unknown, where="Retry()")
+        if after_seconds is not None and not _is_wait(after_seconds):
+            raise InvalidOptionError(f"after_seconds is {after_seconds!r}; give between 0 and 604800 (seven days)")
+        super().__init__(reason or "the handler asked for a retry")
+        self.after_seconds = after_seconds
+
+
+class Drop(Exception):
+    """Raised by a handler to be done with its message without an error: it counts as delivered and is logged."""
+
+    def __init__(self, reason: str = "", **unknown: NoReturn) -> None:
+        reject_unknown(unknown, where="Drop()")
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One signal as a handler sees it.
+
+    `id` is the same on every attempt: use it to make a handler idempotent. `sent_at` is in UTC and aware. `attempt` is
+    1 for the first run. `namespace` is the sender's, and the one that is set while the handler runs.
+    """
+
+    id: str
+    name: str
+    data: Any
+    sent_at: datetime
+    attempt: int = 1
+    namespace: str = ""
+    _marks: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def fail(self, reason: object = "") -> None:
+        """Mark this message alone as failed; the others of its batch are not touched.
+
+        A reliable receiver has it run again later, a weak one counts the failure. `reason` is kept as text: an
+        exception will do.
+        """
+        self._marks.append(text_of(reason) or "marked as failed by its handler")
+
+    @property
+    def failure(self) -> str | None:
+        """The reason of the first `fail`, or None."""
+        return self._marks[0] if self._marks else None
+
+
+_current: ContextVar[Message] = ContextVar("gaesignals_current_message")
+
+
+def current_message() -> Message:
+    """Return the message whose handler is running.
+
+    Raises `NoCurrentMessageError` outside a handler, and in a batch handler, which is given its messages.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoCurrentMessageError(
+            "no message is being handled here; call current_message() inside a handler that takes one message"
+        ) from None
+
+
+@contextmanager
+def handling(message: Message) -> Iterator[None]:
+    """Make `message` the current one inside the block."""
+    token = _current.set(message)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it is stored: its payload stays encoded until a handler needs it.
+
+    `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
+    those that still have to run, empty for all that match; `error` is why it failed last.
+    """
+
+    id: str
+    sent_us: int
+    payload: bytes
+    namespace: str = ""
+    attempt: int = 1
+    not_before_ms: int = 0
+    receivers: tuple[str, ...] = ()
+    error: str = ""
+    extra: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the record takes, never fewer."""
+        texts = len(self.id) + 4 * (len(self.namespace) + len(self.error)) + sum(4 * len(r) for r in self.receivers)
+        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
+
+    @property
+    def sent_at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.sent_us)
+
+    def charged(self, *, receivers: tuple[str, ...], not_before_ms: int, error: str) -> Record:
+        """This record after a failed attempt, to be run again for `receivers` alone."""
+        return replace(
+            self, attempt=self.attempt + 1, receivers=receivers, not_before_ms=not_before_ms, error=error[:500]
+        )
+
+    def to_wire(self) -> list[Any]:
+        options: dict[str, Any] = dict(self.extra)
+        if self.namespace:
+            options["n"] = self.namespace
+        if self.attempt != 1:
+            options["a"] = self.attempt
+        if self.not_before_ms:
+            options["t"] = self.not_before_ms
+        if self.receivers:
+            options["r"] = list(self.receivers)
+        if self.error:
+            options["e"] = self.error
+        wire: list[Any] = [self.id, self.sent_us, self.payload]
+        return [*wire, options] if options else wire
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Record:
+        match wire:
+            case [str(id_), int(sent_us), bytes(payload)] if is_id(id_) and 0 <= sent_us < _LAST_US:
+                return cls(id_, sent_us, payload)
+            case [str(id_), int(sent_us), bytes(payload), dict(options)] if is_id(id_) and 0 <= sent_us < _LAST_US:
+                return cls(id_, sent_us, payload, **_known_options(options))
+        raise DecodeError("not a message record")
+
+
+def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    extra: list[tuple[str, Any]] = []
+    for letter, value in options.items():
+        if letter not in _OPTIONS:
+            extra.append((letter, value))
+            continue
+        name, kind = _OPTIONS[letter]
+        if type(value) is not kind or not _CAN_BE[kind](value):
+            raise DecodeError(f"a message record whose {name} is a {type(value).__name__}")
+        known[name] = tuple(value) if kind is list else value
+    return known | {"extra": tuple(extra)} if extra else known

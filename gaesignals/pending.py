@@ -1,0 +1,211 @@
+"""The index of waiting names: fanning them out to workers, and taking out those whose mailbox is empty.
+
+What waits is listed from the moment its send returns until somebody has seen its mailbox empty. That holds because of
+two orders kept here: fan-out pushes a name's due time forward before it is dispatched, and settling reads the slots
+before it looks at the mailboxes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from .claims import GRACE_MS, Address, read_pages
+from .connection import Seen, State
+from .errors import StoreError
+from .indexing import by_slot, list_names, read_slots, write_slots
+from .keys import SLOTS, slot_of
+from .lease import is_due
+from .mailbox import Mailbox
+from .page import Page
+from .slot import Slot
+from .store import Outcome
+
+logger = logging.getLogger("gaesignals")
+
+UNMATCHED_OVERDUE_MS = 3600 * 1000
+MAX_UNMATCHED_A_RUN = 200
+_MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """What one fan-out found: `names` to dispatch, which are this caller's for the redispatch time.
+
+    `unmatched` are the names that wait and that no receiver matches. `unreadable` counts the slots that memcache did
+    not answer for.
+    """
+
+    names: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`emptied` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due."""
+
+    emptied: tuple[str, ...]
+    remaining: Mapping[str, float]
+
+
+class Pending:
+    """The index of one mailbox."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def entries(self) -> dict[str, float]:
+        """Every listed name with the time, in seconds since the epoch, from which it is due.
+
+        Raises `StoreError` if memcache answers for no slot at all.
+        """
+        slots = self._read(range(SLOTS))
+        return {name: at / 1000 for seen in slots.values() if seen.value for name, at in seen.value.due_ms.items()}
+
+    def _read(self, numbers: Collection[int]) -> dict[int, Seen[Slot]]:
+        slots = read_slots(self._mailbox, numbers)
+        if slots and all(seen.state is State.FAILED for seen in slots.values()):
+            raise StoreError("memcache did not answer; the index of waiting names cannot be read")
+        return slots
+
+    def fan_out(
+        self,
+        matches: Callable[[str], bool],
+        *,
+        redispatch_seconds: float,
+        only: Collection[str] | None = None,
+        force: bool = False,
+    ) -> FanOut:
+        """Win the names that are due and match, so that the caller dispatches them and nobody else does.
+
+        Each is due again in `redispatch_seconds`, which makes up for a dispatch that is lost. `only` limits it to those
+        names. `force` takes names that are not due yet as well, and those of `only` that are not listed. Raises
+        `StoreError` if memcache answers for no slot at all.
+        """
+        wanted = None if only is None else frozenset(only)
+        unlisted = frozenset(name for name in wanted if matches(name)) if force and wanted is not None else frozenset()
+        todo: Collection[int] = range(SLOTS) if wanted is None else by_slot(wanted)
+        unmatched: dict[str, int] = {}
+        names: list[str] = []
+        unreadable = 0
+        for attempt in self._mailbox.attempts(_MAX_ATTEMPTS):
+            # What was won already is this caller's, so only the first reading may raise.
+            seen = self._read(todo) if not attempt else read_slots(self._mailbox, todo)
+            now_ms = self._mailbox.now_ms()
+            listed = {name: at for slot in seen.values() for name, at in _listed(slot).items()}
+            asked = {name: at for name, at in listed.items() if wanted is None or name in wanted}
+            unmatched |= {name: at for name, at in asked.items() if not matches(name)}
+            chosen = {name for name, at in asked.items() if name not in unmatched and (force or is_due(at, now_ms))}
+            chosen |= {name for name in unlisted - listed.keys() if slot_of(name) in seen}
+            won, lost = self._push(seen, chosen, now_ms + int(redispatch_seconds * 1000))
+            names += won
+            unreadable += sum(slot.state is State.FAILED for slot in seen.values()) if not attempt else 0
+            todo = lost
+            if not todo:
+                break
+        if wanted is None:
+            self._settle_unmatched(unmatched)
+        return FanOut(tuple(sorted(names)), tuple(sorted(unmatched)), unreadable)
+
+    def _push(
+        self, seen: Mapping[int, Seen[Slot]], chosen: Collection[str], due_ms: int
+    ) -> tuple[list[str], list[int]]:
+        """Push the due time of the chosen names forward; return those that were won, and the slots lost to a sender."""
+        now_ms = self._mailbox.now_ms()
+        groups = {number: names for number, names in by_slot(chosen).items() if seen[number].is_writable}
+        changed = {
+            number: (seen[number].value or Slot()).with_due(dict.fromkeys(names, due_ms), now_ms)
+            for number, names in groups.items()
+        }
+        outcomes = write_slots(self._mailbox, seen, changed)
+        won = [name for number, names in groups.items() if outcomes[number] is Outcome.STORED for name in names]
+        lost = [number for number, outcome in outcomes.items() if outcome in (Outcome.CONFLICT, Outcome.MISSING)]
+        return won, lost
+
+    def _settle_unmatched(self, unmatched: Mapping[str, int]) -> None:
+        """Names that nobody here listens to are delivered elsewhere; long overdue ones may be empty by now.
+
+        Those that do wait become due now, so the next run looks at others.
+        """
+        long_ago = self._mailbox.now_ms() - UNMATCHED_OVERDUE_MS
+        old = [name for name, at in unmatched.items() if at < long_ago]
+        if old:
+            self.settle(self._mailbox.random.sample(old, min(len(old), MAX_UNMATCHED_A_RUN)))
+
+    def put_back(self, names: Iterable[str]) -> None:
+        """Make `names` due now again: they were won and could not be dispatched. Raises `StoreError`."""
+        list_names(self._mailbox, dict.fromkeys(names, self._mailbox.now_ms()))
+
+    def settle(self, names: Iterable[str]) -> Settled:
+        """Take the names whose mailbox is empty out of the index, and set the others due when something can be done.
+
+        The slots are read first and the mailboxes afterwards, and the slots are written with the ids of that reading:
+        whoever sends in between changes the slot, and its entry stays. Raises `StoreError` if memcache does not answer.
+        """
+        groups = by_slot(dict.fromkeys(names))
+        if not groups:
+            return Settled((), {})
+        seen = self._read(groups)
+        due_ms = self._look([name for group in groups.values() for name in group])
+        now_ms = self._mailbox.now_ms()
+        changed: dict[int, Slot] = {}
+        for number, group in groups.items():
+            if not seen[number].is_writable:
+                continue
+            slot = seen[number].value or Slot()
+            gone = [name for name in group if due_ms[name] is None and name in slot.due_ms]
+            due = {name: at for name in group if (at := due_ms[name]) is not None}
+            if gone or any(slot.due_ms.get(name) != at for name, at in due.items()):
+                changed[number] = slot.with_due(due, now_ms).without(gone)
+        outcomes = write_slots(self._mailbox, seen, changed) if changed else {}
+        emptied = [name for name, at in due_ms.items() if at is None]
+        removed = [
+            name
+            for number, outcome in outcomes.items()
+            if outcome in (Outcome.STORED, Outcome.FAILED)
+            for name in groups[number]
+            if due_ms[name] is None
+        ]
+        self._look_again(removed)
+        remaining = {name: at / 1000 for name, at in due_ms.items() if at is not None}
+        return Settled(tuple(emptied), remaining)
+
+    def _look_again(self, names: Collection[str]) -> None:
+        """A sender that died between its page and its slot may have been passed by another that relied on it."""
+        if not names:
+            return
+        due_ms = {name: at for name, at in self._look(names).items() if at is not None}
+        list_names(self._mailbox, due_ms)
+
+    def _look(self, names: Collection[str]) -> dict[str, int | None]:
+        """When something can be done about each name: None if all its pages are empty."""
+        now_ms = self._mailbox.now_ms()
+        due: dict[str, int | None] = dict.fromkeys(names)
+        pages = read_pages(self._mailbox, names)
+        if pages and all(seen.state is State.FAILED for seen in pages.values()):
+            raise StoreError("memcache did not answer; nothing was settled")
+        for address, seen in pages.items():
+            at = _due_ms(address, seen, now_ms)
+            known = due[address.name]
+            if at is not None:
+                due[address.name] = at if known is None else min(known, at)
+        return due
+
+
+def _listed(seen: Seen[Slot]) -> Mapping[str, int]:
+    return seen.value.due_ms if seen.value else {}
+
+
+def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:
+    """The earliest time at which something can be done about a page, never earlier than now; None if it is empty."""
+    page = seen.value
+    if page is None:
+        # What cannot be read may hold something; a corrupt page is replaced by the next delivery.
+        return None if seen.state is State.MISSING else now_ms
+    if page.is_waiting or (page.width > 1 and address.lane == 0):
+        return now_ms
+    times = [ref.not_before_ms for ref in page.retries]
+    times += [lease.expires_ms + GRACE_MS for lease in page.leases]
+    return min(now_ms if is_due(at, now_ms) else at for at in times) if times else None

@@ -1,0 +1,59 @@
+"""What a delivery came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure: of a receiver with a message, or, without these two, of memcache with a name."""
+
+    name: str
+    message_id: str | None
+    receiver: str | None
+    error: str
+    exception: BaseException | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """Counts of messages, each as one however many receivers it has.
+
+    `delivered`: every receiver that was run is done with it. `failed`: a handler raised or marked it; a weak receiver's
+    message is then gone, a reliable one's is also counted as `retried` or `dead`. `retried`: to be run again, because a
+    receiver failed or asked for it. `dead`: became a dead letter. `lost`: memcache forgot it, or it could not be read.
+    `remaining`: still waiting when this delivery ended, as far as it knows. `overtaken`: somebody else took over the
+    lease while it was held here, so it counts for them. `errors` has a record for each failure, `more` the names where
+    something is left that could be done at once.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    retried: int = 0
+    dead: int = 0
+    lost: int = 0
+    remaining: int = 0
+    overtaken: int = 0
+    errors: tuple[Failure, ...] = ()
+    more: tuple[str, ...] = ()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        counts = (self.delivered, self.failed, self.retried, self.dead, self.lost, self.overtaken)
+        return not any(counts) and not self.errors
+
+    def __add__(self, other: DeliveryReport) -> DeliveryReport:
+        """Both in turn: counts add up, what remains is what the later one says."""
+        return DeliveryReport(
+            delivered=self.delivered + other.delivered,
+            failed=self.failed + other.failed,
+            retried=self.retried + other.retried,
+            dead=self.dead + other.dead,
+            lost=self.lost + other.lost,
+            remaining=other.remaining,
+            overtaken=self.overtaken + other.overtaken,
+            errors=self.errors + other.errors,
+            more=other.more,
+        )

@@ -1,0 +1,104 @@
+"""One round of delivery: its limits, its counts, and what its parts do alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .deadletter import DeadLetter, bury
+from .errors import DecodeError, StoreError
+from .mailbox import Mailbox
+from .message import Message, Record
+from .outcome import Outcome, Tally
+from .receivers import Receivers
+
+logger = logging.getLogger("gaesignals")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a round. `deadline` is on the mailbox's clock; None means no limit."""
+
+    lease_seconds: float
+    max_messages: int | None
+    deadline: float | None
+    should_stop: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Round:
+    """Who delivers what, and how far it has come."""
+
+    mailbox: Mailbox
+    receivers: Receivers
+    limits: Limits
+    tally: Tally = field(default_factory=Tally)
+    run_count: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further message may be begun."""
+        most = self.limits.max_messages
+        return (most is not None and self.run_count >= most) or self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether time is up, so that no further handler may be begun."""
+        deadline = self.limits.deadline
+        return (deadline is not None and self.mailbox.clock() >= deadline) or self.limits.should_stop()
+
+    def allowance(self, size: int) -> int:
+        """How many messages of `size` may be begun together."""
+        return size if self.limits.max_messages is None else min(size, self.limits.max_messages - self.run_count)
+
+    def lease_end_ms(self) -> int:
+        return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)
+
+    def bury(self, letters: Mapping[str, Sequence[DeadLetter]]) -> bool:
+        """Store dead letters, log them and tell `on_dead`. False if memcache failed: nothing may be acknowledged."""
+        if not letters:
+            return True
+        try:
+            bury(self.mailbox, letters)
+        except StoreError:
+            logger.exception("dead letters could not be stored; their messages go back")
+            return False
+        for name, group in letters.items():
+            for letter in group:
+                self._announce(name, letter)
+        return True
+
+    def _announce(self, name: str, letter: DeadLetter) -> None:
+        fields = {
+            "signals_name": ascii(name),
+            "signals_message": letter.id,
+            "signals_receiver": ",".join(letter.receivers),
+            "signals_attempt": letter.attempt,
+        }
+        logger.error("a message is dead", extra=fields)
+        if self.receivers.on_dead is None:
+            return
+        try:
+            with self.mailbox.namespaces.using(letter.record.namespace):
+                self.receivers.on_dead(_message(name, letter), letter.error)
+        except Exception:
+            logger.exception("on_dead failed", extra=fields)
+
+
+def _message(name: str, letter: DeadLetter) -> Message:
+    """The message of a dead letter; one that cannot be decoded has None for its data."""
+    record = letter.record
+    try:
+        data = letter.data
+    except DecodeError:
+        data = None
+    return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace)
+
+
+def going_back(outcomes: Sequence[Outcome], *, is_buried: bool) -> list[Record]:
+    """The records that have to be run again: those cut short, the retries, and those that should have become dead."""
+    records = [record for outcome in outcomes for record in (*outcome.unbegun, *outcome.retries)]
+    if not is_buried:
+        records += [letter.record for outcome in outcomes for letter in outcome.letters]
+    return records
