@@ -1,0 +1,77 @@
+"""Answers: JSON for scripts, a page for people, and the headers that both carry."""
+
+from __future__ import annotations
+
+from flask import Flask, Request, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.wrappers import Response
+
+# Nothing from elsewhere, no script, no frame. Forms go to the worker alone. The icon is an image.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # "no-referrer" would make browsers send `Origin: null` with a form, and the form would be refused.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+# What a person reads; a refusal says no more than that it is one.
+_EXPLANATIONS = {
+    400: "The request could not be understood.",
+    403: "You may not do this.",
+    404: "There is nothing here.",
+    405: "This address does not take that kind of request.",
+    413: "The request is too large.",
+    415: "The worker reads JSON and forms.",
+    500: "Something went wrong; the worker's log says what.",
+    503: "Memcache or Cloud Tasks does not answer. Nothing was lost by this; try again.",
+}
+
+
+def wants_page(request: Request) -> bool:
+    """True for a browser: it prefers HTML. A script that takes anything gets JSON."""
+    accepted = request.accept_mimetypes
+    return accepted.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def refuse(status: int, detail: str = "") -> Response:
+    """An error as a page or as JSON `{"error": ...}`, with `detail` in place of the standing explanation."""
+    explanation = detail or _EXPLANATIONS.get(status, "")
+    if wants_page(request):
+        return make_response(render_template("error.html", status=status, explanation=explanation), status)
+    return make_response(jsonify({"error": explanation}), status)
+
+
+def answer_errors(app: Flask) -> None:
+    """Answer every HTTP error, and every exception nobody caught, with `refuse`; send the headers with everything."""
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        if error.response is not None or status < 400:
+            return error.get_response()
+        # Only what was raised here with words of its own has something to say; the standard texts have not.
+        standard = default_exceptions.get(status)
+        detail = error.description if standard is None or error.description != standard.description else ""
+        response = refuse(status, detail or "")
+        if allowed := getattr(error, "valid_methods", None):
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response

@@ -1,0 +1,139 @@
+"""The worker's Flask app, put together from its parts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, jsonify
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.wrappers import Response
+
+from gaesignals.deadletter import DeadLetters
+from gaesignals.errors import StoreError
+from gaesignals.mailbox import Mailbox, app_engine_mailbox
+from gaesignals.pending import Pending
+from gaesignals.receivers import Receivers
+from gaesignals.repair import repair
+from gaesignals.store import Store
+
+from . import admin, cron, tasks
+from .answer import answer_errors, refuse
+from .auth import Door, Doorkeeper, door, remember_peer
+from .config import Settings, load_receivers, read_environment
+from .fanout import Dispatcher
+from .queue import CloudTasksQueue, TaskQueue
+from .status import Observer
+
+MAX_BODY_BYTES = 2**20
+# Well under the ten minutes that a task has on automatic scaling, and under the redispatch time, so that a task that is
+# at work is not taken for lost. Short enough that a long backlog of one name lets the others have their turn.
+TASK_SECONDS = 120.0
+# What scripts and proxies wait for an answer is often a minute.
+WAIT_SECONDS = 50.0
+
+
+class Worker(Flask):
+    """The app. `stopping` is set when the instance is told to stop; deliveries then end after the current handler."""
+
+    def __init__(self, import_name: str, **options: Any) -> None:
+        super().__init__(import_name, **options)
+        self.stopping = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # Outermost, whatever `wsgi_app` is wrapped with.
+        remember_peer(environ)
+        return super().__call__(environ, start_response)
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    receivers: Receivers | None = None,
+    store: Store | None = None,
+    queue: TaskQueue | None = None,
+    task_seconds: float = TASK_SECONDS,
+    wait_seconds: float = WAIT_SECONDS,
+) -> Worker:
+    """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
+
+    `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
+    `wait_seconds`. Raises `SettingsError` if the settings or the receivers they name cannot be used.
+    """
+    if settings is None:
+        settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
+    elif receivers is None:
+        receivers = load_receivers(settings.receivers)
+    mailbox = _mailbox(settings, store)
+    pending = Pending(mailbox)
+    dispatcher = Dispatcher(
+        pending=pending,
+        receivers=receivers,
+        queue=queue if queue is not None else CloudTasksQueue(settings),
+        redispatch_seconds=settings.redispatch_seconds,
+    )
+    app = Worker(__package__ or __name__, static_url_path="/admin/static")
+    deliverer = tasks.Deliverer(
+        receivers=receivers,
+        mailbox=mailbox,
+        pending=pending,
+        dispatcher=dispatcher,
+        should_stop=app.stopping.is_set,
+    )
+    dead_letters = DeadLetters(mailbox)
+    observer = Observer(mailbox=mailbox, pending=pending, dead_letters=dead_letters, receivers=receivers)
+    repairs = cron.Periodic(
+        lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
+    )
+    app.register_blueprint(cron.blueprint(dispatcher, repairs))
+    app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds, should_stop=app.stopping.is_set))
+    app.register_blueprint(admin.blueprint(observer, dispatcher, deliverer, dead_letters, wait_seconds=wait_seconds))
+    _configure(app)
+    _add_life_cycle(app)
+    Doorkeeper(settings).guard(app)
+    return app
+
+
+def _mailbox(settings: Settings, store: Store | None) -> Mailbox:
+    if store is None:
+        return app_engine_mailbox(namespace=settings.namespace)
+    return Mailbox(store)
+
+
+def _configure(app: Worker) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES
+    # Answers are read by people too: fields come in the order of their meaning.
+    provider = DefaultJSONProvider(app)
+    provider.sort_keys = False
+    app.json = provider
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    # A style sheet and an icon: error pages need them too.
+    door(Door.ANYONE)(app.view_functions["static"])
+    answer_errors(app)
+
+    @app.errorhandler(StoreError)
+    def memcache_failed(error: StoreError) -> Response:
+        app.logger.error("memcache failed", extra={"detail": str(error)})
+        return refuse(503)
+
+
+def _add_life_cycle(app: Worker) -> None:
+    """The routes by which App Engine starts, watches and stops an instance."""
+
+    @app.get("/healthz")
+    @app.get("/_ah/warmup")
+    @app.get("/_ah/start")
+    @door(Door.ANYONE)
+    def is_up() -> Response:
+        """The app runs, so its settings were read and its receivers imported."""
+        return jsonify({"status": "ok"})
+
+    @app.get("/_ah/stop")
+    @door(Door.PLATFORM)
+    def stop() -> Response:
+        app.stopping.set()
+        return jsonify({"status": "stopping"})

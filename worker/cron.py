@@ -1,0 +1,53 @@
+"""The minutely call of App Engine's cron."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flask import Blueprint, Response, jsonify
+
+from gaesignals.errors import StoreError
+
+from .auth import Door, door
+from .fanout import Dispatcher
+
+logger = logging.getLogger("gaesignals.worker")
+
+REPAIR_SECONDS = 600.0
+
+
+class Periodic:
+    """Runs `action` when asked to, unless it succeeded less than `seconds` ago in this process."""
+
+    def __init__(self, action: Callable[[], object], *, seconds: float, clock: Callable[[], float]) -> None:
+        self._action = action
+        self._seconds = seconds
+        self._clock = clock
+        self._last: float | None = None
+
+    def run_if_due(self) -> None:
+        now = self._clock()
+        if self._last is None or now - self._last >= self._seconds:
+            self._action()
+            self._last = now
+
+
+def blueprint(dispatcher: Dispatcher, repairs: Periodic) -> Blueprint:
+    """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run."""
+    cron = Blueprint("cron", __name__)
+
+    @cron.get("/cron/drain")
+    @door(Door.CRON)
+    def drain() -> tuple[Response, int]:
+        """Hand what waits to the queue. 503 if the queue took nothing, so that cron shows a failed run."""
+        try:
+            repairs.run_if_due()
+        except StoreError as error:
+            logger.warning("fixed names were not looked at", extra={"detail": str(error)})
+        dispatch = dispatcher.fan_out()
+        counts = dispatch.counts()
+        logger.log(logging.INFO if any(counts.values()) else logging.DEBUG, "fan-out", extra=counts)
+        return jsonify(counts), 503 if dispatch.has_failed else 200
+
+    return cron

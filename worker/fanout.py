@@ -1,0 +1,121 @@
+"""Fan-out: from names that wait in the index to tasks in the queue.
+
+A name that is dispatched is due again after the redispatch time, so a task that gets lost is made up for. One that the
+queue refuses is due at once. Whatever happens in between, no name leaves the index here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from gaesignals.errors import InvalidNameError, StoreError
+from gaesignals.pending import Pending
+from gaesignals.receivers import Receivers
+from gaesignals.signal import check_name
+
+from .log import escaped_names
+from .queue import TaskQueue, tasks_for
+
+logger = logging.getLogger("gaesignals.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What a fan-out came to.
+
+    `names` went out in `tasks`; `refused` are the names that the queue did not take, `unmatched` those that wait and
+    that no receiver listens to. `unreadable` counts the index slots that memcache did not answer for.
+    """
+
+    names: tuple[str, ...] = ()
+    tasks: int = 0
+    refused: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    unreadable: int = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """True if there was something to dispatch and the queue took none of it."""
+        return bool(self.refused) and not self.names
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "names": len(self.names),
+            "tasks": self.tasks,
+            "refused": len(self.refused),
+            "unmatched": len(self.unmatched),
+            "unreadable": self.unreadable,
+        }
+
+
+class Dispatcher:
+    """Sends names to the queue."""
+
+    def __init__(self, *, pending: Pending, receivers: Receivers, queue: TaskQueue, redispatch_seconds: float) -> None:
+        self._pending = pending
+        self._receivers = receivers
+        self._queue = queue
+        self._redispatch_seconds = redispatch_seconds
+
+    def matches(self, name: str) -> bool:
+        return bool(self._receivers.matching(name))
+
+    def fan_out(self, *, only: Collection[str] | None = None, force: bool = False) -> Dispatch:
+        """Dispatch the names that are due, or `only` these; with `force` those that are not due as well.
+
+        Raises `StoreError` if the index cannot be read.
+        """
+        found = self._pending.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, only=only, force=force)
+        names = [name for name in found.names if _is_usable(name)]
+        if force and only is not None:
+            # Whoever asks for a name gets a task for it, even if a sender has just changed its slot.
+            names = list(dict.fromkeys([*names, *filter(self.matches, only)]))
+        tasks, refused = self._send(names, siblings=None)
+        if refused:
+            self._pending.put_back(refused)
+        gone = set(refused)
+        return Dispatch(
+            tuple(name for name in names if name not in gone), tasks, refused, found.unmatched, found.unreadable
+        )
+
+    def hand_over(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
+        """Send on what a delivery leaves behind; return the names that the queue refused.
+
+        The names are pushed forward in the index as by a fan-out, so that cron does not add another task every few
+        minutes to those that are at work on a long backlog. If that fails it costs no more than such a task.
+        """
+        try:
+            self._pending.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, only=names, force=True)
+        except StoreError as error:
+            logger.warning("names handed over were not pushed forward in the index", extra={"detail": str(error)})
+        _, refused = self._send(names, siblings=siblings)
+        return refused
+
+    def bring_in(self, names: Sequence[str], *, siblings: int) -> bool:
+        """Create the sibling of a task that leaves `names` behind; True if the queue took it."""
+        tasks, _ = self._send(names, siblings=siblings)
+        return tasks > 0
+
+    def _send(self, names: Sequence[str], *, siblings: int | None) -> tuple[int, tuple[str, ...]]:
+        tasks = tasks_for(names, siblings=siblings)
+        if not tasks:
+            return 0, ()
+        accepted = self._queue.create(tasks)
+        refused = tuple(name for task, ok in zip(tasks, accepted, strict=True) if not ok for name in task.names)
+        if refused:
+            logger.error(
+                "names were not dispatched", extra={"count": len(refused), "signals_names": escaped_names(refused)}
+            )
+        return sum(accepted), refused
+
+
+def _is_usable(name: str) -> bool:
+    """False for a name that `send` would not have let in: its task would be refused, and its neighbours with it."""
+    try:
+        check_name(name)
+    except InvalidNameError as error:
+        logger.error("the index has a name that cannot be used", extra={"detail": str(error)})
+        return False
+    return True

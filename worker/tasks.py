@@ -1,0 +1,184 @@
+"""Delivering names: the work of a task, and of a manual drain that waits for it.
+
+The answer to a task is 2xx only if nothing is lost by forgetting the task:
+
+- What was claimed is done, acknowledged or back in its mailbox, which is what `deliver` promises.
+- What is left is with a new task, or the index says when it is due. If memcache does not answer, or the queue takes
+  no new task, the answer is 503: then this very task comes again. That slows the whole queue down, which is right as
+  long as one of the two services it lives on is in trouble.
+- A body that cannot be read is answered 400. It carries no message, the index has its names, and repeating it is
+  bounded by the queue's retry limits. A newer version's task that reached an older worker gets through when the
+  rollout is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMediaType
+
+from gaesignals.delivery import deliver
+from gaesignals.mailbox import Mailbox
+from gaesignals.pending import Pending
+from gaesignals.receivers import Receivers
+from gaesignals.report import DeliveryReport
+
+from .auth import Door, door
+from .fanout import Dispatcher
+from .fields import checked_count, checked_names, json_fields
+from .log import escaped_names
+from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS
+
+logger = logging.getLogger("gaesignals.worker")
+
+# Failures are all logged where they happen; a report that keeps them all would grow with the backlog.
+_MAX_ERRORS = 20
+# Rounds in a row that find something and win none of it: others are at it.
+_MAX_VAIN_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What one call of `Deliverer.run` came to.
+
+    `handed_over` went to a new task when time was up; `refused` is what the queue did not take, and due in the index.
+    """
+
+    report: DeliveryReport
+    handed_over: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    has_sibling: bool = False
+
+    def counts(self) -> dict[str, int]:
+        return {
+            **report_counts(self.report),
+            "handed_over": len(self.handed_over),
+            "refused": len(self.refused),
+            "siblings": int(self.has_sibling),
+        }
+
+
+def report_counts(report: DeliveryReport) -> dict[str, int]:
+    """The counts of a report, as they are answered and logged."""
+    return {
+        "delivered": report.delivered,
+        "failed": report.failed,
+        "retried": report.retried,
+        "dead": report.dead,
+        "lost": report.lost,
+        "overtaken": report.overtaken,
+        "remaining": report.remaining,
+    }
+
+
+class Deliverer:
+    """Delivers names until they are empty or time is up, then settles them in the index.
+
+    `should_stop` ends it early, as when the instance is shut down. Holds no state between runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        receivers: Receivers,
+        mailbox: Mailbox,
+        pending: Pending,
+        dispatcher: Dispatcher,
+        should_stop: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._receivers = receivers
+        self._mailbox = mailbox
+        self._pending = pending
+        self._dispatcher = dispatcher
+        self._should_stop = should_stop
+        self._clock = clock
+
+    def run(self, names: Sequence[str], *, seconds: float, siblings: int) -> Shift:
+        """Deliver `names` for about `seconds`; a handler that is running then is not interrupted.
+
+        A claim that leaves something behind brings in one sibling task, which may bring in `siblings - 1` more: so the
+        tasks at work on a backlog become more one by one, and never more than that. What time does not suffice for goes
+        to one new task, which brings in a sibling only if this one has not. Raises `StoreError` if memcache fails; what
+        is left is then due in the index sooner or later.
+        """
+        helpers = _Siblings(self._dispatcher, siblings)
+        report, is_time_up = self._rounds(names, self._clock() + seconds, helpers)
+        rest = report.more if is_time_up else ()
+        refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
+        handed_over = set(rest).difference(refused)
+        # A name handed over stays in the index as it is, due again in case the new task gets lost.
+        self._pending.settle([name for name in names if name not in handed_over])
+        return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used)
+
+    def _rounds(self, names: Sequence[str], deadline: float, helpers: _Siblings) -> tuple[DeliveryReport, bool]:
+        """Deliver until nothing is found, and say whether time was up before that."""
+        total = DeliveryReport()
+        vain = 0
+        seconds = deadline - self._clock()
+        while seconds > 0 and not self._should_stop():
+            report = deliver(
+                self._receivers,
+                names=names,
+                max_seconds=seconds,
+                mailbox=self._mailbox,
+                on_backlog=helpers.bring_in,
+                should_stop=self._should_stop,
+            )
+            total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
+            vain = 0 if _has_progressed(report) else vain + 1
+            if vain and (not report.more or vain == _MAX_VAIN_ROUNDS):
+                return total, False
+            seconds = deadline - self._clock()
+        return total, True
+
+
+class _Siblings:
+    """The right of one task to bring in another, once."""
+
+    def __init__(self, dispatcher: Dispatcher, allowed: int) -> None:
+        self._dispatcher = dispatcher
+        self.left = allowed
+        self.is_used = False
+
+    def bring_in(self, names: Sequence[str]) -> None:
+        if self.left > 0:
+            # A refusal uses up the right as well: the queue is not asked again at every claim.
+            self.is_used = self._dispatcher.bring_in(names, siblings=self.left - 1)
+            self.left = 0
+
+
+def _has_progressed(report: DeliveryReport) -> bool:
+    return any((report.delivered, report.failed, report.retried, report.dead, report.lost, report.overtaken))
+
+
+def blueprint(deliverer: Deliverer, *, seconds: float, should_stop: Callable[[], bool]) -> Blueprint:
+    tasks = Blueprint("tasks", __name__)
+
+    @tasks.post(DELIVER_PATH)
+    @door(Door.TASKS)
+    def deliver_names() -> tuple[Response, int]:
+        """Deliver the names of a task."""
+        names, siblings = _read_task()
+        if should_stop():
+            # Another instance takes it when it is repeated; nothing was claimed here.
+            raise ServiceUnavailable("this instance is shutting down")
+        shift = deliverer.run(names, seconds=seconds, siblings=siblings)
+        logger.info("task done", extra={**shift.counts(), "signals_names": escaped_names(names)})
+        return jsonify(shift.counts()), 503 if shift.refused else 200
+
+    return tasks
+
+
+def _read_task() -> tuple[tuple[str, ...], int]:
+    try:
+        fields = json_fields(request, allowed=("names", "siblings"))
+        names = checked_names(fields.get("names"), at_most=MAX_NAMES_A_TASK)
+        return names, checked_count("siblings", fields.get("siblings", MAX_SIBLINGS), at_most=MAX_SIBLINGS)
+    except (BadRequest, UnsupportedMediaType) as error:
+        logger.error("a task that cannot be read", extra={"detail": error.description})
+        raise
