@@ -1,0 +1,61 @@
+"""Settings of the gunicorn that serves an app here; what differs from App Engine's is in these few lines.
+
+Before the app sees a request, it gets the ticket that App Engine's front end gives it, so that the app may call App
+Engine's services. After it, one line is printed, unless it asks for health or repeats a successful GET: pages poll.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from devserver.console import print_line
+from devserver.lifeline import end_with_starter, ignore_interrupts
+
+TICKET_HEADER = "X-APPENGINE-API-TICKET"
+
+workers = 1
+worker_class = "gthread"
+threads = 8
+timeout = 0
+graceful_timeout = 5
+loglevel = "warning"
+accesslog = None
+control_socket_disable = True
+
+_last_get: tuple[str, int] | None = None
+
+
+def when_ready(server: Any) -> None:
+    """Called in gunicorn's main process when it listens."""
+    ignore_interrupts()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Called in the process that runs the app, when it was loaded."""
+    ignore_interrupts()
+    end_with_starter(os.getppid(), os.getpid())
+
+
+def pre_request(worker: Any, request: Any) -> None:
+    """Called before each request."""
+    request.headers[:] = [header for header in request.headers if header[0] != TICKET_HEADER]
+    request.headers.append((TICKET_HEADER, "local"))
+    request.devserver_started_at = time.monotonic()
+
+
+def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
+    """Called after each request."""
+    status = getattr(response, "status_code", 0)
+    line = f"{request.method} {request.path} {status}"
+    if request.path != "/healthz" and not _is_repeated_get(request, status):
+        print_line(f"{line} in {(time.monotonic() - request.devserver_started_at) * 1000:.0f} ms")
+
+
+def _is_repeated_get(request: Any, status: int) -> bool:
+    global _last_get
+    this_get = (request.path, status) if request.method == "GET" and status < 400 else None
+    is_repeated = this_get is not None and this_get == _last_get
+    _last_get = this_get
+    return is_repeated

@@ -1,0 +1,102 @@
+"""What `python -m devserver` can be told on its command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The local cloud's options; a port of 0 is any that is free."""
+
+    root: Path
+    frontend: str
+    receivers: str
+    frontend_port: int
+    worker_port: int
+    api_port: int
+    tasks_port: int
+    cron_every_seconds: float | None
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The ports by the option that sets them."""
+        return {
+            "--frontend-port": self.frontend_port,
+            "--worker-port": self.worker_port,
+            "--api-port": self.api_port,
+            "--tasks-port": self.tasks_port,
+        }
+
+
+def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Options:
+    """Read the command line; print what is wrong with it and exit with 2 if anything is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m devserver",
+        description="Run the whole cloud on this machine: memcache, Cloud Tasks, cron, the worker and a frontend.",
+        epilog="With make: make run ARGS='--frontend-port 9000'.",
+    )
+    add = parser.add_argument
+    add("--frontend-port", type=_port, default=8080, metavar="PORT", help="of the frontend (%(default)s; 0: any free)")
+    add("--worker-port", type=_port, default=8081, metavar="PORT", help="of the worker (%(default)s; 0: any free)")
+    add("--api-port", type=_port, default=0, metavar="PORT", help="of App Engine's API server (default: any free)")
+    add("--tasks-port", type=_port, default=0, metavar="PORT", help="of the Cloud Tasks emulator (default: any free)")
+    add(
+        "--receivers",
+        type=_app,
+        default=environ.get("SIGNALS_RECEIVERS") or "examples.shop.receivers:receivers",
+        metavar="MODULE:NAME",
+        help="what the worker delivers to (SIGNALS_RECEIVERS, or else %(default)s)",
+    )
+    add(
+        "--frontend",
+        type=_app,
+        default="examples.shop.main:app",
+        metavar="MODULE:NAME",
+        help="the WSGI app of the frontend (%(default)s)",
+    )
+    add(
+        "--root",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where cron.yaml, queue.yaml and the modules are (default: this directory)",
+    )
+    add(
+        "--cron-every",
+        type=_seconds,
+        metavar="SECONDS",
+        dest="cron_every_seconds",
+        help="run all cron jobs this often, whatever cron.yaml says",
+    )
+    options = vars(parser.parse_args(arguments))
+    return Options(**options | {"root": options["root"].resolve()})
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _app(text: str) -> str:
+    if not _APP.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not package.module:name")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no interval: give seconds from 0.01 to 86400")
+    return seconds
