@@ -1,0 +1,114 @@
+"""Dead letters: what is kept of them, for how long, and what happens where memcache does not take them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from gaesignals import Receivers, Signal, StoreError, deliver, send_many
+from gaesignals.deadletter import DeadLetters
+from gaesignals.keys import DEAD_NAMES, dead_key
+from gaesignals.mailbox import Mailbox
+from gaesignals.testing import Call, ManualClock, MemoryStore
+
+pytestmark = pytest.mark.usefixtures("mailbox")
+
+
+def fail(data: Any) -> None:
+    raise RuntimeError("always")
+
+
+@pytest.fixture
+def deadly() -> Receivers:
+    receivers = Receivers()
+    for name in ("a", "b"):
+        receivers.connect(name, fail, reliable=True, max_attempts=1, id=f"h {name}")
+    return receivers
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+def test_a_dead_letter_is_kept_with_its_data_until_a_person_acts(
+    deadly: Receivers, mailbox: Mailbox, clock: ManualClock, data: str
+) -> None:
+    Signal("a").send(data)
+    assert deliver(deadly).dead == 1
+    clock.advance(60 * 86400)
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == data
+    assert DeadLetters(mailbox).names() == {"a": 1}
+
+
+@pytest.mark.parametrize("key", [dead_key("a"), DEAD_NAMES, b"gs:b:dead."])
+def test_a_message_whose_dead_letter_cannot_be_stored_goes_back(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, key: bytes
+) -> None:
+    Signal("a").send("large" * 1000)
+
+    def lose(call: Call) -> Collection[bytes]:
+        return [k for k in call.keys if call.verb == "write" and k.startswith(key)]
+
+    store.before = lose
+    deliver(deadly)
+    store.before = None
+    clock.advance(60)
+    deliver(deadly)
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == "large" * 1000
+    assert DeadLetters(mailbox).names() == {"a": 1}
+    assert deliver(deadly).is_idle
+
+
+def test_one_name_whose_dead_page_memcache_refuses_holds_up_the_acknowledgement_and_loses_nothing(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    send_many([("a", 1), ("b", 2)])
+    store.before = lambda call: [key for key in call.keys if key == dead_key("a")]
+    deliver(deadly)
+    store.before = None
+    clock.advance(60)
+    deliver(deadly)
+    assert {name: [letter.data for letter in DeadLetters(mailbox).list(name)] for name in ("a", "b")} == {
+        "a": [1],
+        "b": [2],
+    }
+
+
+def test_dead_letters_that_cannot_be_read_raise_store_error_and_are_not_taken_for_none(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    Signal("a").send(1)
+    deliver(deadly)
+    store.before = lambda call: call.keys
+    letters = DeadLetters(mailbox)
+    for act in (letters.names, lambda: letters.list("a"), lambda: letters.drop("a"), lambda: letters.requeue("a")):
+        with pytest.raises(StoreError):
+            act()
+    store.before = None
+    assert letters.names() == {"a": 1}
+
+
+def test_an_eviction_of_either_key_leaves_the_other_and_the_next_letter_is_kept(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    letters = DeadLetters(mailbox)
+    for key in (dead_key("a"), DEAD_NAMES):
+        Signal("a").send(1)
+        deliver(deadly)
+        store.evict([key])
+        Signal("a").send(2)
+        deliver(deadly)
+        assert letters.list("a")[-1].data == 2
+        assert letters.names() == {"a": len(letters.list("a"))}
+
+
+def test_a_name_without_dead_letters_leaves_nothing_behind(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    Signal("a").send("large" * 1000)
+    deliver(deadly)
+    assert DeadLetters(mailbox).drop("a") == 1
+    clock.advance(301)
+    assert [key for key in store.keys() if key.startswith((b"gs:d", b"gs:b"))] == [DEAD_NAMES]  # noqa: SIM118
+    assert DeadLetters(mailbox).names() == {}

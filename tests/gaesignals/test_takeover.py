@@ -1,0 +1,92 @@
+"""Taking over a lease: what its holder left goes on, message by message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from gaesignals import Receivers, codec, deliver, send_many
+from gaesignals.bundles import bundle
+from gaesignals.inspection import look
+from gaesignals.keys import page_key
+from gaesignals.lease import Holding, Lease
+from gaesignals.mailbox import Mailbox
+from gaesignals.message import Record
+from gaesignals.page import Page
+from gaesignals.store import Set
+from gaesignals.takeover import MAX_MARKS
+from gaesignals.testing import ManualClock
+
+pytestmark = pytest.mark.usefixtures("mailbox")
+
+
+class DiedError(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def begun(clock: ManualClock) -> Counter[Any]:
+    """Ten messages on a lease that ran out, none of them begun; what is begun from now on is counted here."""
+
+    def die(data: Any) -> None:
+        raise DiedError
+
+    send_many([("a", number) for number in range(10)])
+    with pytest.raises(DiedError):
+        deliver([("a", die)], reliable=True, lease_seconds=60)
+    clock.advance(71)
+    return Counter()
+
+
+def test_what_a_takeover_has_no_time_for_goes_back_uncharged(
+    begun: Counter[Any], clock: ManualClock, mailbox: Mailbox
+) -> None:
+    def handler(data: Any) -> None:
+        begun[data] += 1
+        clock.advance(1)
+
+    report = deliver([("a", handler)], reliable=True, max_seconds=4)
+    assert (report.delivered, report.remaining, report.more) == (4, 6, ("a",))
+    assert look(mailbox, ["a"])["a"].retrying == 6
+    assert deliver([("a", handler)], reliable=True).delivered == 6
+    assert begun == Counter(range(10))
+
+
+def test_a_takeover_begins_at_most_as_many_messages_as_it_is_told(begun: Counter[Any]) -> None:
+    for _ in range(5):
+        report = deliver([("a", lambda data: begun.update([data]))], reliable=True, max_messages=2)
+        assert report.delivered == 2
+    assert begun == Counter(range(10))
+
+
+def test_a_takeover_leaves_weak_receivers_out(begun: Counter[Any]) -> None:
+    weak: list[Any] = []
+    receivers = Receivers()
+    receivers.connect("a", lambda data: begun.update([data]), reliable=True, id="reliable")
+    receivers.connect("a", weak.append, id="weak")
+    assert deliver(receivers).delivered == 10
+    assert (begun, weak) == (Counter(range(10)), [])
+
+
+@pytest.mark.parametrize("due", [0, 1, 5])
+def test_more_messages_that_are_not_due_than_a_page_can_mark_all_go_back(
+    mailbox: Mailbox, clock: ManualClock, due: int
+) -> None:
+    """Some that are due stand before them, so that positions are written as well."""
+    count = 3 * MAX_MARKS
+    tomorrow_ms = mailbox.now_ms() + 86_400_000
+    records = [
+        Record(f"id-{number}", 1, codec.dumps(number), not_before_ms=0 if number < due else tomorrow_ms)
+        for number in range(count)
+    ]
+    made = bundle("bundle", records)
+    lease = Lease("lease of the dead", mailbox.now_ms() - 60_000, Holding(0, 0, (made.ref,), weight=made.ref.size))
+    mailbox.write([made.write(mailbox.now_ms()), Set(page_key("a"), Page("epoch", leases=(lease,)).to_bytes())])
+    handled: list[Any] = []
+    assert deliver([("a", handled.append)], reliable=True).delivered == due
+    clock.advance(2 * 86400)
+    while not deliver([("a", handled.append)], reliable=True).is_idle:
+        pass
+    assert sorted(handled) == list(range(count))

@@ -1,0 +1,729 @@
+"""Faults that the tests have to catch: each is put into a copy of the tree, one at a time, and the tests are run.
+
+A rule of the design that could be taken out without a test that fails is a rule nobody keeps. `make mutants` prints the
+table, and fails if a fault survives. `make mutants ARGS="3 17"` tries some of them by number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_SECONDS = 600
+AT_A_TIME = 2
+_NEVER_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "node_modules")
+
+# What catches most comes first. Each group is a run of its own, with the timeout to itself.
+GROUPS = (
+    "gaesignals/test_page.py gaesignals/test_slot.py gaesignals/test_lease.py gaesignals/test_sending.py "
+    "gaesignals/test_connection.py gaesignals/test_pending.py gaesignals/test_delivery.py gaesignals/test_repair.py "
+    "gaesignals/test_signal.py gaesignals/test_takeover.py gaesignals/test_deadletter.py gaesignals/test_time.py "
+    "gaesignals/test_poison.py",
+    "gaesignals/test_failing_calls.py gaesignals/test_memory_loss.py",
+    "gaesignals/test_growth.py gaesignals/test_model.py",
+    "simulation/test_crashes.py",
+    "simulation/test_interleavings.py",
+    "simulation/test_worker_crashes.py",
+    "worker/test_tasks.py worker/test_cron.py gaesignals/test_memcache.py contract",
+)
+_SERVICES = ("gaesignals/memcache.py", "worker/fanout.py", "worker/tasks.py")
+
+
+class NotApplicableError(Exception):
+    """A fault whose old text is not in its file exactly once."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What it breaks, and the text that is replaced in one file."""
+
+    breaks: str
+    path: str
+    old: str
+    new: str
+
+    def mutated(self, root: Path = ROOT) -> str:
+        """The text of the file with the fault in it."""
+        text = (root / self.path).read_text(encoding="utf-8")
+        count = text.count(self.old)
+        if count != 1:
+            raise NotApplicableError(f"{self.path} has {count} times, not once, what the fault replaces: {self.old!r}")
+        return text.replace(self.old, self.new)
+
+
+FAULTS = (
+    # Pages
+    Fault(
+        "a claim of inline messages does not burn the index",
+        "gaesignals/page.py",
+        "end = self.next + 1",
+        "end = self.next",
+    ),
+    Fault(
+        "a page with leases expires",
+        "gaesignals/page.py",
+        "not (self.is_waiting or self.leases or self.retries)",
+        "not (self.is_waiting or self.retries)",
+    ),
+    Fault(
+        "a page with retries expires",
+        "gaesignals/page.py",
+        "not (self.is_waiting or self.leases or self.retries)",
+        "not (self.is_waiting or self.leases)",
+    ),
+    Fault(
+        "a widened home page expires",
+        "gaesignals/page.py",
+        "self.leases or self.retries) and self.width == 1",
+        "self.leases or self.retries)",
+    ),
+    Fault(
+        "a claim takes more than 64 segments",
+        "gaesignals/page.py",
+        "min(sealed, MAX_SEGMENTS_A_CLAIM, self._segments_within(budget))",
+        "min(sealed, self._segments_within(budget))",
+    ),
+    Fault(
+        "a page has more than four leases",
+        "gaesignals/page.py",
+        "if len(self.leases) >= MAX_LEASES or",
+        "if len(self.leases) > MAX_LEASES or",
+    ),
+    Fault(
+        "a claim drops the retries",
+        "gaesignals/page.py",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, retries=())",
+    ),
+    Fault(
+        "a claim drops the leases",
+        "gaesignals/page.py",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, leases=())",
+    ),
+    Fault(
+        "retries are claimed before they are due",
+        "gaesignals/page.py",
+        "due = tuple(ref for ref in self.retries if is_due(ref.not_before_ms, now_ms))",
+        "due = self.retries",
+    ),
+    Fault(
+        "a segment's key does not have its page's epoch",
+        "gaesignals/keys.py",
+        'return f"gs:s:{epoch}:{index}".encode()',
+        'return f"gs:s:{index}".encode()',
+    ),
+    # Sending
+    Fault(
+        "a send writes its page with a set, not a compare-and-set",
+        "gaesignals/sending.py",
+        "seen.replaced_by(key, page, ttl_seconds=page.ttl_seconds), is_touching",
+        "Set(key, page.to_bytes(), page.ttl_seconds), is_touching",
+    ),
+    Fault(
+        "the messages of a full page are not written as a segment",
+        "gaesignals/sending.py",
+        "first.append(Set(segment_key(page.epoch, page.next), entries_to_bytes(page.messages), TTL_SECONDS))",
+        "pass",
+    ),
+    Fault(
+        "the page is written though its segment or body was not stored",
+        "gaesignals/sending.py",
+        "if all(outcomes[write.key] is Outcome.STORED for write in move.first):",
+        "if True:",
+    ),
+    Fault(
+        "a segment is written after the page that refers to it",
+        "gaesignals/sending.py",
+        "        moves = self._write_first(moves)\n"
+        "        touched = [move.parcel for move in moves if move.is_touching]\n"
+        "        touched += [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n",
+        "        touched = [move.parcel for move in moves if move.is_touching]\n"
+        "        touched += [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n"
+        "        self._write_first(moves)\n",
+    ),
+    Fault(
+        "a slot is not touched where the name is there already",
+        "gaesignals/sending.py",
+        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = not is_listed",
+    ),
+    Fault(
+        "a name that is missing from its slot is not listed where messages wait",
+        "gaesignals/sending.py",
+        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = parcel.width == 1 and not page.is_waiting",
+    ),
+    Fault(
+        "a slot that was lost to another writer is not written again",
+        "gaesignals/sending.py",
+        "        if outcome is Outcome.STORED:\n            parcel.stage = _Stage.DONE\n",
+        "        if outcome is not Outcome.FAILED:\n            parcel.stage = _Stage.DONE\n",
+    ),
+    Fault(
+        "a send of unknown outcome is repeated blindly",
+        "gaesignals/sending.py",
+        "not self._is_usable(parcel, seen) or (parcel.is_unsure and not self._is_repeatable(parcel, seen))",
+        "not self._is_usable(parcel, seen)",
+    ),
+    Fault(
+        "a sender on a lane does not repair a home page that is narrower",
+        "gaesignals/sending.py",
+        "parcel.target = parcel.lane if parcel.lane < parcel.width else 0",
+        "parcel.target = parcel.lane",
+    ),
+    # The service's own messages
+    Fault(
+        "a compare-and-set is sent to memcache as a set",
+        "gaesignals/memcache.py",
+        "Cas: pb.MemcacheSetRequest.CAS",
+        "Cas: pb.MemcacheSetRequest.SET",
+    ),
+    Fault(
+        "a key that failed reads as a miss",
+        "gaesignals/memcache.py",
+        '    if status != _GET.HIT or item is None or not item.HasField("cas_id"):\n        return Absent.FAILED',
+        '    if status != _GET.HIT or item is None or not item.HasField("cas_id"):\n        return Absent.MISSING',
+    ),
+    Fault(
+        "a read that failed as a whole reads as misses",
+        "gaesignals/memcache.py",
+        "return dict.fromkeys(wanted, Absent.FAILED)",
+        "return dict.fromkeys(wanted, Absent.MISSING)",
+    ),
+    Fault(
+        "a failed read counts as evicted",
+        "gaesignals/connection.py",
+        "return Seen(State.FAILED)",
+        "return Seen(State.MISSING)",
+    ),
+    # Claims
+    Fault(
+        "deliveries do not read the lanes of a widened name",
+        "gaesignals/claims.py",
+        "return pages | (_read(connection, lanes) if lanes else {})",
+        "return pages",
+    ),
+    Fault(
+        "the last lane of a widened name is not read",
+        "gaesignals/claims.py",
+        "range(1, seen.value.width)",
+        "range(1, seen.value.width - 1)",
+    ),
+    Fault(
+        "a corrupt page is not replaced",
+        "gaesignals/claims.py",
+        "self._try(address, None, Page(self._connection.new_id()), seen)",
+        "pass",
+    ),
+    Fault(
+        "a claim whose answer was lost is not recognised",
+        "gaesignals/claims.py",
+        "if attempt is not None and attempt.failures and self._resolve(address, attempt, seen):",
+        "if attempt is not None and attempt.failures < 0:",
+    ),
+    Fault(
+        "a lease is taken over as soon as it ran out",
+        "gaesignals/claims.py",
+        "if is_due(lease.expires_ms + GRACE_MS, now_ms)",
+        "if is_due(lease.expires_ms, now_ms)",
+    ),
+    # Running what was claimed
+    Fault(
+        "retries that are not due run with those that are",
+        "gaesignals/fresh.py",
+        "        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]\n"
+        "        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]\n",
+        "        work.waiting = records\n",
+    ),
+    Fault(
+        "leases are not renewed at half-life",
+        "gaesignals/fresh.py",
+        "        if self._mailbox.clock() >= self._renew_at:\n            self._renew()\n",
+        "",
+    ),
+    Fault(
+        "a lease that could not be renewed counts as held",
+        "gaesignals/fresh.py",
+        "work.is_lost = True",
+        "work.is_lost = False",
+    ),
+    Fault(
+        "weak messages that were not begun are not sent back",
+        "gaesignals/fresh.py",
+        "for work in works for record in work.waiting + work.later]",
+        "for work in works for record in work.later]",
+    ),
+    Fault(
+        "reliable messages that were not begun are acknowledged",
+        "gaesignals/fresh.py",
+        "going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later",
+        "going_back(work.outcomes, is_buried=is_buried) + work.later",
+    ),
+    Fault(
+        "a lease is acknowledged though part of it could not be read",
+        "gaesignals/fresh.py",
+        "            elif not loaded.is_whole:\n                continue\n",
+        "",
+    ),
+    Fault(
+        "dead letters are written after the acknowledgement",
+        "gaesignals/fresh.py",
+        "        is_buried = self._bury(held)\n"
+        "        settlements = [\n"
+        "            Settlement(\n"
+        "                work.claim,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                work.loaded.keys,\n"
+        "            )\n"
+        "            for work in held\n"
+        "        ]\n"
+        "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n",
+        "        is_buried = True\n"
+        "        settlements = [\n"
+        "            Settlement(\n"
+        "                work.claim,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                work.loaded.keys,\n"
+        "            )\n"
+        "            for work in held\n"
+        "        ]\n"
+        "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n"
+        "        self._bury(held)\n",
+    ),
+    Fault(
+        "messages whose dead letters could not be stored are acknowledged",
+        "gaesignals/round.py",
+        "            return False\n        for name, group in letters.items():",
+        "            return True\n        for name, group in letters.items():",
+    ),
+    Fault(
+        "an attempt is not counted",
+        "gaesignals/message.py",
+        "self, attempt=self.attempt + 1, receivers=receivers",
+        "self, attempt=self.attempt, receivers=receivers",
+    ),
+    Fault(
+        "a batch that raises costs all of its messages an attempt",
+        "gaesignals/running.py",
+        "if match.receiver.reliable and len(runs) > 1:",
+        "if False:",
+    ),
+    Fault(
+        "weak receivers run in a takeover",
+        "gaesignals/running.py",
+        "is_first = record.attempt == 1 and not is_takeover",
+        "is_first = record.attempt == 1",
+    ),
+    Fault(
+        "a receiver that succeeded runs again with one that failed",
+        "gaesignals/outcome.py",
+        "return record.charged(receivers=(failed.receiver,),",
+        "return record.charged(receivers=(),",
+    ),
+    # Leases
+    Fault(
+        "an acknowledgement does not look for its lease",
+        "gaesignals/leases.py",
+        "elif seen.value is not None and seen.value.find_lease(ending.lease.id) is not None:",
+        "elif seen.value is not None:",
+    ),
+    Fault(
+        "what a lost lease refers to is deleted",
+        "gaesignals/leases.py",
+        "[key for ending in self._won for key in ending.settlement.keys]",
+        "[key for ending in self._won + self._missed for key in ending.settlement.keys]",
+    ),
+    Fault(
+        "a lease is acknowledged though what goes back could not be stored",
+        "gaesignals/leases.py",
+        "            if any(made.key in todo for made in ending.bundles):\n",
+        "            if False:\n",
+    ),
+    Fault(
+        "what goes back is forgotten where the page came back with another epoch",
+        "gaesignals/leases.py",
+        "return seen.value is None or seen.value.epoch != ending.claim.epoch",
+        "return seen.value is None",
+    ),
+    Fault(
+        "what goes back is forgotten where the page is gone",
+        "gaesignals/leases.py",
+        "if not ending.refs or set(ending.refs) <= set(page.retries):",
+        "if True:",
+    ),
+    Fault(
+        "what goes back to a page that is gone is not in the index",
+        "gaesignals/leases.py",
+        "        self._list(homeless)\n",
+        "",
+    ),
+    Fault(
+        "a lease is taken over that was renewed meanwhile",
+        "gaesignals/leases.py",
+        "if held is None or (is_exact and held != claim.lease):",
+        "if held is None:",
+    ),
+    Fault(
+        "a takeover does not write its position",
+        "gaesignals/leases.py",
+        "lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)",
+        "lease = replace(_lease(claim), marks=tuple(marks), expires_ms=expires_ms)",
+    ),
+    Fault(
+        "bundles of earlier failures do not join the retries in a takeover",
+        "gaesignals/leases.py",
+        "return page.replace_lease(held.id, lease).with_retries([ref for ref in spilled if ref not in page.retries])",
+        "return page.replace_lease(held.id, lease)",
+    ),
+    Fault(
+        "a takeover does not charge the message that was being run, which is forgotten",
+        "gaesignals/takeover.py",
+        "        self._charge(walk, matches)\n",
+        "",
+    ),
+    Fault(
+        "a takeover runs the message at the position at once",
+        "gaesignals/takeover.py",
+        "if done is not None and position <= done:",
+        "if done is not None and position < done:",
+    ),
+    Fault(
+        "a takeover drops the marks of the one before it",
+        "gaesignals/takeover.py",
+        "_Walk(mine, loaded, list(mine.lease.marks))",
+        "_Walk(mine, loaded, [])",
+    ),
+    Fault(
+        "a takeover runs retries that are not due",
+        "gaesignals/takeover.py",
+        "elif not is_due(record.not_before_ms, self._mailbox.now_ms()):",
+        "elif False:",
+    ),
+    Fault(
+        "a takeover goes on though part of the lease could not be read",
+        "gaesignals/takeover.py",
+        "        if not loaded.is_whole:\n            return\n",
+        "",
+    ),
+    # The index
+    Fault(
+        "a name is due earlier than now",
+        "gaesignals/slot.py",
+        "{name: max(at, now_ms) for name, at in due.items()}",
+        "{name: at for name, at in due.items()}",
+    ),
+    Fault(
+        "settling looks at the mailboxes before it reads the slots",
+        "gaesignals/pending.py",
+        "        seen = self._read(groups)\n"
+        "        due_ms = self._look([name for group in groups.values() for name in group])\n",
+        "        due_ms = self._look([name for group in groups.values() for name in group])\n"
+        "        seen = self._read(groups)\n",
+    ),
+    Fault(
+        "settling does not look once more after a removal",
+        "gaesignals/pending.py",
+        "self._look_again(removed)",
+        "pass",
+    ),
+    Fault(
+        "settling takes out a name whose page cannot be read",
+        "gaesignals/pending.py",
+        "return None if seen.state is State.MISSING else now_ms",
+        "return None",
+    ),
+    Fault(
+        "settling takes out a name that has leases alone",
+        "gaesignals/pending.py",
+        "times += [lease.expires_ms + GRACE_MS for lease in page.leases]",
+        "pass",
+    ),
+    Fault(
+        "settling takes out a name that has retries alone",
+        "gaesignals/pending.py",
+        "times = [ref.not_before_ms for ref in page.retries]",
+        "times: list[int] = []",
+    ),
+    Fault(
+        "settling takes out a widened name",
+        "gaesignals/pending.py",
+        "if page.is_waiting or (page.width > 1 and address.lane == 0):",
+        "if page.is_waiting:",
+    ),
+    Fault(
+        "a fan-out does not push the due time forward before it dispatches",
+        "gaesignals/pending.py",
+        "self._push(seen, chosen, now_ms + int(redispatch_seconds * 1000))",
+        "self._push(seen, chosen, now_ms)",
+    ),
+    Fault(
+        "a fan-out dispatches what another one won",
+        "gaesignals/pending.py",
+        "for number, names in groups.items() if outcomes[number] is Outcome.STORED for name in names]",
+        "for number, names in groups.items() for name in names]",
+    ),
+    # What memory loss, failing calls and growth have found
+    Fault(
+        "empty pages never expire",
+        "gaesignals/page.py",
+        "return EMPTY_TTL_SECONDS if self.is_empty else 0",
+        "return 0",
+    ),
+    Fault(
+        "a claim of inline messages makes a widened name narrow",
+        "gaesignals/page.py",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
+        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, width=1)",
+    ),
+    Fault(
+        "inline messages are claimed while segments wait in front of them",
+        "gaesignals/page.py",
+        "if taken == sealed and self.messages",
+        "if self.messages",
+    ),
+    Fault(
+        "small bundles of retries pile up",
+        "gaesignals/page.py",
+        "return due + small if len(self.retries) > MANY_RETRIES and len(small) > 1 else due",
+        "return due",
+    ),
+    Fault(
+        "a page's first segment may be followed by any number of them",
+        "gaesignals/lease.py",
+        "first <= next_ <= first + MAX_SEGMENTS_A_CLAIM",
+        "first <= next_",
+    ),
+    Fault(
+        "a time years ahead is waited for",
+        "gaesignals/lease.py",
+        "return not now_ms < at_ms <= now_ms + LONGEST_WAIT_MS",
+        "return at_ms <= now_ms",
+    ),
+    Fault(
+        "a corrupt value raises",
+        "gaesignals/connection.py",
+        "        return Seen(State.CORRUPT, cas=read.cas)",
+        "        raise",
+    ),
+    Fault(
+        "what a later version wrote is replaced",
+        "gaesignals/connection.py",
+        "return Seen(State.NEWER, cas=read.cas)",
+        "return Seen(State.CORRUPT, cas=read.cas)",
+    ),
+    Fault(
+        "an answer that is too large is not asked for in parts",
+        "gaesignals/connection.py",
+        "if len(keys) > _SURE_KEYS and _is_all_failed(reads):",
+        "if False:",
+    ),
+    Fault(
+        "a value that is too large stops the whole call",
+        "gaesignals/connection.py",
+        "for write in writes if len(write.value) > MAX_VALUE_BYTES}",
+        "for write in writes if False}",
+    ),
+    Fault(
+        "what is not plain bytes is taken for ours",
+        "gaesignals/memcache.py",
+        'return Found(b"" if item.flags else item.value, item.cas_id)',
+        "return Found(item.value, item.cas_id)",
+    ),
+    Fault(
+        "a send returns before its name is in the index",
+        "gaesignals/sending.py",
+        "parcel.stage = _Stage.SLOT if move.is_touching else _Stage.DONE",
+        "parcel.stage = _Stage.DONE",
+    ),
+    Fault(
+        "a send of unknown outcome does not look whether it was stored",
+        "gaesignals/sending.py",
+        "if seen.value and seen.value.contains(parcel.entry_ids):",
+        "if False:",
+    ),
+    Fault(
+        "a send says of what may be stored that it is not",
+        "gaesignals/sending.py",
+        "in_doubt = self.is_unsure or self.stage is _Stage.SLOT",
+        "in_doubt = False",
+    ),
+    Fault(
+        "a name is never made wider",
+        "gaesignals/sending.py",
+        "page = replace(page, width=max(page.width, 1 << parcel.lane.bit_length()))",
+        "pass",
+    ),
+    Fault(
+        "a name that is about to be dropped from the index is not listed anew",
+        "gaesignals/slot.py",
+        "return self.due_ms.get(name, 0) > now_ms - MAX_OVERDUE_MS // 2",
+        "return name in self.due_ms",
+    ),
+    Fault(
+        "a slot without room takes one more name",
+        "gaesignals/slot.py",
+        "return len(self.with_due(dict.fromkeys(names, now_ms), now_ms).to_bytes()) <= MAX_BYTES",
+        "return True",
+    ),
+    Fault(
+        "a removal whose answer was lost is not looked at again",
+        "gaesignals/pending.py",
+        "if outcome in (Outcome.STORED, Outcome.FAILED)",
+        "if outcome is Outcome.STORED",
+    ),
+    Fault(
+        "a stale holder goes on running handlers",
+        "gaesignals/fresh.py",
+        "        if work.is_lost:\n            raise LeaseLostError\n",
+        "",
+    ),
+    Fault(
+        "a takeover does not write what failed before its position",
+        "gaesignals/leases.py",
+        "lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)",
+        "lease = replace(_lease(claim), position=position, expires_ms=expires_ms)",
+    ),
+    Fault(
+        "a takeover acknowledges what it had no time for",
+        "gaesignals/takeover.py",
+        "spilled + _marked(walk) + walk.unrun, keys",
+        "spilled + _marked(walk), keys",
+    ),
+    Fault(
+        "a takeover forgets what it spilled after its last position",
+        "gaesignals/takeover.py",
+        "spilled + _marked(walk) + walk.unrun, keys",
+        "_marked(walk) + walk.unrun, keys",
+    ),
+    Fault(
+        "dead letters count as stored before they are",
+        "gaesignals/deadletter.py",
+        "            if not todo and outcomes.get(DEAD_NAMES) is Outcome.STORED:\n",
+        "            if True:\n",
+    ),
+    Fault(
+        "the bodies of dead letters expire",
+        "gaesignals/deadletter.py",
+        "replace(body.write(connection.now_ms()), ttl_seconds=0)",
+        "body.write(connection.now_ms())",
+    ),
+    # The worker
+    Fault(
+        "names that the queue refuses are not put back",
+        "worker/fanout.py",
+        "self._pending.put_back(refused)",
+        "pass",
+    ),
+    Fault(
+        "a task whose hand-over was refused is answered 200",
+        "worker/tasks.py",
+        "503 if shift.refused else 200",
+        "200",
+    ),
+    Fault(
+        "what a task has no time for is not handed over",
+        "worker/tasks.py",
+        "rest = report.more if is_time_up else ()",
+        "rest: tuple[str, ...] = ()",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests said of one tree. `caught_by` is None where they all passed."""
+
+    caught_by: str | None
+    seconds: float
+
+
+def judge(fault: Fault | None) -> Verdict:
+    """Run the tests on a copy of the tree with `fault` in it."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        tree = Path(folder, "tree")
+        shutil.copytree(ROOT, tree, ignore=_NEVER_COPIED)
+        if fault is not None:
+            (tree / fault.path).write_text(fault.mutated(tree), encoding="utf-8")
+        caught_by = next(filter(None, _failures(tree, _groups(fault))), None)
+    return Verdict(caught_by, time.monotonic() - started)
+
+
+def _groups(fault: Fault | None) -> list[str]:
+    """All groups; for a fault in what talks to a service the one that knows services first."""
+    groups = list(GROUPS)
+    if fault is not None and fault.path in _SERVICES:
+        groups.insert(0, groups.pop())
+    return groups
+
+
+def _failures(tree: Path, groups: Sequence[str]) -> Iterator[str | None]:
+    """The first test that fails in each group, if any."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    for group in groups:
+        paths = [f"tests/{path}" for path in group.split()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths]
+        try:
+            done = subprocess.run(
+                command, cwd=tree, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            yield f"{paths[0]}, which does not come to an end"
+        else:
+            yield None if done.returncode == 0 else _first_failure(done.stdout + done.stderr)
+
+
+def _first_failure(output: str) -> str:
+    for line in output.splitlines():
+        if line.startswith(("FAILED tests/", "ERROR tests/")):
+            return line.split(" ", 1)[1].split(" - ")[0].removeprefix("tests/")
+    return "the tests do not start: " + (output.strip().splitlines() or ["no output"])[-1]
+
+
+def _chosen(numbers: Sequence[int]) -> list[tuple[int, Fault | None]]:
+    """Faults with their numbers; 0 is the tree as it is, which has to pass, or else nothing below it means anything."""
+    everything: list[tuple[int, Fault | None]] = [(0, None), *enumerate(FAULTS, start=1)]
+    return [everything[number] for number in numbers] if numbers else everything
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="make mutants", description="Put faults into the code; the tests have to fail."
+    )
+    parser.add_argument("numbers", nargs="*", type=int, choices=range(len(FAULTS) + 1), metavar="NUMBER")
+    chosen = _chosen(parser.parse_args(arguments).numbers)
+    try:
+        for _, fault in chosen:
+            if fault is not None:
+                fault.mutated()
+    except NotApplicableError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wrong = 0
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        verdicts = pool.map(judge, [fault for _, fault in chosen])
+        for (number, fault), verdict in zip(chosen, verdicts, strict=True):
+            is_right = (fault is None) == (verdict.caught_by is None)
+            wrong += not is_right
+            what = fault.breaks if fault else "nothing: the tree as it is"
+            caught_by = verdict.caught_by or ("passes" if fault is None else "SURVIVES")
+            print(f"{number:3}  {what:82}  {verdict.seconds:6.1f} s  {caught_by}", flush=True)
+    print(f"{len(chosen)} tried, {wrong} not as they should be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The process dies before and after every call of every operation, and nothing acknowledged is lost.
+
+The calls are found by counting. What is left is found by the worker's fan-out alone, so the index is tested as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from google.appengine.api import apiproxy_stub_map
+from google.appengine.api.memcache import memcache_stub
+
+from gaesignals.errors import SignalsError
+from gaesignals.memcache import MemcacheStore
+from gaesignals.store import Outcome, Read, Store, Write
+from gaesignals.testing import ManualClock, MemoryStore
+
+from .scenes import FULL_ENTRIES, SCENARIOS, DiedError, Scenario, Scene, small_index
+
+
+class DyingStore:
+    """A store whose process dies at one call, before it takes effect or after, and makes no calls from then on."""
+
+    def __init__(self, store: Store, *, dies_at: int | None = None, is_after: bool = False) -> None:
+        self._store = store
+        self._dies_at = dies_at
+        self._is_after = is_after
+        self.calls = 0
+
+    def call(self, call: Callable[[], Any]) -> Any:
+        self.calls += 1
+        if self._dies_at is None or self.calls < self._dies_at:
+            return call()
+        if self.calls == self._dies_at and self._is_after:
+            call()
+        raise DiedError
+
+    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
+        return self.call(lambda: self._store.gets(keys))  # type: ignore[no-any-return]
+
+    def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        return self.call(lambda: self._store.write(writes))  # type: ignore[no-any-return]
+
+    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
+        return self.call(lambda: self._store.delete(keys))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def _small_index() -> Iterator[None]:
+    with small_index():
+        yield
+
+
+@contextlib.contextmanager
+def memory() -> Iterator[Scene]:
+    clock = ManualClock()
+    yield Scene(MemoryStore(clock=clock), clock)
+
+
+@contextlib.contextmanager
+def app_engine() -> Iterator[Scene]:
+    clock = ManualClock()
+    before = apiproxy_stub_map.apiproxy
+    apiproxy_stub_map.apiproxy = apiproxy_stub_map.APIProxyStubMap(memcache_stub.MemcacheServiceStub(gettime=clock))
+    try:
+        yield Scene(MemcacheStore(), clock)
+    finally:
+        apiproxy_stub_map.apiproxy = before
+
+
+@pytest.mark.parametrize("kind", [memory, app_engine])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_nothing_acknowledged_is_lost_wherever_the_process_dies(
+    scenario: Scenario, kind: Callable[[], contextlib.AbstractContextManager[Scene]]
+) -> None:
+    points = 0
+    for dies_at in range(1, 10_000):
+        was_reached = False
+        for is_after in (False, True):
+            with kind() as scene:
+                act = scenario(scene)
+                dying = DyingStore(scene.store, dies_at=dies_at, is_after=is_after)
+                with contextlib.suppress(DiedError, SignalsError):
+                    act(scene.box(dying))
+                was_reached = dying.calls >= dies_at
+                if not was_reached:
+                    break
+                points += 1
+                scene.recover()
+                scene.check()
+        if not was_reached:
+            break
+    assert points, "the scenario made no call"
+
+
+def test_what_is_weak_and_lost_was_in_the_batch_at_hand() -> None:
+    """Two batches wait; the process dies in the first one's handlers, and only that one can be gone."""
+    with memory() as scene:
+        box = scene.box()
+        for number in range(FULL_ENTRIES * 66):
+            scene.send(box, f"weak/{number}")
+        scene.deadly.add("weak/5")
+        with contextlib.suppress(DiedError):
+            scene.deliver(scene.box())
+        scene.recover()
+        lost = scene.acknowledged - set(scene.handled)
+        assert lost <= {f"weak/{number}" for number in range(FULL_ENTRIES * 64)}
+        scene.check()

@@ -1,0 +1,277 @@
+"""A world of senders, deliveries and fan-outs over one store, drawn from a seed, and the check of what it promised.
+
+A run is replayed by its seed: `python -m tests.simulation 12345`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from unittest import mock
+
+from gaesignals import codec, keys, page, pending
+from gaesignals.delivery import deliver
+from gaesignals.errors import StoreError
+from gaesignals.inspection import look
+from gaesignals.mailbox import Mailbox
+from gaesignals.pending import Pending
+from gaesignals.receivers import Receivers
+from gaesignals.store import Set
+from gaesignals.testing import ManualClock, MemoryStore
+
+from .scheduler import Scheduler, SwitchingStore
+
+RELIABLE, WEAK, MIXED = "reliable", "weak", "mixed"
+LEASE_SECONDS = 60.0
+MAX_ROUNDS = 60
+SLOTS = 2
+
+
+class HandlerError(Exception):
+    """A handler that fails on purpose."""
+
+
+@dataclass
+class Ledger:
+    """What was sent and what was handled. `acknowledged` are those whose send returned."""
+
+    started: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+    handled: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    running: dict[str, str] = field(default_factory=dict)
+
+
+class World:
+    """One run: build it, `run()` it, `recover()`, `check()`."""
+
+    def __init__(self, seed: int, *, kills: bool | None = None, jumps: bool | None = None) -> None:
+        self.seed = seed
+        self.random = random.Random(f"world {seed}")
+        self.clock = ManualClock()
+        self.store = MemoryStore(clock=self.clock)
+        self.scheduler = Scheduler(seed, hold_back=self.random.random() < 0.8)
+        self.switching = SwitchingStore(self.store, self.scheduler)
+        self.ledger = Ledger()
+        self.kills = self.random.random() < 0.6 if kills is None else kills
+        self.jumps = self.random.random() < 0.3 if jumps is None else jumps
+        self.failure_rate = self.random.choice((0.0, 0.0, 0.2, 0.5))
+        self.full_entries = self.random.choice((2, 3, 16))
+        self.names = self.random.choice(((RELIABLE,), (WEAK,), (RELIABLE, WEAK), (RELIABLE, MIXED, WEAK)))
+        self.receivers = self._receivers()
+        self._mailboxes = 0
+        self._closing = False
+        self.width = self.random.choice((1, 1, 1, 2, 4))
+        self._widen()
+        self._add_participants()
+
+    def _widen(self) -> None:
+        """Some names are hot already, so that few senders are enough to use lanes."""
+        if self.width > 1:
+            homes = {name: page.Page(f"epoch of {name}", width=self.width) for name in self.names}
+            self.store.write([Set(keys.page_key(name), home.to_bytes()) for name, home in homes.items()])
+
+    def mailbox(self, *, is_switching: bool = True) -> Mailbox:
+        """A process of its own: its own randomness, lanes and memory of what it emptied."""
+        self._mailboxes += 1
+        box = Mailbox(
+            self.switching if is_switching else self.store,
+            clock=self.clock,
+            random=random.Random(f"{self.seed} {self._mailboxes}"),
+            sleep=lambda _: self.scheduler.pause(),
+        )
+        for name in self.names:
+            box.lanes.keep(name, self.random.randrange(self.width))
+        return box
+
+    def _receivers(self) -> Receivers:
+        receivers = Receivers()
+        receivers.connect(RELIABLE, self._handler("one"), id="one", reliable=True, max_attempts=1000, backoff_seconds=1)
+        receivers.connect(WEAK, self._handler("weak"), id="weak")
+        receivers.connect(
+            MIXED,
+            self._batch_handler("batch"),
+            id="batch",
+            reliable=True,
+            batch=4,
+            max_attempts=1000,
+            backoff_seconds=1,
+        )
+        receivers.connect(MIXED, self._handler("beside"), id="beside")
+        return receivers
+
+    def _handler(self, receiver: str) -> Callable[[object], None]:
+        def handle(data: object) -> None:
+            self._handle(receiver, str(data))
+
+        return handle
+
+    def _batch_handler(self, receiver: str) -> Callable[..., None]:
+        def handle(messages: list[object]) -> None:
+            for message in messages:
+                try:
+                    self._handle(receiver, str(message.data))  # type: ignore[attr-defined]
+                except HandlerError:
+                    message.fail("on purpose")  # type: ignore[attr-defined]
+
+        return handle
+
+    def _handle(self, receiver: str, key: str) -> None:
+        key = f"{receiver}/{key[:40].rstrip()}"
+        self.scheduler.pause()
+        if not self._closing and self.random.random() < self.failure_rate:
+            self.ledger.failed[key] += 1
+            raise HandlerError(key)
+        self.ledger.handled[key] += 1
+
+    # Participants
+
+    def _add_participants(self) -> None:
+        kinds: list[tuple[str, Callable[[Mailbox], None]]] = []
+        kinds += [("sender", self._send)] * self.random.randint(1, 3)
+        kinds += [("bulk sender", self._send_many)] * self.random.randint(0, 1)
+        kinds += [("delivery", self._deliver)] * self.random.randint(0, 2)
+        kinds += [("worker", self._work)] * self.random.randint(0, 2)
+        victim = self.random.randrange(len(kinds)) if self.kills else None
+        for number, (name, run) in enumerate(kinds):
+            kill_after = self.random.randint(1, 40) if number == victim else None
+            self.scheduler.add(f"{name} {number}", self._process(number, run), kill_after=kill_after)
+        if self.jumps:
+            self.scheduler.add("clock", self._jump)
+
+    def _process(self, number: int, run: Callable[[Mailbox], None]) -> Callable[[], None]:
+        return lambda: run(self.mailbox())
+
+    def _pairs(self, box: Mailbox, count: int) -> Iterator[tuple[str, str, bytes]]:
+        for _ in range(count):
+            name = self.random.choice(self.names)
+            key = f"{name}/{box.random.getrandbits(64):016x}"
+            size = self.random.choice((0, 0, 0, 0, 3000, 90_000))
+            yield name, key, codec.dumps(key.ljust(40) + "x" * size)
+
+    def _send(self, box: Mailbox) -> None:
+        for name, key, payload in self._pairs(box, self.random.randint(3, 12)):
+            self.ledger.started.add(key)
+            box.send([(name, payload)])
+            self.ledger.acknowledged.add(key)
+
+    def _send_many(self, box: Mailbox) -> None:
+        for _ in range(self.random.randint(1, 3)):
+            pairs = list(self._pairs(box, self.random.randint(2, 30)))
+            self.ledger.started.update(key for _, key, _ in pairs)
+            box.send([(name, payload) for name, _, payload in pairs])
+            self.ledger.acknowledged.update(key for _, key, _ in pairs)
+
+    def _deliver(self, box: Mailbox) -> None:
+        for _ in range(self.random.randint(2, 8)):
+            max_messages = self.random.choice((None, None, 1, 5))
+            deliver(self.receivers, lease_seconds=LEASE_SECONDS, max_messages=max_messages, mailbox=box)
+            if self.random.random() < 0.5:
+                Pending(box).settle(self.names)
+
+    def _work(self, box: Mailbox) -> None:
+        for _ in range(self.random.randint(2, 6)):
+            self._drain(box)
+
+    def _drain(self, box: Mailbox) -> bool:
+        """What the worker does on one tick of cron; whether there was anything in the index."""
+        index = Pending(box)
+        found = index.fan_out(lambda name: bool(self.receivers.matching(name)), redispatch_seconds=300)
+        if not found.names:
+            return False
+        for _ in range(200):
+            report = deliver(self.receivers, names=found.names, lease_seconds=LEASE_SECONDS, mailbox=box)
+            if report.is_idle:
+                break
+        index.settle(found.names)
+        return True
+
+    def _jump(self) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            for _ in range(self.random.randint(5, 60)):
+                self.scheduler.pause()
+            self.clock.advance(self.random.choice((1, 31, 61, 75, 400)))
+
+    # The run and what has to hold of it
+
+    def run(self) -> None:
+        """Let everybody come to an end, or be killed."""
+        with self._small():
+            self.scheduler.run()
+
+    def recover(self) -> None:
+        """Let time pass and the worker's fan-out alone find what is left."""
+        self._closing = True
+        box = self.mailbox(is_switching=False)
+        index = Pending(box)
+        with self._small():
+            for _ in range(MAX_ROUNDS):
+                self.clock.advance(400)
+                self._drain(box)
+                if not any(self._is_left(name) for name in index.entries()):
+                    return
+
+    def _is_left(self, name: str) -> bool:
+        """Whether a listed name has anything in its mailbox; a widened one stays listed without."""
+        status = look(self.mailbox(is_switching=False), [name])[name]
+        return status.width == 1 or bool(status.waiting + status.leased + status.retrying)
+
+    @contextlib.contextmanager
+    def _small(self) -> Iterator[None]:
+        """Few messages fill a page, and names share slots: what goes wrong does so sooner."""
+        with (
+            mock.patch.object(page, "FULL_ENTRIES", self.full_entries),
+            mock.patch.object(keys, "SLOTS", SLOTS),
+            mock.patch.object(pending, "SLOTS", SLOTS),
+        ):
+            yield
+
+    def check(self) -> None:
+        """Nothing acknowledged is lost, nothing is handled that was not sent, weak messages run at most once."""
+        ledger, errors = self.ledger, []
+        for key in ledger.acknowledged:
+            name = key.split("/")[0]
+            if name != WEAK and not ledger.handled[f"{'one' if name == RELIABLE else 'batch'}/{key}"]:
+                errors.append(f"lost: {key}")
+        errors += [f"phantom: {key}" for key in ledger.handled if key.split("/", 1)[1] not in ledger.started]
+        weak = Counter({key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith("weak/")})
+        errors += [f"weak ran {count} times: {key}" for key, count in weak.items() if count > 1]
+        if not self.kills and not self.jumps:
+            errors += [f"repeated: {key}" for key, count in ledger.handled.items() if count > 1]
+            errors += [
+                f"weak and lost: {key}"
+                for key in ledger.acknowledged
+                if key.startswith(WEAK) and not weak[f"weak/{key}"]
+            ]
+        errors += self._check_store()
+        if errors:
+            raise AssertionError(f"seed {self.seed}: " + "; ".join(errors[:10]))
+
+    def _check_store(self) -> Iterator[str]:
+        """Everything drained: no name listed, every page empty but for widened ones."""
+        with self._small():
+            listed = Pending(self.mailbox(is_switching=False)).entries()
+        widened = set()
+        for key in self.store.keys():  # noqa: SIM118 - not a dict
+            raw = self.store.raw(key)
+            if key.startswith(b"gs:p:") and raw is not None:
+                seen = page.Page.from_bytes(raw)
+                if seen.width > 1:
+                    widened.add(key.split(b":", 3)[3].decode())
+                elif (seen.leases or seen.retries or seen.is_waiting) and not self.kills:
+                    # A sender that dies before its slot leaves a message that it never acknowledged, unlisted.
+                    yield f"left in {key!r}"
+        yield from (f"still listed: {name}" for name in listed if name not in widened)
+
+
+def run_world(seed: int, **options: bool) -> World:
+    """Run the world of `seed` from start to check; raises `AssertionError` where a promise is broken."""
+    world = World(seed, **options)
+    with contextlib.suppress(StoreError):
+        world.run()
+    world.recover()
+    world.check()
+    return world

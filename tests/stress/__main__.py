@@ -1,0 +1,258 @@
+"""Real processes under load, some of them killed: `python -m tests.stress --seconds 60`.
+
+The local cloud, several senders and the worker run; SIGKILL hits random ones, cron overlaps with manual drains, tasks
+arrive twice and out of order. Then everything is drained and counted in the manner of Jepsen's total-queue checker:
+what went in has to come out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import DIRECTORY, read
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["hot", "batched", "weak", *(f"user_{number}_changed" for number in range(50))]
+QUIET_SECONDS = 20.0
+DEADLINE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run came to; `lost`, `phantom` and `weak_repeated` have to be none."""
+
+    attempted: int
+    acknowledged: int
+    handled: int
+    repeated: int
+    unsure: int
+    lost: int
+    phantom: int
+    weak_repeated: int
+    weak_lost: int
+    kills: int
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.lost or self.phantom or self.weak_repeated)
+
+    def table(self) -> str:
+        rows = {
+            "attempted": self.attempted,
+            "acknowledged": self.acknowledged,
+            "handled at least once": self.handled,
+            "unsure (sent, never acknowledged)": self.unsure,
+            "processes killed": self.kills,
+            "reliable, handled more than once": self.repeated,
+            "weak, lost with a killed process": self.weak_lost,
+            "reliable and LOST": self.lost,
+            "PHANTOM (handled, never sent)": self.phantom,
+            "weak and REPEATED": self.weak_repeated,
+        }
+        return "\n".join(f"{label:<36}{count:>8}" for label, count in rows.items())
+
+
+class Run:
+    """The processes of one run."""
+
+    def __init__(self, directory: Path, senders: int) -> None:
+        self.kills = 0
+        self._environ = os.environ | {DIRECTORY: str(directory)}
+        self._lines: list[str] = []
+        arguments = ["--frontend-port", "0", "--worker-port", "0", "--cron-every", "2"]
+        receivers = ["--receivers", "tests.stress.receivers:receivers"]
+        self._cloud = self._start("-m", "devserver", *arguments, *receivers, stdout=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._wait_for("Ready.")
+        self._senders = [self._start_sender() for _ in range(senders)]
+
+    def _start(self, *arguments: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self._environ,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _start_sender(self) -> subprocess.Popen[str]:
+        return self._start("-m", "tests.stress.sender", str(self._port("App Engine")))
+
+    def _read(self) -> None:
+        assert self._cloud.stdout is not None
+        for line in self._cloud.stdout:
+            self._lines.append(line.rstrip())
+
+    def _wait_for(self, text: str) -> None:
+        give_up_at = time.monotonic() + 60
+        while not any(text in line for line in tuple(self._lines)):
+            if time.monotonic() > give_up_at or self._cloud.poll() is not None:
+                raise SystemExit("the local cloud did not start:\n" + "\n".join(self._lines))
+            time.sleep(0.05)
+
+    def _port(self, service: str) -> int:
+        found = re.search(rf"^  {service} .*?:(\d+)", "\n".join(self._lines), re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    def disturb(self) -> None:
+        """Do one of the things that must not matter."""
+        random.choice((self._kill_sender, self._kill_worker, self._drain, self._repeat_tasks))()
+
+    def _kill_sender(self) -> None:
+        sender = self._senders.pop(random.randrange(len(self._senders)))
+        sender.kill()
+        sender.wait()
+        self.kills += 1
+        self._senders.append(self._start_sender())
+
+    def _kill_worker(self) -> None:
+        pids = _workers(os.getpgid(self._cloud.pid))
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random.choice(pids), signal.SIGKILL)
+                self.kills += 1
+
+    def _drain(self) -> None:
+        self.post("/admin/drain", {"wait": random.random() < 0.5})
+
+    def _repeat_tasks(self) -> None:
+        """Tasks that Cloud Tasks never sent, twice at the same time and in any order."""
+        names = random.sample(NAMES, 10)
+        threads = [threading.Thread(target=self.post, args=("/tasks/deliver", {"names": names})) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def post(self, path: str, body: object) -> object:
+        """Post JSON to the worker; None if it is not there."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._port('Worker')}{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "X-AppEngine-QueueName": "signals"},
+        )
+        return self._open(request)
+
+    def status(self) -> dict[str, int] | None:
+        """What waits, is leased and is to be retried, or None if the worker did not say."""
+        answer = self._open(urllib.request.Request(f"http://127.0.0.1:{self._port('Worker')}/admin/status"))
+        return answer["totals"] if isinstance(answer, dict) else None
+
+    def _open(self, request: urllib.request.Request) -> object:
+        try:
+            with urllib.request.urlopen(request, timeout=90) as answer:
+                return json.load(answer)
+        except (OSError, urllib.error.URLError, json.JSONDecodeError):
+            return None
+
+    def stop_senders(self) -> None:
+        for sender in self._senders:
+            sender.kill()
+            sender.wait()
+
+    def drain_all(self) -> None:
+        """Drain until nothing has been left for longer than a lease and its grace."""
+        started = quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < QUIET_SECONDS:
+            if time.monotonic() - started > DEADLINE_SECONDS:
+                raise SystemExit(f"the mailboxes do not become empty: {self.status()}")
+            self.post("/admin/drain", {"wait": True})
+            totals = self.status()
+            if totals is None or totals["waiting"] or totals["leased"] or totals["retrying"]:
+                quiet_since = time.monotonic()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        self._cloud.send_signal(signal.SIGINT)
+        self._cloud.wait(timeout=30)
+        self._reader.join()
+        assert self._cloud.stdout is not None
+        self._cloud.stdout.close()
+
+
+def _workers(group: int) -> list[int]:
+    """The processes of the worker, by what Linux says of the cloud's process group."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(path.name)) == group and "devserver.worker:app" in (path / "cmdline").read_text():
+                pids.append(int(path.name))
+    return pids
+
+
+def judge(directory: Path, kills: int) -> Verdict:
+    """Compare what was sent with what was handled."""
+    attempted, acknowledged = read(directory, "attempted"), read(directory, "acknowledged")
+    handled = read(directory, "handled")
+    missing = acknowledged.keys() - handled.keys()
+    repeated = {key for key, count in handled.items() if count > 1}
+    return Verdict(
+        attempted=len(attempted),
+        acknowledged=len(acknowledged),
+        handled=len(handled),
+        repeated=len([key for key in repeated if not key.startswith("weak")]),
+        unsure=len(attempted.keys() - acknowledged.keys()),
+        lost=len([key for key in missing if not key.startswith("weak")]),
+        phantom=len(handled.keys() - attempted.keys()),
+        weak_repeated=len([key for key in repeated if key.startswith("weak")]),
+        weak_lost=len([key for key in missing if key.startswith("weak")]),
+        kills=kills,
+    )
+
+
+@contextlib.contextmanager
+def _running(directory: Path, senders: int) -> Iterator[Run]:
+    run = Run(directory, senders)
+    try:
+        yield run
+    finally:
+        run.stop_senders()
+        run.stop()
+
+
+def stress(*, seconds: float, senders: int) -> Verdict:
+    """Run for about `seconds`, drain, and compare."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        with _running(directory, senders) as run:
+            ends_at = time.monotonic() + seconds
+            while time.monotonic() < ends_at:
+                time.sleep(random.uniform(0.1, 1.0))
+                run.disturb()
+            run.stop_senders()
+            run.drain_all()
+            return judge(directory, run.kills)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--senders", type=int, default=4)
+    options = parser.parse_args()
+    verdict = stress(seconds=options.seconds, senders=options.senders)
+    print(verdict.table())
+    return 0 if verdict.is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

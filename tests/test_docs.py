@@ -1,0 +1,40 @@
+"""Every Python snippet of README and docs runs, in order, as a reader would run it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.calls import table
+from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.testing import MemoryStore
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_snippets_of_a_page_run(page: Path) -> None:
+    with use_mailbox(Mailbox(MemoryStore())):
+        for snippet in SNIPPET.finditer(page.read_text()):
+            line = page.read_text()[: snippet.start()].count("\n") + 1
+            code = compile("\n" * line + snippet[1], str(page), "exec")
+            exec(code, {"__name__": "readme"})
+
+
+def test_the_readme_has_running_code_in_its_first_25_lines() -> None:
+    head = "\n".join((ROOT / "README.md").read_text().splitlines()[:25])
+    assert SNIPPET.search(head)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_that_a_page_links_to_exist(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_calls_in_the_readme_is_what_its_command_prints() -> None:
+    assert table() in (ROOT / "README.md").read_text()

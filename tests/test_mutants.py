@@ -1,0 +1,35 @@
+"""The list of faults fits the code as it is, so that `make mutants` tries what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .mutants import FAULTS, GROUPS, Fault, NotApplicableError, judge
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.breaks)
+def test_a_fault_fits_its_file_exactly_once_and_leaves_it_python(fault: Fault) -> None:
+    compile(fault.mutated(), fault.path, "exec", dont_inherit=True)
+
+
+def test_no_two_faults_say_the_same() -> None:
+    assert len({fault.breaks for fault in FAULTS}) == len(FAULTS)
+
+
+def test_the_tests_that_are_run_exist() -> None:
+    here = Path(__file__).parent
+    assert [path for group in GROUPS for path in group.split() if not (here / path).exists()] == []
+
+
+@pytest.mark.parametrize("text", ["", "here and here"])
+def test_a_fault_that_does_not_fit_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "module.py").write_text(text)
+    with pytest.raises(NotApplicableError, match="not once"):
+        Fault("nothing", "module.py", "here", "there").mutated(tmp_path)
+
+
+def test_a_fault_in_the_code_is_caught_by_the_test_it_breaks() -> None:
+    verdict = judge(Fault("the module itself", "gaesignals/page.py", "VERSION = 1\n", "raise RuntimeError\n"))
+    assert verdict.caught_by is not None
