@@ -263,7 +263,7 @@ FAULTS = (
     Fault(
         "weak messages that were not begun are not sent back",
         "gaesignals/fresh.py",
-        "for work in works for record in work.waiting + work.later]",
+        "for work in works for record in work.unrun + work.later]",
         "for work in works for record in work.later]",
     ),
     Fault(
