@@ -63,6 +63,7 @@ def deliver(
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])
         _settle(box)
+    box.observer.delivered(report)
     return report
 
 

@@ -19,6 +19,7 @@ from .connection import Connection
 from .errors import InvalidOptionError
 from .lanes import Lanes
 from .message import Record
+from .observing import Observer, Observers
 from .sending import send
 from .store import Store
 
@@ -54,9 +55,11 @@ class Mailbox(Connection):
         random: random.Random | None = None,
         sleep: Callable[[float], None] = time.sleep,
         namespaces: Namespaces | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
+        self.observer: Observer = Observers([observer] if observer else [])
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 

@@ -13,6 +13,7 @@ from . import codec
 from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Drop, Message, Record, Retry, handling, text_of
+from .observing import HandlerCall
 from .receivers import Match, Receiver
 
 logger = logging.getLogger("gaesignals")
@@ -113,7 +114,7 @@ class Runner:
         try:
             with self._mailbox.namespaces.using(message.namespace), handling(message):
                 self._guard()
-                match.receiver.handler(message.data, **match.captures)
+                self._call(match, message.data, [message])
         except LeaseLostError:
             raise
         except Drop as drop:
@@ -131,7 +132,7 @@ class Runner:
         try:
             with self._mailbox.namespaces.using(messages[0].namespace):
                 self._guard()
-                match.receiver.handler(messages, **match.captures)
+                self._call(match, messages, messages)
         except LeaseLostError:
             raise
         except Drop as drop:
@@ -141,6 +142,19 @@ class Runner:
         else:
             for run, message in read:
                 self._check_mark(match, run, message)
+
+    def _call(self, match: Match, argument: object, messages: Sequence[Message]) -> None:
+        """Call the handler and tell the observer, whatever it raises."""
+        started = self._mailbox.clock()
+        raised: Exception | None = None
+        try:
+            match.receiver.handler(argument, **match.captures)
+        except Exception as error:
+            raised = error
+            raise
+        finally:
+            seconds = max(0.0, self._mailbox.clock() - started)
+            self._mailbox.observer.handled(_handler_call(match.receiver, self._name, messages, seconds, raised))
 
     def _fail_batch(self, match: Match, runs: Sequence[Run], error: Exception) -> None:
         """Only what fails alone has failed, so that a poison message never costs its neighbours an attempt."""
@@ -216,6 +230,17 @@ def _failed(
         after_seconds=after_seconds,
         is_request=is_request,
     )
+
+
+def _handler_call(
+    receiver: Receiver, name: str, messages: Sequence[Message], seconds: float, raised: Exception | None
+) -> HandlerCall:
+    marks = [message.failure for message in messages if message.failure is not None]
+    if raised is None or isinstance(raised, Drop):
+        return HandlerCall(receiver.id, name, len(messages), len(marks), seconds, marks[-1] if marks else "")
+    # A batch that is run again one by one is counted then.
+    count = 0 if receiver.reliable and len(messages) > 1 else len(messages)
+    return HandlerCall(receiver.id, name, count, count, seconds, f"{type(raised).__name__}: {text_of(raised)}")
 
 
 def _put_off(match: Match, runs: Iterable[Run]) -> None:

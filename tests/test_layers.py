@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("gaesignals", "worker", "devserver")
 
 LIBRARY = """
-    errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending mailbox
-    claims loading indexing leases deadletter pending repair inspection signal handlers receivers report running outcome
-    round takeover fresh delivery middleware testing cli
+    errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
+    observing mailbox claims loading indexing leases deadletter pending repair inspection signal handlers receivers
+    running outcome round takeover fresh delivery middleware testing cli
 """.split()  # noqa: SIM905 - it reads as what it is, an order
 
 GOOGLE = {

@@ -1,0 +1,105 @@
+"""An observer is told of every call of a handler, and cannot disturb it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from gaesignals import DeliveryReport, Drop, Message, Receivers, Retry, Signal, deliver, send_many
+from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.observing import HandlerCall, Observer
+from gaesignals.testing import ManualClock, MemoryStore
+
+
+class Watcher(Observer):
+    def __init__(self) -> None:
+        self.calls: list[HandlerCall] = []
+        self.reports: list[DeliveryReport] = []
+
+    def handled(self, call: HandlerCall) -> None:
+        self.calls.append(call)
+
+    def delivered(self, report: DeliveryReport) -> None:
+        self.reports.append(report)
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture(autouse=True)
+def box(clock: ManualClock, watcher: Watcher):
+    with use_mailbox(Mailbox(MemoryStore(clock=clock), clock=clock, random=random.Random(7), observer=watcher)) as box:
+        yield box
+
+
+def test_a_call_says_who_handled_what_and_how_long_it_took(clock: ManualClock, watcher: Watcher) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: clock.advance(1.5), id="slow")
+    Signal("a").send()
+    report = deliver(receivers)
+    assert watcher.calls == [HandlerCall("slow", "a", count=1, failed=0, seconds=1.5)]
+    assert watcher.reports == [report]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), Retry(reason="no")], ids=["failure", "retry"])
+def test_what_a_handler_raises_is_a_failure(watcher: Watcher, error: Exception) -> None:
+    def handle(data: object) -> None:
+        raise error
+
+    receivers = Receivers()
+    receivers.connect("a", handle, reliable=True)
+    Signal("a").send()
+    deliver(receivers)
+    (call,) = watcher.calls
+    assert (call.count, call.failed) == (1, 1)
+    assert call.error == f"{type(error).__name__}: no"
+
+
+def test_a_drop_is_no_failure(watcher: Watcher) -> None:
+    def handle(data: object) -> None:
+        raise Drop("stale")
+
+    Signal("a").send()
+    deliver([("a", handle)])
+    assert [(call.count, call.failed, call.error) for call in watcher.calls] == [(1, 0, "")]
+
+
+def test_marked_messages_of_a_batch_are_its_failures(watcher: Watcher) -> None:
+    def handle(messages: list[Message]) -> None:
+        messages[1].fail("bad row")
+
+    receivers = Receivers()
+    receivers.connect("a", handle, batch=10, reliable=True)
+    send_many([("a", number) for number in range(3)])
+    deliver(receivers)
+    assert [(call.count, call.failed, call.error) for call in watcher.calls] == [(3, 1, "bad row")]
+
+
+def test_a_batch_that_is_run_again_one_by_one_is_counted_once(watcher: Watcher) -> None:
+    def handle(messages: list[Message]) -> None:
+        if any(message.data == 1 for message in messages):
+            raise ValueError("poison")
+
+    receivers = Receivers()
+    receivers.connect("a", handle, batch=10, reliable=True)
+    send_many([("a", number) for number in range(3)])
+    deliver(receivers)
+    assert sum(call.count for call in watcher.calls) == 3
+    assert sum(call.failed for call in watcher.calls) == 1
+
+
+def test_an_observer_that_fails_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Observer):
+        def handled(self, call: HandlerCall) -> None:
+            raise RuntimeError("handled")
+
+        def delivered(self, report: DeliveryReport) -> None:
+            raise RuntimeError("delivered")
+
+    with use_mailbox(Mailbox(MemoryStore(), observer=Broken())):
+        Signal("a").send()
+        assert deliver([("a", lambda data: None)]).delivered == 1
+    assert caplog.messages.count("an observer failed") == 2
