@@ -77,7 +77,11 @@ class FreshDelivery:
         limits = self._round.limits
         modes = {name: any(match.receiver.reliable for match in group) for name, group in self._matches.items()}
         claimed = Claimer(
-            self._mailbox, modes, lease_seconds=limits.lease_seconds, max_messages=limits.max_messages
+            self._mailbox,
+            modes,
+            lease_seconds=limits.lease_seconds,
+            max_messages=limits.max_messages,
+            holder=self._mailbox.holder,
         ).run()
         self._note(claimed)
         works = self._load(claimed.claims)
