@@ -79,7 +79,7 @@ class Discard:
         if pages:
             names_left = len({address.name for address in pages})
             raise StoreError(
-                f"memcache failed for {names_left} of the names; {count} messages are discarded, the rest wait: try again"
+                f"memcache failed for {names_left} of the names; {count} messages are discarded, the rest wait"
             )
         return count
 

@@ -13,7 +13,6 @@ from . import codec
 from .connection import Connection, Seen
 from .errors import DecodeError, StoreError, TooManyPausedError
 from .keys import PAUSED_NAMES
-from .message import is_count
 from .store import Outcome
 
 VERSION = 1
@@ -55,7 +54,7 @@ class PausedNames:
 
 
 def _is_entry(name: object, at: object) -> bool:
-    return isinstance(name, str) and isinstance(at, int) and is_count(at)
+    return isinstance(name, str) and isinstance(at, int) and 0 <= at < 2**47
 
 
 class Pauses:

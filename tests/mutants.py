@@ -466,8 +466,8 @@ FAULTS = (
     Fault(
         "a fan-out does not push the due time forward before it dispatches",
         "gaesignals/pending.py",
-        "self._push(seen, chosen, now_ms + int(redispatch_seconds * 1000))",
-        "self._push(seen, chosen, now_ms)",
+        "dict.fromkeys(chosen - held, now_ms + int(redispatch_seconds * 1000))",
+        "dict.fromkeys(chosen - held, now_ms)",
     ),
     Fault(
         "a fan-out dispatches what another one won",

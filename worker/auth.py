@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, current_app, redirect, request
+from flask import Flask, Request, current_app, g, redirect, request
 from google.appengine.api import users
 from google.appengine.runtime import apiproxy_errors
 from werkzeug.wrappers import Response
@@ -29,6 +29,7 @@ logger = logging.getLogger("gaesignals.worker")
 # Where `remember_peer` leaves the address of who connected. App Engine's middleware replaces REMOTE_ADDR by a header.
 PEER = "gaesignals.peer"
 _DOOR = "signals_door"
+_CALLER = "signals_caller"
 # App Engine's own address for the requests that start and stop an instance.
 _PLATFORM_IP = "0.1.0.3"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -170,6 +171,7 @@ class Doorkeeper:
     def _check_person(self, person: Person | None) -> None:
         if person is None:
             raise NotSignedIn("nobody is signed in")
+        setattr(g, _CALLER, person.email)
         if not (person.is_admin or person.email.casefold() in self._settings.admins):
             raise Refused(f"{escaped(person.email)} is neither an administrator of the app nor in SIGNALS_ADMINS")
 
@@ -182,6 +184,12 @@ class Doorkeeper:
                 check_local(request)
             case _:
                 raise Refused("neither on App Engine nor under the local server: GAE_ENV says so")
+
+
+def caller() -> str:
+    """The e-mail of whoever makes the current request, empty where the door did not have to find out."""
+    email: str = g.get(_CALLER, "")
+    return email
 
 
 def signed_in_person() -> Person | None:

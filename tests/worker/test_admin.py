@@ -18,7 +18,7 @@ from gaesignals.keys import slot_key, slot_of
 from gaesignals.mailbox import Mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.admin import distance
-from worker.status import MAX_NAMES
+from worker.inspector import MAX_NAMES
 
 from .conftest import TASK_HEADERS, Client, MakeClient
 
@@ -35,7 +35,7 @@ ODD_NAMES = [
     "%00",
     "' OR 1=1",
 ]
-DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0}
+DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0}
 
 
 @pytest.fixture
