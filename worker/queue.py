@@ -142,8 +142,9 @@ class CloudTasksQueue:
         except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
             self._tell_of_state(error)
             return QueueState.UNKNOWN
-        known = {tasks_v2.Queue.State[each.name]: each for each in QueueState if each is not QueueState.UNKNOWN}
-        return known.get(queue.state, QueueState.UNKNOWN)
+        known = {each.name: each for each in QueueState}
+        # A state of a later version of the service is a bare number.
+        return known.get(getattr(queue.state, "name", ""), QueueState.UNKNOWN)
 
     def close(self) -> None:
         """Close the connection of this process; the next call opens another."""

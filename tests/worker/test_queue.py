@@ -313,7 +313,9 @@ class TestTheState:
             (tasks_v2.Queue.State.PAUSED, QueueState.PAUSED),
             (tasks_v2.Queue.State.DISABLED, QueueState.DISABLED),
             (tasks_v2.Queue.State.STATE_UNSPECIFIED, QueueState.UNKNOWN),
-            (99, QueueState.UNKNOWN),
+            pytest.param(
+                99, QueueState.UNKNOWN, marks=pytest.mark.filterwarnings("ignore:Unrecognized State:UserWarning")
+            ),
         ],
     )
     def test_is_that_of_the_service(
