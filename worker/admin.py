@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, jsonify, make_response, render_template, request
+from flask import Blueprint, jsonify, make_response, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -19,22 +19,22 @@ from gaesignals.errors import InvalidDataError, StoreError, TooManyPausedError
 from gaesignals.mailbox import Mailbox
 from gaesignals.report import DeliveryReport
 
-from . import letters
+from . import letters, pages
 from .answer import refuse, wants_page
 from .auth import Door, caller, door
+from .config import Settings
 from .deliveries import Source
 from .fanout import Dispatch, Dispatcher
 from .fields import any_fields, checked_flag, checked_name, checked_names, checked_number, json_value
-from .flash import MAX_NAMES, back, done
+from .flash import MAX_NAMES, back
 from .inspector import Inspector
 from .log import escaped, escaped_names
+from .pages import looked_for, status_code
 from .pauses import KnownPauses
-from .status import Status
 from .tasks import Deliverer, Shift
 
 logger = logging.getLogger("gaesignals.worker")
 
-MAX_PAGE = 1_000_000
 MAX_SENT = 1000
 MAX_SENT_BYTES = 16_000_000
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -51,41 +51,28 @@ class Desk:
     dead_letters: DeadLetters
     pauses: KnownPauses
     wait_seconds: float
+    settings: Settings
 
 
 def blueprint(desk: Desk) -> Blueprint:
     admin = Blueprint("admin", __name__, url_prefix="/admin")
-    _add_looks(admin, desk.inspector)
+    pages.add_routes(admin, desk.inspector)
+    _add_status(admin, desk.inspector)
     _add_drain(admin, desk)
     _add_actions(admin, desk)
     letters.add_routes(admin, desk.dead_letters)
     admin.add_app_template_filter(distance)
+    admin.app_context_processor(pages.page_context(desk.settings))
     return admin
 
 
-def _add_looks(admin: Blueprint, inspector: Inspector) -> None:
-    @admin.get("/")
-    @door(Door.ADMIN)
-    def page() -> Response:
-        status, search, number = _look(inspector)
-        text = render_template("status.html", status=status, search=search, page=number, done=done(request.args))
-        return make_response(text, _status_code(status))
-
+def _add_status(admin: Blueprint, inspector: Inspector) -> None:
     @admin.get("/status")
     @door(Door.ADMIN)
     def status() -> Response:
-        found, _, _ = _look(inspector)
-        return make_response(jsonify(found.to_json()), _status_code(found))
-
-
-def _look(inspector: Inspector) -> tuple[Status, str, int]:
-    search = request.args.get("search", "").strip()
-    page = checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
-    return inspector.look(search=search, page=page), search, page
-
-
-def _status_code(status: Status) -> int:
-    return 200 if status.health.is_memcache_up else 503
+        search, page = looked_for()
+        found = inspector.look(search=search, page=page)
+        return make_response(jsonify(found.to_json()), status_code(found))
 
 
 def _add_drain(admin: Blueprint, desk: Desk) -> None:

@@ -6,10 +6,12 @@ from flask import Flask, Request, jsonify, make_response, render_template, reque
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
-# Nothing from elsewhere, no script, no frame. Forms go to the worker alone. The icon is an image.
+# Nothing from elsewhere, nothing inline, no frame. Scripts, what they ask for, and forms are the worker's own alone.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
         "form-action 'self'",
@@ -46,11 +48,12 @@ def wants_page(request: Request) -> bool:
 
 
 def refuse(status: int, detail: str = "") -> Response:
-    """An error as a page or as JSON `{"error": ...}`, with `detail` in place of the standing explanation."""
-    explanation = detail or _EXPLANATIONS.get(status, "")
+    """An error as JSON `{"error": ...}` with `detail` in place of the standing explanation, or as a page with both."""
+    explanation = _EXPLANATIONS.get(status, "")
     if wants_page(request):
-        return make_response(render_template("error.html", status=status, explanation=explanation), status)
-    return make_response(jsonify({"error": explanation}), status)
+        text = render_template("error.html", status=status, heading=explanation or status, detail=detail)
+        return make_response(text, status)
+    return make_response(jsonify({"error": detail or explanation}), status)
 
 
 def answer_errors(app: Flask) -> None:

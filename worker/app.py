@@ -116,7 +116,7 @@ def create_app(
     )
     app.register_blueprint(cron.blueprint(dispatcher, repairs, note=health.note_fan_out))
     app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds, should_stop=app.stopping.is_set))
-    desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds)
+    desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)
     _add_life_cycle(app)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from flask import redirect, url_for
+from flask import redirect, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -33,10 +34,35 @@ COUNTS = (
 )
 
 
-def back(action: str, counts: Mapping[str, int], *, endpoint: str = "admin.page", **more: str) -> Response:
-    """Send a browser back to a page that says what was done."""
-    values: dict[str, Any] = {**more, **{key: counts[key] for key in COUNTS if counts.get(key)}}
-    return redirect(url_for(endpoint, done=action, **values), code=303)
+# Where a browser is sent back to; all else gets the overview.
+_PAGES = ("admin.page", "admin.name_page")
+
+
+def back(action: str, counts: Mapping[str, int], *, endpoint: str | None = None, **more: str) -> Response:
+    """Send a browser to a page that says what was done: the one it came from, or that of `endpoint`."""
+    path, fields = (url_for(endpoint), MultiDict(more)) if endpoint else _came_from()
+    for key in COUNTS:
+        if counts.get(key):
+            fields[key] = str(counts[key])
+    return redirect(f"{path}?{urlencode([('done', action), *fields.items(multi=True)])}", code=303)
+
+
+def here() -> str:
+    """The address of the page without what it says was done: for looking again."""
+    fields = _without_done(request.args)
+    return request.path + (f"?{urlencode(list(fields.items(multi=True)))}" if fields else "")
+
+
+def _came_from() -> tuple[str, MultiDict[str, str]]:
+    """Path and query of the page that the form was on. Only our own pages count, and only as a path."""
+    url = urlsplit(request.referrer or "")
+    if url.path not in [url_for(page) for page in _PAGES]:
+        return url_for("admin.page"), MultiDict()
+    return url.path, _without_done(MultiDict(parse_qsl(url.query)))
+
+
+def _without_done(args: MultiDict[str, str]) -> MultiDict[str, str]:
+    return MultiDict([(key, value) for key, value in args.items(multi=True) if key not in ("done", *COUNTS)])
 
 
 def done(args: MultiDict[str, str]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from .auth import Door, caller, door
 from .fields import any_fields, checked_name, checked_strings
 from .flash import MAX_NAMES, back, done
 from .log import escaped
-from .status import iso
+from .status import at_seconds, iso
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -37,7 +38,8 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
             return _names(dead_letters.names())
         letters = dead_letters.peek(name)[::-1]
         if wants_page(request):
-            return render_template("dead.html", name=name, letters=letters, done=done(request.args))
+            now = at_seconds(time.time())
+            return render_template("dead.html", name=name, letters=letters, now=now, done=done(request.args))
         return jsonify({"name": name, "letters": [_letter_json(letter) for letter in letters]})
 
     @admin.get("/dead/payload")
@@ -54,6 +56,23 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
         if wants_page(request):
             return render_template("payload.html", name=name, letter=letter, data=data)
         return jsonify({"name": name, "id": letter.id, "data": data})
+
+    @admin.get("/dead/confirm")
+    @door(Door.ADMIN)
+    def confirm() -> str:
+        """Show what is about to be requeued or dropped: the letters with the `ids`, or all there are now."""
+        name, action = _whose(request.args), request.args.get("action", "")
+        action, _, which = action.partition("-")
+        if action not in ("requeue", "drop") or which not in ("", "all"):
+            raise BadRequest("action has to be requeue or drop")
+        asked = set(request.args.getlist("ids"))
+        letters = [each for each in dead_letters.peek(name)[::-1] if which or each.id in asked]
+        ids = list(dict.fromkeys(letter.id for letter in letters))
+        missing = 0 if which else len(asked) - len(ids)
+        fields = [("ids", id_) for id_ in ids]
+        return render_template(
+            "confirm.html", name=name, action=action, letters=letters, ids=ids, pairs=fields, missing=missing
+        )
 
     @admin.post("/dead/requeue")
     @door(Door.ADMIN)

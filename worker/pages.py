@@ -1,0 +1,93 @@
+"""The administrator's pages: the overview, one name, deliveries. What they change, the routes of `admin` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, make_response, render_template, request, url_for
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Response
+
+from .auth import Door, door
+from .commands import curl, resume_queue
+from .config import Environment, Settings
+from .fields import checked_name, checked_number
+from .flash import done, here
+from .inspector import MAX_NAMES, Inspector
+from .problems import problems
+from .rows import rows
+from .status import Status
+
+MAX_PAGE = 1_000_000
+# The look at memcache is a handful of calls, so a page may ask often.
+REFRESH_SECONDS = 5
+# What the overview shows of long lists that have a page of their own.
+MAX_SHORT = 10
+
+
+def add_routes(admin: Blueprint, inspector: Inspector) -> None:
+    """Add the routes to the administrator's blueprint."""
+
+    @admin.get("/")
+    @door(Door.ADMIN)
+    def page() -> Response:
+        search, number = looked_for()
+        status = inspector.look(search=search, page=number)
+        is_unmatched = request.args.get("show") == "unmatched"
+        names = status.mailbox.unmatched if is_unmatched else status.mailbox.names
+        start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_NAMES)
+        shown = rows(names, start=start, page=number, pages=status.mailbox.pages)
+        return _page("overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched)
+
+    @admin.get("/name")
+    @door(Door.ADMIN)
+    def name_page() -> Response:
+        """One name: its mailbox, who listens, who is at it, and everything that can be done with it."""
+        if "name" not in request.args:
+            raise BadRequest("name is missing: which?")
+        name = checked_name(request.args["name"])
+        status = inspector.look(only=name)
+        found = next(iter((*status.mailbox.names, *status.mailbox.unmatched)), None)
+        return _page("name.html", status, name=name, found=found)
+
+    @admin.get("/deliveries")
+    @door(Door.ADMIN)
+    def deliveries() -> Response:
+        return _page("deliveries.html", inspector.look())
+
+
+def looked_for() -> tuple[str, int]:
+    """What the URL searches for, and which page of a thousand."""
+    search = request.args.get("search", "").strip()
+    return search, checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
+
+
+def status_code(status: Status) -> int:
+    """A page that cannot show everything says so to scripts as well."""
+    return 200 if status.health.is_memcache_up else 503
+
+
+def page_context(settings: Settings) -> Callable[[], dict[str, Any]]:
+    """What every template may call."""
+    needs_token = settings.environment is not Environment.LOCALDEV
+
+    def command(endpoint: str, *fields: tuple[str, str]) -> str:
+        return curl(url_for(endpoint, _external=True), fields, needs_token=needs_token)
+
+    resume = resume_queue(settings.queue, location=settings.location, project=settings.project)
+    return lambda: {"curl": command, "resume_queue": resume, "needs_token": needs_token, "here": here}
+
+
+def _page(template: str, status: Status, **values: Any) -> Response:
+    text = render_template(
+        template,
+        status=status,
+        now=status.looked_at,
+        problems=problems(status),
+        done=done(request.args),
+        refresh_seconds=REFRESH_SECONDS,
+        max_short=MAX_SHORT,
+        **values,
+    )
+    return make_response(text, status_code(status))

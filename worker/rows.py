@@ -1,0 +1,37 @@
+"""A screenful of names out of the thousand that a look reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .inspector import MAX_NAMES
+from .status import NameStatus
+
+MAX_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some of the names, the busiest of their thousand first.
+
+    `first` and `last` count from 1 over all names. `before` and `after` are the page and the place on it where the rows
+    around these begin, None where there are none.
+    """
+
+    names: tuple[NameStatus, ...]
+    first: int
+    last: int
+    before: tuple[int, int] | None
+    after: tuple[int, int] | None
+
+
+def rows(names: Sequence[NameStatus], *, start: int, page: int, pages: int) -> Rows:
+    """The rows from `start` on, counted from 0; the last ones if there are not so many."""
+    start = min(start, max(0, len(names) - 1)) // MAX_ROWS * MAX_ROWS
+    shown = tuple(names[start : start + MAX_ROWS])
+    offset = (page - 1) * MAX_NAMES + start
+    before = (page, start - MAX_ROWS) if start else (page - 1, MAX_NAMES) if page > 1 else None
+    has_more = start + MAX_ROWS < len(names)
+    after = (page, start + MAX_ROWS) if has_more else (page + 1, 0) if page < pages else None
+    return Rows(shown, offset + bool(shown), offset + len(shown), before, after)
