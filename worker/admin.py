@@ -62,7 +62,8 @@ def blueprint(desk: Desk) -> Blueprint:
     _add_actions(admin, desk)
     letters.add_routes(admin, desk.dead_letters)
     admin.add_app_template_filter(distance)
-    admin.app_context_processor(pages.page_context(desk.settings))
+    names = pages.template_names(desk.settings)
+    admin.record_once(lambda state: state.app.jinja_env.globals.update(names))
     return admin
 
 

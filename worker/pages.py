@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, make_response, render_template, request, url_for
@@ -49,7 +48,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
         name = checked_name(request.args["name"])
         status = inspector.look(only=name)
         found = next(iter((*status.mailbox.names, *status.mailbox.unmatched)), None)
-        return _page("name.html", status, name=name, found=found)
+        return _page("name.html", status, name=name, written_out=ascii(name), found=found)
 
     @admin.get("/deliveries")
     @door(Door.ADMIN)
@@ -68,15 +67,15 @@ def status_code(status: Status) -> int:
     return 200 if status.health.is_memcache_up else 503
 
 
-def page_context(settings: Settings) -> Callable[[], dict[str, Any]]:
-    """What every template may call."""
+def template_names(settings: Settings) -> dict[str, Any]:
+    """What templates, and the macros that they import, know and may call."""
     needs_token = settings.environment is not Environment.LOCALDEV
 
     def command(endpoint: str, *fields: tuple[str, str]) -> str:
         return curl(url_for(endpoint, _external=True), fields, needs_token=needs_token)
 
     resume = resume_queue(settings.queue, location=settings.location, project=settings.project)
-    return lambda: {"curl": command, "resume_queue": resume, "needs_token": needs_token, "here": here}
+    return {"curl": command, "resume_queue": resume, "needs_token": needs_token, "here": here}
 
 
 def _page(template: str, status: Status, **values: Any) -> Response:

@@ -32,13 +32,13 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of a `kind` that the page has words for. `count` is of what that kind counts."""
+    """One finding of a `kind` that the page has words for: `count` of what that kind counts, `names` that it is about."""
 
     kind: str
     level: Level
     since: datetime | None = None
     count: int = 0
-    name: str = ""
+    names: tuple[str, ...] = ()
 
 
 def problems(status: Status) -> tuple[Problem, ...]:
@@ -62,9 +62,9 @@ def _of_services(status: Status) -> Iterator[Problem]:
 
 def _of_names(status: Status) -> Iterator[Problem]:
     everything = (*status.mailbox.names, *status.mailbox.unmatched)
-    stuck = sorted(_stuck(status.mailbox.names, status.looked_at), key=lambda found: found[0])
-    for since, name in stuck[:MAX_STUCK]:
-        yield Problem("stuck", Level.BAD, since, name.waiting + name.retrying, name.name)
+    stuck = sorted(_stuck(status.mailbox.names, status.looked_at))
+    for since, count, name in stuck[:MAX_STUCK]:
+        yield Problem("stuck", Level.BAD, since, count, (name,))
     if len(stuck) > MAX_STUCK:
         yield Problem("more_stuck", Level.BAD, count=len(stuck) - MAX_STUCK)
     if unreadable := sum(not each.is_readable for each in everything):
@@ -74,25 +74,24 @@ def _of_names(status: Status) -> Iterator[Problem]:
     if unmatched := status.mailbox.unmatched:
         yield Problem("unmatched", Level.WARN, count=len(unmatched))
     if status.paused:
-        yield Problem("paused", Level.NOTE, at_seconds(min(status.paused.values())), len(status.paused))
+        since = at_seconds(min(status.paused.values()))
+        yield Problem("paused", Level.NOTE, since, len(status.paused), tuple(sorted(status.paused)))
 
 
-def _stuck(names: Iterable[NameStatus], now: datetime) -> Iterator[tuple[datetime, NameStatus]]:
-    """The names that wait though nobody paused them, each with the time since when.
+def _stuck(names: Iterable[NameStatus], now: datetime) -> Iterator[tuple[datetime, int, str]]:
+    """Since when how many messages wait under a name that nobody paused.
 
-    Where the oldest message cannot be told, as in a long backlog, the name's place in the index tells: a name that is
-    at work is due later.
+    A name of a long backlog that is at work has been dispatched and is due later, so it does not count.
     """
-    for name in names:
-        times = [name.next_retry_at] if name.retrying else []
-        times += [name.oldest_sent_at or name.due_at] if name.waiting else []
-        since = min((at for at in times if at), default=now)
-        if not name.is_paused and now - since > STUCK:
-            yield since, name
+    for each in names:
+        waiting = [(each.waits_since, each.waiting), (each.next_retry_at, each.retrying)]
+        late = [(at, count) for at, count in waiting if at and count and now - at > STUCK]
+        if late and not each.is_paused:
+            yield min(at for at, _ in late), sum(count for _, count in late), each.name
 
 
 def _of_receivers(status: Status) -> Iterator[Problem]:
-    for each in status.receivers:
-        at = each.statistics.last_error_at
-        if at and status.looked_at - at < RECENT:
-            yield Problem("failing", Level.WARN, at, each.statistics.failed, each.receiver.id)
+    failed = {each.receiver.id: each.statistics.last_error_at for each in status.receivers}
+    recent = {id_: at for id_, at in failed.items() if at and status.looked_at - at < RECENT}
+    if recent:
+        yield Problem("failing", Level.WARN, max(recent.values()), len(recent), tuple(recent))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .inspector import MAX_NAMES
 from .status import NameStatus
 
-MAX_ROWS = 50
+MAX_ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ class NameStatus:
         return self.waiting + self.leased + self.retrying
 
     @property
+    def waits_since(self) -> datetime | None:
+        """When the oldest message was sent; in a long backlog, where that is not known, since when no task took it on."""
+        return self.oldest_sent_at or self.due_at if self.waiting else self.oldest_sent_at
+
+    @property
     def is_idle(self) -> bool:
         return self.is_readable and not (self.busyness or self.dead)
 
