@@ -32,7 +32,7 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of a `kind` that the page has words for: `count` of what that kind counts, `names` that it is about."""
+    """One finding of a `kind` that the page has words for: `count` of what it counts, `names` that it is about."""
 
     kind: str
     level: Level

@@ -37,7 +37,7 @@ class NameStatus:
 
     @property
     def waits_since(self) -> datetime | None:
-        """When the oldest message was sent; in a long backlog, where that is not known, since when no task took it on."""
+        """When the oldest message was sent; where a long backlog hides that, since when no task took it on."""
         return self.oldest_sent_at or self.due_at if self.waiting else self.oldest_sent_at
 
     @property
