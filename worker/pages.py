@@ -36,7 +36,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
         is_unmatched = request.args.get("show") == "unmatched"
         names = status.mailbox.unmatched if is_unmatched else status.mailbox.names
         start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_NAMES)
-        shown = rows(names, start=start, page=number, pages=status.mailbox.pages)
+        shown = rows(names, status.mailbox, start=start, page=number)
         return _page("overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched)
 
     @admin.get("/name")

@@ -186,7 +186,7 @@ class TestDrain:
     def test_that_waits_answers_a_form_with_the_page(self, client: Client) -> None:
         send_many([("weak", 1), ("firm", 2)])
         page = client.submit("/admin/drain", {"wait": "1"}, status=303).follow()
-        flash = soup(page).select_one("[role=status]")
+        flash = soup(page).select_one(".flash [role=status]")
         assert flash is not None
         assert "Delivered 1 message, 1 failed, 1 dead." in " ".join(flash.text.split())
 

@@ -1,0 +1,236 @@
+"""What an administrator does on the page, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Cloud
+
+from .conftest import StartVisit, Visit
+
+MARKUP = "<script>alert(1)</script>"
+# Of each element with a text of its own, the contrast with the ground behind it where that is under AA.
+LOW_CONTRASTS = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => {
+    const linear = (c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+    const [r, g, b] = channels(color).map((c) => linear(c / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = getComputedStyle(each).backgroundColor;
+      if (channels(color)[3] !== 0) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const hasText = (each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll("body *")]
+    .filter((each) => each.checkVisibility() && hasText(each))
+    .map((each) => {
+      const [a, b] = [light(getComputedStyle(each).color), light(ground(each))];
+      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), each.outerHTML.slice(0, 120)];
+    })
+    .filter(([contrast]) => contrast < 4.5);
+}"""
+SIDEWAYS = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+def die(cloud: Cloud, count: int = 1) -> None:
+    cloud.send("broken", count=count)
+    cloud.post("Worker", "/admin/drain", names="broken", wait=1)
+
+
+def seed(cloud: Cloud) -> None:
+    die(cloud, 3)
+    for name in (MARKUP, "a" * 200, "طلب_مدفوع", "user_7_changed"):
+        cloud.send(name)
+    cloud.post("Worker", "/admin/pause", names="fine")
+
+
+def told(page: Page) -> str:
+    return " ".join(page.locator(".flash [role=status]").inner_text().split())
+
+
+class TestSignals:
+    def test_are_sent_and_drained(self, visit: Visit) -> None:
+        page = visit.open("/admin/name?name=fine")
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_label("How many").fill("3")
+        page.get_by_label("Data, as JSON").fill('{"order": 7}')
+        page.get_by_role("button", name="Send").click()
+        assert told(page) == "3 test signals sent."
+        expect(page.locator(".totals dd").first).to_have_text("3")
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("button", name="Drain and wait").click()
+        assert told(page) == "Delivered 3 messages."
+        expect(page.locator(".totals dd").first).to_have_text("0")
+
+    def test_are_discarded_after_a_question(self, visit: Visit, cloud: Cloud) -> None:
+        cloud.send("nobodys", count=2)
+        page = visit.open("/admin/name?name=nobodys")
+        discard = page.get_by_role("button", name="Discard for good")
+        expect(discard).to_be_hidden()
+        page.locator("summary", has_text="Discard…").press("Enter")
+        expect(page.get_by_text("Throws away about 2 messages")).to_be_visible()
+        discard.click()
+        assert told(page) == "2 messages discarded."
+
+    def test_are_paused_and_resumed_in_the_list(self, visit: Visit) -> None:
+        page = visit.open()
+        page.get_by_role("button", name="Pause fine").click()
+        assert "1 name paused" in told(page)
+        page.reload()
+        expect(page.locator(".flash")).to_have_count(0)
+        expect(page.get_by_role("heading", name="1 name is paused")).to_be_visible()
+        page.get_by_role("button", name="Resume fine").click()
+        assert "1 name resumed" in told(page)
+
+    def test_are_searched(self, visit: Visit, cloud: Cloud) -> None:
+        for number in (7, 17, 8):
+            cloud.post("Worker", "/admin/pause", names=f"user_{number}_changed")
+        page = visit.open()
+        page.get_by_label("Search names").fill("7_CHANGED")
+        page.get_by_label("Search names").press("Enter")
+        page.wait_for_url(re.compile("search="))
+        expect(page.locator("#names tbody th a")).to_have_text(["user_17_changed", "user_7_changed"])
+
+
+class TestDeadLetters:
+    def test_are_requeued_and_dropped_after_a_question(self, visit: Visit, cloud: Cloud) -> None:
+        die(cloud, 3)
+        page = visit.open("/admin/dead?name=broken")
+        visit.keep("dead-letters")
+        page.locator("input[name=ids]").first.check()
+        page.get_by_role("button", name="Drop chosen…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Drop 1 dead letter of broken?")
+        page.get_by_role("button", name="Drop 1 dead letter").click()
+        assert told(page) == "1 dead letter dropped."
+        page.get_by_label("Choose all").check()
+        page.get_by_role("button", name="Requeue chosen…").click()
+        visit.keep("confirmation")
+        page.get_by_role("button", name="Requeue 2 dead letters").click()
+        assert told(page) == "2 messages sent again."
+
+    def test_show_their_payload_only_when_asked(self, visit: Visit, cloud: Cloud) -> None:
+        die(cloud)
+        page = visit.open("/admin/dead?name=broken")
+        page.get_by_role("link", name="Show the payload").click()
+        expect(page.locator("pre")).to_have_text("None")
+
+
+class TestRefreshing:
+    def open(self, visit: Visit) -> Page:
+        """Open the page with a clock that a test turns on."""
+        visit.page.clock.install()
+        page = visit.open()
+        expect(page.locator("#refresh")).to_be_visible()
+        return page
+
+    def test_shows_what_is_new_and_keeps_focus_and_place(self, visit: Visit, cloud: Cloud) -> None:
+        page = self.open(visit)
+        page.get_by_role("button", name="Pause broken").focus()
+        page.evaluate("scrollTo(0, 300)")
+        place = page.evaluate("scrollY")
+        cloud.post("Worker", "/admin/pause", names="paused_elsewhere")
+        page.clock.run_for(5_000)
+        expect(page.locator("#names")).to_contain_text("paused_elsewhere")
+        expect(page.get_by_role("button", name="Pause broken")).to_be_focused()
+        assert page.evaluate("scrollY") == place
+
+    def test_waits_while_something_is_open_or_filled_in(self, visit: Visit, cloud: Cloud) -> None:
+        page = self.open(visit)
+        page.get_by_label("Data, as JSON").fill("[1,")
+        cloud.post("Worker", "/admin/pause", names="paused_elsewhere")
+        page.clock.run_for(5_000)
+        expect(page.locator("#refresh [role=status]")).to_have_text("Waiting while you work here")
+        expect(page.get_by_label("Data, as JSON")).to_have_value("[1,")
+        page.get_by_label("Data, as JSON").fill("")
+        page.get_by_role("link", name="Overview").focus()
+        page.clock.run_for(5_000)
+        expect(page.locator("#names")).to_contain_text("paused_elsewhere")
+
+    def test_is_switched_off_and_stays_off(self, visit: Visit, cloud: Cloud) -> None:
+        page = self.open(visit)
+        page.get_by_role("button", name="Auto-refresh").click()
+        page.reload()
+        expect(page.locator("#refresh [role=status]")).to_have_text("Off")
+        cloud.post("Worker", "/admin/pause", names="paused_elsewhere")
+        page.clock.run_for(60_000)
+        expect(page.locator("#names")).not_to_contain_text("paused_elsewhere")
+
+    def test_says_when_it_fails_and_when_it_works_again(self, visit: Visit) -> None:
+        page = self.open(visit)
+        page.context.set_offline(True)
+        page.clock.run_for(5_000)
+        expect(page.locator("#refresh [role=status]")).to_contain_text("Cannot be refreshed")
+        page.context.set_offline(False)
+        page.clock.run_for(5_000)
+        expect(page.locator("#refresh [role=status]")).to_have_text("Every 5 s")
+
+
+def test_everything_works_without_javascript(start_visit: StartVisit, cloud: Cloud) -> None:
+    die(cloud, 2)
+    page = start_visit(java_script_enabled=False).open()
+    expect(page.locator("#refresh")).to_be_hidden()
+    page.get_by_role("button", name="Pause broken").click()
+    assert "1 name paused" in told(page)
+    page.get_by_role("link", name="2 dead letters of broken").click()
+    expect(page.get_by_label("Choose all")).to_be_hidden()
+    page.get_by_role("button", name="Drop all…").click()
+    page.get_by_role("button", name="Drop 2 dead letters").click()
+    assert told(page) == "2 dead letters dropped."
+
+
+PATHS = {
+    "overview": "/admin/",
+    "unmatched": "/admin/?show=unmatched",
+    "name": "/admin/name?name=broken",
+    "dead": "/admin/dead?name=broken",
+    "confirm": "/admin/dead/confirm?name=broken&action=drop-all",
+    "deliveries": "/admin/deliveries",
+    "error": "/admin/name",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_read(start_visit: StartVisit, cloud: Cloud, scheme: str) -> None:
+    """In both themes, at a desk and on a telephone, everything open: enough contrast, nothing out of sight."""
+    seed(cloud)
+    for width in (1280, 390):
+        visit = start_visit(width=width, color_scheme=scheme, reduced_motion="reduce")
+        for name, path in PATHS.items():
+            page = visit.open(path)
+            visit.keep(f"{name}-{width}-{scheme}")
+            page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+            assert page.evaluate(SIDEWAYS) <= 0, (name, width)
+            assert page.evaluate(LOW_CONTRASTS) == [], (name, width)
+
+
+def test_headings_and_labels_tell_a_screen_reader_where_it_is(visit: Visit, cloud: Cloud) -> None:
+    seed(cloud)
+    for path in PATHS.values():
+        page = visit.open(path)
+        levels = [int(heading.evaluate("each => each.tagName[1]")) for heading in page.get_by_role("heading").all()]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        expect(page.get_by_role("main")).to_have_count(1)
+        # Each control says by itself what it is for, and no two in a list say the same.
+        unnamed = page.locator("button, input:not([type=hidden]), textarea, summary, a").evaluate_all(
+            "each => each.filter(e => !(e.textContent || e.labels?.length)).map(e => e.outerHTML)"
+        )
+        assert unnamed == []
+        buttons = page.locator("td button, .problems button").all_inner_texts()
+        assert len(buttons) == len(set(buttons))
+
+
+def test_a_name_with_markup_is_text(visit: Visit, cloud: Cloud) -> None:
+    cloud.send(MARKUP)
+    page = visit.open("/admin/?show=unmatched")
+    page.get_by_role("link", name=MARKUP).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(MARKUP)
