@@ -19,7 +19,7 @@ LIBRARY = """
 
 GOOGLE = {
     "gaesignals": {"memcache"},
-    "worker": {"queue", "auth", "main"},
+    "worker": {"queue", "keys", "tokens", "auth", "main"},
 }
 
 

@@ -6,10 +6,12 @@ from flask import Flask, Request, jsonify, make_response, render_template, reque
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
-# Nothing from elsewhere, no script, no frame. Forms go to the worker alone. The icon is an image.
+# Nothing from elsewhere, nothing inline, no frame. Scripts, what they ask for, and forms are the worker's own alone.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
         "form-action 'self'",

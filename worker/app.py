@@ -21,9 +21,11 @@ from gaesignals.store import Store
 
 from . import admin, cron, tasks
 from .answer import answer_errors, refuse
-from .auth import Door, Doorkeeper, door, remember_peer
+from .auth import Door, Doorkeeper, door
 from .config import Settings, load_receivers, read_environment
 from .fanout import Dispatcher
+from .keys import Fetch, fetch_keys
+from .origin import remember_peer
 from .queue import CloudTasksQueue, TaskQueue
 from .status import Observer
 
@@ -56,11 +58,13 @@ def create_app(
     queue: TaskQueue | None = None,
     task_seconds: float = TASK_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
+    fetch_keys: Fetch = fetch_keys,
 ) -> Worker:
     """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
 
     `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
-    `wait_seconds`. Raises `SettingsError` if the settings or the receivers they name cannot be used.
+    `wait_seconds`. `fetch_keys` gets the keys that tokens are checked with. Raises `SettingsError` if the settings or
+    the receivers they name cannot be used.
     """
     if settings is None:
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
@@ -92,7 +96,7 @@ def create_app(
     app.register_blueprint(admin.blueprint(observer, dispatcher, deliverer, dead_letters, wait_seconds=wait_seconds))
     _configure(app)
     _add_life_cycle(app)
-    Doorkeeper(settings).guard(app)
+    Doorkeeper(settings, fetch_keys=fetch_keys).guard(app)
     return app
 
 
