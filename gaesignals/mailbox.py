@@ -120,9 +120,10 @@ _default_lock = threading.Lock()
 
 
 def current_mailbox() -> Mailbox:
-    """Return the mailbox in use: the one `use_mailbox` set here, or the process's App Engine mailbox.
+    """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
 
-    The latter is made on first use and reads `SIGNALS_NAMESPACE` then.
+    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` of then, unless `use_mailbox_everywhere`
+    set another.
     """
     global _default
     override = _override.get()
@@ -153,3 +154,20 @@ def use_mailbox(mailbox: Mailbox) -> Iterator[Mailbox]:
         yield mailbox
     finally:
         _override.reset(token)
+
+
+@contextmanager
+def use_mailbox_everywhere(mailbox: Mailbox) -> Iterator[Mailbox]:
+    """Make `mailbox` the process's inside the block: in all threads, whenever they were started.
+
+    Where `use_mailbox` has set one it stays, except here in this thread or task.
+    """
+    global _default
+    with _default_lock:
+        previous, _default = _default, mailbox
+    try:
+        with use_mailbox(mailbox):
+            yield mailbox
+    finally:
+        with _default_lock:
+            _default = previous

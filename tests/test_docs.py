@@ -25,6 +25,17 @@ def test_the_snippets_of_a_page_run(page: Path) -> None:
             exec(code, {"__name__": "readme"})
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_on_a_page_pass(page: Path, pytester: pytest.Pytester) -> None:
+    """Those of each snippet in a file of their own."""
+    snippets = [snippet[1] for snippet in SNIPPET.finditer(page.read_text()) if "\ndef test_" in snippet[1]]
+    for number, snippet in enumerate(snippets):
+        path = pytester.path / f"test_{page.stem}_{number}.py"
+        path.write_text(snippet)
+        result = pytester.runpytest_inprocess("-p", "gaesignals.pytest_plugin", "-W", "error", path)
+        result.assert_outcomes(passed=snippet.count("\ndef test_"))
+
+
 def test_the_readme_has_running_code_in_its_first_25_lines() -> None:
     head = "\n".join((ROOT / "README.md").read_text().splitlines()[:25])
     assert SNIPPET.search(head)
