@@ -15,7 +15,8 @@ from .errors import InvalidOptionError, StoreError, reject_unknown
 from .fresh import FreshDelivery
 from .mailbox import Mailbox, current_mailbox, use_mailbox
 from .pending import Pending
-from .receivers import Match, ReceiverMapping, Receivers, as_receivers
+from .receiver import Match
+from .receivers import ReceiverMapping, Receivers, as_receivers
 from .report import DeliveryReport
 from .round import Limits, Round
 from .signal import Signal, name_of

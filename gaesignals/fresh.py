@@ -19,7 +19,7 @@ from .leases import Acknowledger, Settlement, renew
 from .loading import Loaded, load
 from .message import Record
 from .outcome import Outcome, decide
-from .receivers import Match
+from .receiver import Match
 from .report import DeliveryReport, Failure
 from .round import Round, going_back
 from .running import LeaseLostError, Run, Runner, plan

@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from .errors import InvalidMappingError, InvalidOptionError
 from .signal import Template
 
 Handler: TypeAlias = Callable[..., object]
+DataT_contra = TypeVar("DataT_contra", contravariant=True)
+
+
+class DataHandler(Protocol[DataT_contra]):
+    """To a type checker: a handler whose first argument may be of this type, whatever fields it takes besides."""
+
+    def __call__(self, data: DataT_contra, /, *args: Any, **kwargs: Any) -> object: ...
 
 
 def identity(handler: Handler) -> str:

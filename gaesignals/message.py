@@ -11,9 +11,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from .errors import DecodeError, InvalidOptionError, NoCurrentMessageError, reject_unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    DataT = TypeVar("DataT", default=Any)
+else:
+    from typing import TypeVar
+
+    DataT = TypeVar("DataT")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
@@ -84,16 +93,17 @@ class Drop(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(Generic[DataT]):
     """One signal as a handler sees it.
 
-    `id` is the same on every attempt: use it to make a handler idempotent. `sent_at` is in UTC and aware. `attempt` is
-    1 for the first run. `namespace` is the sender's, and the one that is set while the handler runs.
+    `id` is the same on every attempt: use it to make a handler idempotent. `data` is of the type that the receiver's
+    signal declares, if it does. `sent_at` is in UTC and aware. `attempt` is 1 for the first run. `namespace` is the
+    sender's, and the one that is set while the handler runs.
     """
 
     id: str
     name: str
-    data: Any
+    data: DataT
     sent_at: datetime
     attempt: int = 1
     namespace: str = ""

@@ -9,12 +9,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from . import codec
 from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Drop, Message, Record, Retry, handling, text_of
 from .observing import HandlerCall
-from .receivers import Match, Receiver
+from .receiver import Match, Receiver
 
 logger = logging.getLogger("gaesignals")
 
@@ -178,7 +177,7 @@ class Runner:
         """Each receiver decodes its own data, so that none sees what another changed in it."""
         record = run.record
         try:
-            data = codec.loads(record.payload)
+            data = match.receiver.load(record.payload)
         except DecodeError as error:
             self._fail(match, run, error)
             return None

@@ -1,4 +1,4 @@
-"""Signals: their names, the templates of names made at run time, and sending.
+"""Signals: their names, the templates of names made at run time, the type of their data, and sending.
 
 Everything about a name or its data is checked before anything is stored.
 """
@@ -8,12 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, overload
 
 from .codec import dumps
+from .declaring import shape_of
 from .errors import InvalidMappingError, InvalidNameError, reject_unknown
 from .keys import MAX_NAME_BYTES
 from .mailbox import current_mailbox
+from .shape import Shape, to_plain
+
+if TYPE_CHECKING:
+    # `Signal` alone stays what it was before it was generic: a signal of any data.
+    from typing_extensions import TypeVar
+
+    DataT = TypeVar("DataT", default=Any)
+else:
+    from typing import TypeVar
+
+    DataT = TypeVar("DataT")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BRACED: Final = re.compile(r"\{([^{}]+)\}")
@@ -154,46 +166,90 @@ class Template:
         return text
 
 
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class Signal:
-    """A name that can be sent, or a template that is called to fill it in. Equal to signals of the same name.
+@dataclass(frozen=True, init=False, repr=False)
+class Signal(Generic[DataT]):
+    """A name that can be sent, or a template that is called to fill it in.
 
-    `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template.
+    `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template. With `data_type`, a
+    dataclass as a rule, data of that type alone is sent, and receivers that are connected to this signal are given it.
+    Equal to signals of the same name and data type.
     """
 
-    template: Template
+    # Not by dataclass(slots=True), with which `Signal[Paid]("order_paid")` fails before Python 3.12.
+    __slots__ = ("data_type", "template")
 
-    def __init__(self, name: str, **unknown: NoReturn) -> None:
-        """Raises `InvalidNameError` if `name` cannot be one."""
+    template: Template
+    data_type: Any
+
+    @overload
+    def __init__(self: Signal[Any], name: str, *, data_type: None = None) -> None: ...
+
+    @overload
+    def __init__(self, name: str, *, data_type: type[DataT]) -> None: ...
+
+    def __init__(self, name: str, *, data_type: Any = None, **unknown: NoReturn) -> None:
+        """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for a type that cannot be carried."""
         reject_unknown(unknown, where="Signal()")
-        object.__setattr__(self, "template", Template.parse(name))
+        self._set(Template.parse(name), data_type)
+
+    def _set(self, template: Template, data_type: Any) -> None:
+        if data_type is not None:
+            shape_of(data_type)
+        object.__setattr__(self, "template", template)
+        object.__setattr__(self, "data_type", data_type)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _signal, (self.template, self.data_type)
 
     @property
     def name(self) -> str:
         """The name, or the template as it is written."""
         return str(self.template)
 
-    def __repr__(self) -> str:
-        return f"Signal({self.name!r})"
+    @property
+    def shape(self) -> Shape | None:
+        """How its data is checked, written and read; None where any data may be sent."""
+        return None if self.data_type is None else shape_of(self.data_type)
 
-    def __call__(self, /, **fields: str | int) -> Signal:
-        """Fill in a template; return the signal of the name that results.
+    def __repr__(self) -> str:
+        typed = "" if self.shape is None else f", data_type={self.shape}"
+        return f"Signal({self.name!r}{typed})"
+
+    def __call__(self, /, **fields: str | int) -> Signal[DataT]:
+        """Fill in a template; return the signal of the name that results, with the same type of data.
 
         Raises `InvalidNameError` for fields that are missing, unknown or unfit, and for a name that cannot be one.
         """
-        filled = object.__new__(Signal)
-        object.__setattr__(filled, "template", Template.literal(self.template.fill(**fields)))
-        return filled
+        return _signal(Template.literal(self.template.fill(**fields)), self.data_type)
+
+    @overload
+    def send(self: Signal[None]) -> str: ...
+
+    @overload
+    def send(self, data: DataT) -> str: ...
 
     def send(self, data: Any = None, **unknown: NoReturn) -> str:
         """Store a message with `data` for this signal's receivers, in two memcache calls; return its id.
 
         Raises `InvalidNameError` for a template that is not filled in and `InvalidDataError` for data that cannot be
-        carried, before anything is stored; `StoreError` if it is not certain that the message is stored.
+        carried or is not of the signal's type, before anything is stored; `StoreError` if it is not certain that the
+        message is stored.
         """
         reject_unknown(unknown, where="send()")
-        (message_id,) = current_mailbox().send([(name_of(self), dumps(data))])
+        (message_id,) = current_mailbox().send([(name_of(self), _payload(self, data))])
         return message_id
+
+
+def _signal(template: Template, data_type: Any) -> Signal[Any]:
+    made: Signal[Any] = object.__new__(Signal)
+    made._set(template, data_type)
+    return made
+
+
+def _payload(name: object, data: object) -> bytes:
+    """`data` as it is stored, checked against what the signal declares."""
+    shape = name.shape if isinstance(name, Signal) else None
+    return dumps(data if shape is None else to_plain(shape, data))
 
 
 def name_of(name: object) -> str:
@@ -211,14 +267,14 @@ def name_of(name: object) -> str:
     return name.template.literals[0]
 
 
-def send_many(pairs: Iterable[tuple[str | Signal, Any]], **unknown: NoReturn) -> list[str]:
+def send_many(pairs: Iterable[tuple[str | Signal[Any], Any]], **unknown: NoReturn) -> list[str]:
     """Store a message for each pair of a name and data, in two memcache calls; return their ids, in order.
 
     Names are literal, braces and all. Everything is checked before anything is stored: raises `InvalidNameError` and
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
     """
     reject_unknown(unknown, where="send_many()")
-    outgoing = [(name_of(name), dumps(data)) for name, data in map(_checked_pair, _iterated(pairs))]
+    outgoing = [(name_of(name), _payload(name, data)) for name, data in map(_checked_pair, _iterated(pairs))]
     return current_mailbox().send(outgoing) if outgoing else []
 
 

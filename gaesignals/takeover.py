@@ -18,7 +18,7 @@ from .leases import Acknowledger, Settlement, advance, take_over
 from .loading import Loaded, load
 from .message import Record
 from .outcome import DIED, decide
-from .receivers import Match
+from .receiver import Match
 from .round import Round
 from .running import Failed, LeaseLostError, Run, Runner, plan
 from .store import Outcome as Written

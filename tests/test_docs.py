@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,15 @@ SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_snippets_of_a_page_run(page: Path) -> None:
+def test_the_snippets_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one module, which dataclasses look up their types in."""
+    module = types.ModuleType("snippets")
+    monkeypatch.setitem(sys.modules, "snippets", module)
     with use_mailbox(Mailbox(MemoryStore())):
         for snippet in SNIPPET.finditer(page.read_text()):
             line = page.read_text()[: snippet.start()].count("\n") + 1
             code = compile("\n" * line + snippet[1], str(page), "exec")
-            exec(code, {"__name__": "readme"})
+            exec(code, module.__dict__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

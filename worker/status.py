@@ -12,7 +12,8 @@ from gaesignals.delivery import waiting_names
 from gaesignals.inspection import MailboxStatus, look
 from gaesignals.mailbox import Mailbox
 from gaesignals.pending import Pending
-from gaesignals.receivers import Receiver, Receivers
+from gaesignals.receiver import Receiver
+from gaesignals.receivers import Receivers
 
 # One call to memcache reads the pages of this many names.
 MAX_NAMES = 1000
