@@ -22,7 +22,8 @@ from .outcome import Outcome, decide
 from .receiver import Match
 from .report import DeliveryReport, Failure
 from .round import Round, going_back
-from .running import LeaseLostError, Run, Runner, plan
+from .run import Run, plan
+from .running import LeaseLostError, Runner
 from .takeover import Takeover
 
 logger = logging.getLogger("gaesignals")
@@ -56,8 +57,8 @@ class _Work:
 
     @property
     def chunk(self) -> int:
-        """How many messages are begun together: as many as the largest batch takes."""
-        return max(match.receiver.batch or 1 for match in self.matches)
+        """How many messages are begun together: as many as the receiver that takes most does."""
+        return max(match.receiver.chunk for match in self.matches)
 
 
 class FreshDelivery:
@@ -132,7 +133,9 @@ class FreshDelivery:
         records = [record for _, record in work.loaded.items]
         work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
         work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]
-        runner = Runner(self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late)
+        runner = Runner(
+            self._round.coroutines, self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late
+        )
         while work.waiting and not work.is_lost and not self._round.is_over:
             size = self._round.allowance(work.chunk)
             runs = [plan(record, work.matches, is_takeover=False) for record in work.waiting[:size]]
@@ -144,6 +147,10 @@ class FreshDelivery:
                 runner.run(runs)
             except LeaseLostError:
                 return
+            except BaseException:
+                # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
+                work.waiting = [record for run in runs for record in run.rest] + work.waiting
+                raise
             now_ms = self._mailbox.now_ms()
             work.runs += runs
             work.outcomes += [decide(run, now_ms=now_ms, random=self._mailbox.random) for run in runs]

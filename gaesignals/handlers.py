@@ -37,7 +37,7 @@ def check_handler(handler: object, template: Template, *, takes_batch: bool) -> 
     if not callable(handler):
         raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {handler!r:.80}")
     argument = "messages" if takes_batch else "data"
-    problem = _problem(handler, "handler", argument, fields=template.fields)
+    problem = _problem(handler, "handler", argument, fields=template.fields, may_await=True)
     if problem:
         raise InvalidMappingError(f"the handler {identity(handler)} of {str(template)!r} {problem}")
 
@@ -51,11 +51,18 @@ def check_on_dead(on_dead: object) -> None:
         raise InvalidOptionError(f"{identity(on_dead)} {problem}")
 
 
-def _problem(function: Handler, role: str, *arguments: str, fields: Sequence[str] = ()) -> str | None:
+def is_coroutine_function(handler: object) -> bool:
+    """Whether a call of `handler` is to be awaited: of an `async def`, in a partial, a method or `__call__` as well."""
+    return _is_any(handler, inspect.iscoroutinefunction)
+
+
+def _problem(
+    function: Handler, role: str, *arguments: str, fields: Sequence[str] = (), may_await: bool = False
+) -> str | None:
     """Why `function` cannot be called with `arguments` and with `fields` as keywords, or None."""
-    if _is_any(function, inspect.iscoroutinefunction, inspect.isasyncgenfunction):
+    if is_coroutine_function(function) and not may_await:
         return "is asynchronous; give a plain function, which may run an event loop of its own"
-    if _is_any(function, inspect.isgeneratorfunction):
+    if _is_any(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
         return "is a generator, of which a call runs nothing; give a function without yield"
     try:
         signature = inspect.signature(function)

@@ -27,7 +27,10 @@ NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 
 
 class Namespaces(Protocol):
-    """How to read and set the namespace that a message is sent from and its handlers run with."""
+    """How to read and set the namespace that a message is sent from and its handlers run with.
+
+    Each context (`contextvars`) has its own, as App Engine's: coroutine handlers of several namespaces run in turns.
+    """
 
     def current(self) -> str: ...
 

@@ -9,12 +9,14 @@ from typing import Any, Final, TypedDict
 
 from .codec import loads
 from .errors import InvalidOptionError
-from .handlers import Handler
+from .handlers import Handler, is_coroutine_function
 from .shape import Shape, from_plain
 from .signal import Template, check_name
 
 MAX_BATCH: Final = 1000
 MAX_BACKOFF_SECONDS: Final = 7 * 86400
+MAX_CONCURRENCY: Final = 1000
+CONCURRENCY: Final = 10
 
 
 class Options(TypedDict, total=False):
@@ -24,6 +26,7 @@ class Options(TypedDict, total=False):
     max_attempts: int
     backoff_seconds: float
     id: str | None
+    concurrency: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Receiver:
     `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
     for a handler that takes the data of one. A message that fails is run again after about `backoff_seconds`, doubled
     each time, until `max_attempts` have been made. `shape` is that of the data where its signal declares a type.
+    `concurrency` is how many messages a coroutine handler is run for at a time.
     """
 
     id: str
@@ -43,6 +47,15 @@ class Receiver:
     max_attempts: int = 20
     backoff_seconds: float = 10.0
     batch: int | None = None
+    concurrency: int = 1
+
+    @property
+    def chunk(self) -> int:
+        """How many messages are taken up together.
+
+        For a coroutine handler that is enough for a slow one not to keep the next ones waiting.
+        """
+        return self.batch or (10 * self.concurrency if self.concurrency > 1 else 1)
 
     def load(self, payload: bytes) -> Any:
         """Return the data of a message as the handler gets it, anew each time; raise `DecodeError` if it cannot be."""
@@ -58,6 +71,15 @@ class Match:
     captures: Mapping[str, str]
 
 
+def concurrency_of(handler: Handler, *, batch: int | None, wanted: int | None = None) -> int:
+    """Return how many messages `handler` is run for at a time; raise `InvalidOptionError` where that has no meaning."""
+    if is_coroutine_function(handler) and batch is None:
+        return CONCURRENCY if wanted is None else wanted
+    if wanted is not None:
+        raise InvalidOptionError(f"concurrency={wanted!r:.80} is for an async def handler of one message; leave it out")
+    return 1
+
+
 def check_options(receiver: Receiver) -> None:
     """Raise `InvalidOptionError` for an option that cannot be."""
     options: dict[str, tuple[object, bool, str]] = {
@@ -66,6 +88,11 @@ def check_options(receiver: Receiver) -> None:
             receiver.batch,
             receiver.batch is None or _is_whole(receiver.batch, most=MAX_BATCH),
             f"a whole number from 1 to {MAX_BATCH}, or None for one message a call",
+        ),
+        "concurrency": (
+            receiver.concurrency,
+            _is_whole(receiver.concurrency, most=MAX_CONCURRENCY),
+            f"a whole number from 1 to {MAX_CONCURRENCY}",
         ),
         "max_attempts": (receiver.max_attempts, _is_whole(receiver.max_attempts), "a whole number from 1"),
         "backoff_seconds": (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, 
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .handlers import DataHandler, Handler, check_handler, check_on_dead, identity
 from .message import Message
-from .receiver import Match, Options, Receiver, check_options
+from .receiver import Match, Options, Receiver, check_options, concurrency_of
 from .shape import Shape
 from .signal import Signal, Template, name_of
 
@@ -74,6 +74,7 @@ class Receivers:
         max_attempts: int = 20,
         backoff_seconds: float = 10.0,
         id: str | None = None,
+        concurrency: int | None = None,
         **unknown: NoReturn,
     ) -> None:
         """Have `handler` called for messages of `name`, which may be a pattern: `"user_{user_id}_login"`.
@@ -82,7 +83,8 @@ class Receivers:
         each field as a keyword. Data is of the type that a `Signal` declares, and as it was sent where none does.
         `reliable` delivers at least once, up to `max_attempts` times, and with about `backoff_seconds` before the
         second one, doubled for each later one. `id` is what retries know the receiver by, by default the handler's
-        module and name.
+        module and name. `concurrency` is how many messages an `async def` handler of one message is run for at a time,
+        10 if it is not given.
 
         Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so or is connected to such
         names already, and `InvalidOptionError`.
@@ -99,6 +101,7 @@ class Receivers:
             max_attempts=max_attempts,
             backoff_seconds=backoff_seconds,
             batch=batch,
+            concurrency=concurrency_of(handler, batch=batch, wanted=concurrency),
         )
         check_options(receiver)
         self._add(receiver)
@@ -130,6 +133,7 @@ class Receivers:
         max_attempts: int = 20,
         backoff_seconds: float = 10.0,
         id: str | None = None,
+        concurrency: int | None = None,
         **unknown: NoReturn,
     ) -> Callable[[Any], Any]:
         """Connect the decorated function, with the options of `connect`, and leave it as it is."""
@@ -147,6 +151,7 @@ class Receivers:
                 max_attempts=max_attempts,
                 backoff_seconds=backoff_seconds,
                 id=id,
+                concurrency=concurrency,
             )
             return handler
 
@@ -239,8 +244,16 @@ def _from_pairs(pairs: Iterable[tuple[object, Any]], *, reliable: bool) -> Recei
         check_handler(handler, template, takes_batch=False)
         id = identity(handler)
         count = seen[str(template), id] = seen.get((str(template), id), 0) + 1
-        # Pairs may name a handler twice; a number keeps their retries apart, as long as their order stays.
-        receivers._add(Receiver(id if count == 1 else f"{id}#{count}", handler, template, _shape(name), reliable))
+        receiver = Receiver(
+            # Pairs may name a handler twice; a number keeps their retries apart, as long as their order stays.
+            id=id if count == 1 else f"{id}#{count}",
+            handler=handler,
+            template=template,
+            shape=_shape(name),
+            reliable=reliable,
+            concurrency=concurrency_of(handler, batch=None),
+        )
+        receivers._add(receiver)
     return receivers
 
 

@@ -20,7 +20,8 @@ from .message import Record
 from .outcome import DIED, decide
 from .receiver import Match
 from .round import Round
-from .running import Failed, LeaseLostError, Run, Runner, plan
+from .run import Failed, Run, plan
+from .running import LeaseLostError, Runner
 from .store import Outcome as Written
 
 logger = logging.getLogger("gaesignals")
@@ -107,7 +108,7 @@ class Takeover:
         run = plan(record, matches, is_takeover=True)
         self._round.run_count += 1
         try:
-            Runner(self._mailbox, claim.name, lambda: self._guard(walk.claim)).run([run])
+            Runner(self._round.coroutines, self._mailbox, claim.name, lambda: self._guard(walk.claim)).run([run])
         except LeaseLostError:
             return False
         self._settle(walk, position, run)

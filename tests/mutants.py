@@ -332,7 +332,7 @@ FAULTS = (
     ),
     Fault(
         "weak receivers run in a takeover",
-        "gaesignals/running.py",
+        "gaesignals/run.py",
         "is_first = record.attempt == 1 and not is_takeover",
         "is_first = record.attempt == 1",
     ),

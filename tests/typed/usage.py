@@ -90,7 +90,7 @@ receivers.connect(order_paid, count, batch=10)
 receivers.connect(order_paid, charge, batch=10)  # refused
 receivers.connect(order_paid, charge_all)  # refused
 receivers.connect(order_paid, partial(prefixed, "a"))
-receivers.connect(order_paid, charge_soon)
+receivers.connect(order_paid, charge_soon, concurrency=5)
 receivers.connect(order_paid, charge_other_soon)  # refused
 receivers.connect(order_paid, Till())
 receivers.connect(order_paid, Till().charge)
