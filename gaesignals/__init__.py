@@ -20,6 +20,7 @@ from .errors import (
     SignalsError,
     StoreError,
 )
+from .idempotency import once
 from .message import Drop, Message, Retry, current_message
 from .middleware import SignalsMiddleware
 from .receivers import Receivers
@@ -47,6 +48,7 @@ __all__ = [
     "StoreError",
     "current_message",
     "deliver",
+    "once",
     "send_many",
     "waiting_names",
 ]

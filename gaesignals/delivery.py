@@ -52,7 +52,7 @@ def deliver(
     message, too. `on_backlog` is called with the names that it claimed from and that have more waiting, before the
     first handler is run.
 
-     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
+    Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
     a mapping or an option that makes no sense.
     """

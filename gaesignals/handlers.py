@@ -20,13 +20,18 @@ class DataHandler(Protocol[DataT_contra]):
     def __call__(self, data: DataT_contra, /, *args: Any, **kwargs: Any) -> object: ...
 
 
-def identity(handler: Handler) -> str:
-    """Return `module.qualname` of `handler`: of the function in a partial, and of the class of a callable object."""
+def named(handler: Handler) -> Any:
+    """What `handler` has its name from: the function in a partial, and the class of a callable object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
-    named: Any = handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
-    module = getattr(named, "__module__", None)
-    return f"{module}.{named.__qualname__}" if module else str(named.__qualname__)
+    return handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
+
+
+def identity(handler: Handler) -> str:
+    """Return `module.qualname` of what `handler` has its name from."""
+    source = named(handler)
+    module = getattr(source, "__module__", None)
+    return f"{module}.{source.__qualname__}" if module else str(source.__qualname__)
 
 
 def check_handler(handler: object, template: Template, *, takes_batch: bool) -> None:

@@ -123,7 +123,8 @@ class Message(Generic[DataT]):
         return self._marks[0] if self._marks else None
 
 
-_current: ContextVar[Message] = ContextVar("gaesignals_current_message")
+_current: ContextVar[Message | None] = ContextVar("gaesignals_current_message", default=None)
+_receiver: ContextVar[str | None] = ContextVar("gaesignals_current_receiver", default=None)
 
 
 def current_message() -> Message:
@@ -131,22 +132,33 @@ def current_message() -> Message:
 
     Raises `NoCurrentMessageError` outside a handler, and in a batch handler, which is given its messages.
     """
-    try:
-        return _current.get()
-    except LookupError:
+    message = _current.get()
+    if message is None:
         raise NoCurrentMessageError(
             "no message is being handled here; call current_message() inside a handler that takes one message"
-        ) from None
+        )
+    return message
+
+
+def handled_message() -> Message | None:
+    """The message whose handler is running, if it takes one message."""
+    return _current.get()
+
+
+def current_receiver() -> str | None:
+    """The id of the receiver whose handler is running."""
+    return _receiver.get()
 
 
 @contextmanager
-def handling(message: Message) -> Iterator[None]:
-    """Make `message` the current one inside the block."""
-    token = _current.set(message)
+def handling(message: Message | None, receiver: str) -> Iterator[None]:
+    """Make `message`, or none for a batch, and `receiver` the current ones inside the block."""
+    message_token, receiver_token = _current.set(message), _receiver.set(receiver)
     try:
         yield
     finally:
-        _current.reset(token)
+        _receiver.reset(receiver_token)
+        _current.reset(message_token)
 
 
 @dataclass(frozen=True, slots=True)

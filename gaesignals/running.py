@@ -83,7 +83,7 @@ class Runner:
         message = self._message(match, run)
         if message is None:
             return
-        with self._isolated(match, run, message), self._current(message):
+        with self._isolated(match, run, message), self._current(match, message):
             self._guard()
             self._call(match, message.data, [message])
 
@@ -92,15 +92,17 @@ class Runner:
         message = self._message(match, run)
         if message is None:
             return
-        with self._isolated(match, run, message), self._current(message):
+        with self._isolated(match, run, message), self._current(match, message):
             self._guard()
             with self._observed(match, [message]):
                 work: Any = match.receiver.handler(message.data, **match.captures)
                 await self._coroutines.bounded(work)
 
     @contextmanager
-    def _current(self, message: Message) -> Iterator[None]:
-        with self._mailbox.namespaces.using(message.namespace), handling(message):
+    def _current(self, match: Match, message: Message) -> Iterator[None]:
+        """The context that a handler runs in: that of `message`, the first one of a batch."""
+        current = message if match.receiver.batch is None else None
+        with self._mailbox.namespaces.using(message.namespace), handling(current, match.receiver.id):
             yield
 
     @contextmanager
@@ -123,7 +125,7 @@ class Runner:
         if not messages:
             return
         try:
-            with self._mailbox.namespaces.using(messages[0].namespace):
+            with self._current(match, messages[0]):
                 self._guard()
                 self._call(match, messages, messages)
         except LeaseLostError:
