@@ -32,9 +32,17 @@ class _RefusedError(Exception):
     """A type that cannot be carried; says why."""
 
 
-@functools.lru_cache(maxsize=1024)
 def shape_of(data_type: Any) -> Shape:
     """Return the shape of `data_type`; raise `InvalidOptionError` for one that cannot be carried."""
+    try:
+        hash(data_type)
+    except TypeError:
+        raise InvalidOptionError(f"data_type={data_type!r:.80} cannot be: give a type, such as a dataclass") from None
+    return _shape_of(data_type)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape_of(data_type: Any) -> Shape:
     try:
         return _Declaration().shape(data_type)
     except _RefusedError as error:
@@ -101,6 +109,8 @@ class _Declaration:
     def _container(self, kind: type[Any], arguments: tuple[Any, ...], *, is_bare: bool) -> Shape:
         if is_bare:
             arguments = _BARE[kind]
+        elif arguments == ((),):  # of tuple[()], before Python 3.11
+            arguments = ()
         if kind is dict:
             key, item = map(self.shape, arguments)
             if not key.is_hashable:

@@ -272,6 +272,7 @@ class Abstract:
         (Callable, "is no type that can be carried"),
         ("Paid", "'Paid' is no type that can be carried"),
         (5, "5 is no type that can be carried"),
+        ([int], "give a type"),
         (Values, r"Values.ONE has a value of type tuple"),
         (Box, "Box.content: ~T is no type|Box is generic"),
         (Secretive, "Secretive.key is an InitVar"),
