@@ -25,6 +25,7 @@ from .mailbox import Mailbox, use_mailbox_everywhere
 from .message import Record
 from .receivers import ReceiverMapping, Receivers, as_receivers
 from .report import DeliveryReport
+from .shape import from_plain
 from .signal import Signal, name_of
 from .testing import ManualClock, MemoryNamespaces, MemoryStore
 
@@ -61,10 +62,13 @@ class SignalsFixture:
     def sent(self, name: str | Signal) -> list[Any]:
         """Return the data of every message sent to `name`, delivered or not, in the order in which they were sent.
 
-        It has been through the codec, as what handlers get has been. Raises `InvalidNameError`.
+        It has been through the codec, as what handlers get has been, and is of the type that a `Signal` declares.
+        Raises `InvalidNameError`, and `DecodeError` for what is not of that type.
         """
         wanted = name_of(name)
-        return [data for sent_to, data in self.all_sent() if sent_to == wanted]
+        shape = name.shape if isinstance(name, Signal) else None
+        found = [data for sent_to, data in self.all_sent() if sent_to == wanted]
+        return found if shape is None else [from_plain(shape, data) for data in found]
 
     def all_sent(self) -> list[tuple[str, Any]]:
         """Return name and data of every message sent, in order."""

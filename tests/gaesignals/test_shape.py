@@ -31,6 +31,7 @@ from gaesignals import (
 )
 from gaesignals.deadletter import DeadLetters
 from gaesignals.declaring import shape_of
+from gaesignals.fixture import SignalsFixture
 from gaesignals.mailbox import Mailbox
 from gaesignals.shape import from_plain, to_plain
 from gaesignals.testing import ManualClock, MemoryStore
@@ -442,3 +443,11 @@ def test_making_all_receivers_reliable_keeps_their_types(mailbox: Mailbox) -> No
     Signal("a", data_type=Paid).send(Paid(1))
     deliver(receivers, reliable=True)
     assert seen == [Paid(1)]
+
+
+def test_the_fixture_for_tests_tells_what_was_sent_in_its_type() -> None:
+    order_paid = Signal("order_paid", data_type=Paid)
+    with SignalsFixture() as signals:
+        order_paid.send(Paid(1))
+        assert signals.sent(order_paid) == [Paid(1)]
+        assert signals.sent("order_paid")[0]["order"] == 1
