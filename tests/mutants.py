@@ -699,11 +699,18 @@ def _chosen(numbers: Sequence[int]) -> list[tuple[int, Fault | None]]:
     return [everything[number] for number in numbers] if numbers else everything
 
 
+def _number(text: str) -> int:
+    """The number of a fault, or 0. `choices` would refuse that none is given."""
+    if not 0 <= (number := int(text)) <= len(FAULTS):
+        raise ValueError
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="make mutants", description="Put faults into the code; the tests have to fail."
     )
-    parser.add_argument("numbers", nargs="*", type=int, choices=range(len(FAULTS) + 1), metavar="NUMBER")
+    parser.add_argument("numbers", nargs="*", type=_number, metavar="NUMBER")
     chosen = _chosen(parser.parse_args(arguments).numbers)
     try:
         for _, fault in chosen:
