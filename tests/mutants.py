@@ -434,6 +434,12 @@ FAULTS = (
         "        seen = self._read(groups)\n",
     ),
     Fault(
+        "settling takes out a name that somebody has just listed",
+        "gaesignals/slot.py",
+        "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
+        "return False",
+    ),
+    Fault(
         "settling does not look once more after a removal",
         "gaesignals/pending.py",
         "self._look_again(removed)",
