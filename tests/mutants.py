@@ -361,8 +361,14 @@ FAULTS = (
     Fault(
         "what goes back is forgotten where the page is gone",
         "gaesignals/leases.py",
-        "if not ending.refs or set(ending.refs) <= set(page.retries):",
-        "if True:",
+        "        if not ending.refs:\n            self._win(ending)\n",
+        "        if True:\n            self._win(ending)\n",
+    ),
+    Fault(
+        "messages at hand are given up where their page is gone",
+        "gaesignals/leases.py",
+        "if not is_exact and _is_nobodys(claim, seen, connection.now_ms()):",
+        "if False:",
     ),
     Fault(
         "what goes back to a page that is gone is not in the index",
