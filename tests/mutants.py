@@ -245,8 +245,8 @@ FAULTS = (
         "retries that are not due run with those that are",
         "gaesignals/fresh.py",
         "        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]\n"
-        "        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]\n",
-        "        work.waiting = records\n",
+        "        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))\n",
+        "        work.waiting = deque(records)\n",
     ),
     Fault(
         "leases are not renewed at half-life",
@@ -269,7 +269,7 @@ FAULTS = (
     Fault(
         "reliable messages that were not begun are acknowledged",
         "gaesignals/fresh.py",
-        "going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later",
+        "going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later",
         "going_back(work.outcomes, is_buried=is_buried) + work.later",
     ),
     Fault(
@@ -285,7 +285,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
@@ -295,7 +295,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
