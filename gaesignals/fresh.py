@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ class _Work:
     matches: Sequence[Match]
     runs: list[Run] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-    waiting: list[Record] = field(default_factory=list)
+    waiting: deque[Record] = field(default_factory=deque)
     later: list[Record] = field(default_factory=list)
     is_lost: bool = False
 
@@ -53,7 +54,7 @@ class _Work:
     @property
     def unrun(self) -> list[Record]:
         """What could be run at once, and was not or not by all its receivers."""
-        return [record for outcome in self.outcomes for record in outcome.unbegun] + self.waiting
+        return [record for outcome in self.outcomes for record in outcome.unbegun] + [*self.waiting]
 
     @property
     def chunk(self) -> int:
@@ -132,17 +133,15 @@ class FreshDelivery:
         now_ms = self._mailbox.now_ms()
         records = [record for _, record in work.loaded.items]
         work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
-        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]
+        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))
         runner = Runner(
             self._round.coroutines, self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late
         )
         while work.waiting and not work.is_lost and not self._round.is_over:
-            size = self._round.allowance(work.chunk)
-            runs = [plan(record, work.matches, is_takeover=False) for record in work.waiting[:size]]
+            size = min(self._round.allowance(work.chunk), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
-            begun, rest = work.waiting[:size], work.waiting[size:]
-            work.waiting = rest
-            self._round.run_count += len(begun)
+            runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
+            self._round.run_count += size
             try:
                 runner.run(runs)
             except LeaseLostError:
@@ -205,7 +204,7 @@ class FreshDelivery:
         settlements = [
             Settlement(
                 work.claim,
-                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,
+                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,
                 work.loaded.keys,
             )
             for work in held

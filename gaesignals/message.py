@@ -59,7 +59,7 @@ def is_count(number: int) -> bool:
 
 def is_id(text: str) -> bool:
     """Whether `text` can be an id of ours."""
-    return 0 < len(text) <= MAX_ID_CHARACTERS
+    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
 
 
 _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {

@@ -104,7 +104,9 @@ class Takeover:
         )
         if claim is None:
             return False
-        walk.claim, walk.spilled = claim, []
+        walk.claim = claim
+        if claim.lease is not None and claim.lease.position == position:
+            walk.spilled = []  # otherwise the page is gone, and what was spilled is in none
         run = plan(record, matches, is_takeover=True)
         self._round.run_count += 1
         try:

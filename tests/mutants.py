@@ -254,8 +254,8 @@ FAULTS = (
         "retries that are not due run with those that are",
         "gaesignals/fresh.py",
         "        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]\n"
-        "        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]\n",
-        "        work.waiting = records\n",
+        "        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))\n",
+        "        work.waiting = deque(records)\n",
     ),
     Fault(
         "leases are not renewed at half-life",
@@ -278,7 +278,7 @@ FAULTS = (
     Fault(
         "reliable messages that were not begun are acknowledged",
         "gaesignals/fresh.py",
-        "going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later",
+        "going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later",
         "going_back(work.outcomes, is_buried=is_buried) + work.later",
     ),
     Fault(
@@ -294,7 +294,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
@@ -304,7 +304,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,\n"
+        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
@@ -370,8 +370,14 @@ FAULTS = (
     Fault(
         "what goes back is forgotten where the page is gone",
         "gaesignals/leases.py",
-        "if not ending.refs or set(ending.refs) <= set(page.retries):",
-        "if True:",
+        "        if not ending.refs:\n            self._win(ending)\n",
+        "        if True:\n            self._win(ending)\n",
+    ),
+    Fault(
+        "messages at hand are given up where their page is gone",
+        "gaesignals/leases.py",
+        "if not is_exact and _is_nobodys(claim, seen, connection.now_ms()):",
+        "if False:",
     ),
     Fault(
         "what goes back to a page that is gone is not in the index",
@@ -441,6 +447,12 @@ FAULTS = (
         "        due_ms = self._look([name for group in groups.values() for name in group])\n",
         "        due_ms = self._look([name for group in groups.values() for name in group])\n"
         "        seen = self._read(groups)\n",
+    ),
+    Fault(
+        "settling takes out a name that somebody has just listed",
+        "gaesignals/slot.py",
+        "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
+        "return False",
     ),
     Fault(
         "settling does not look once more after a removal",
@@ -757,11 +769,18 @@ def _chosen(numbers: Sequence[int]) -> list[tuple[int, Fault | None]]:
     return [everything[number] for number in numbers] if numbers else everything
 
 
+def _number(text: str) -> int:
+    """The number of a fault, or 0. `choices` would refuse that none is given."""
+    if not 0 <= (number := int(text)) <= len(FAULTS):
+        raise ValueError
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="make mutants", description="Put faults into the code; the tests have to fail."
     )
-    parser.add_argument("numbers", nargs="*", type=int, choices=range(len(FAULTS) + 1), metavar="NUMBER")
+    parser.add_argument("numbers", nargs="*", type=_number, metavar="NUMBER")
     chosen = _chosen(parser.parse_args(arguments).numbers)
     try:
         for _, fault in chosen:
