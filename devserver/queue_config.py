@@ -10,12 +10,15 @@ from typing import Any
 
 from devserver.errors import ConfigError
 from devserver.retry_policy import RetryPolicy
+from gaesignals.cli.checks.queue import (
+    DEFAULT_CONCURRENT_REQUESTS,
+    MAX_BUCKET_SIZE,
+    MAX_CONCURRENT_REQUESTS,
+    MAX_RATE_PER_SECOND,
+)
 from gaesignals.cli.sdk import parse_queues, rate_per_second, retry_parameters
 
-MAX_RATE_PER_SECOND = 500.0
-MAX_CONCURRENT_REQUESTS = 5000
 DEFAULT_BUCKET_SIZE = 5
-DEFAULT_CONCURRENT_REQUESTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def _settings(entry: Any) -> QueueSettings:
     return QueueSettings(
         name=entry.name,
         rate_per_second=_rate(entry.rate, where),
-        bucket_size=_between(entry.bucket_size, DEFAULT_BUCKET_SIZE, 1, 500, f"{where}: bucket_size"),
+        bucket_size=_between(entry.bucket_size, DEFAULT_BUCKET_SIZE, 1, MAX_BUCKET_SIZE, f"{where}: bucket_size"),
         max_concurrent_requests=_between(
             entry.max_concurrent_requests,
             DEFAULT_CONCURRENT_REQUESTS,

@@ -15,9 +15,11 @@ LIBRARY = """
     errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
     observing mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection signal
     handlers receivers running outcome round takeover fresh delivery middleware testing
-    cli.errors cli.schedule cli.schedule_parser cli.sdk cli.text cli.terminal cli.address cli.token
+    cli.errors cli.schedule cli.schedule_parser cli.sdk cli.entries cli.text cli.terminal cli.address cli.token
     cli.client cli.context cli.options cli.wording cli.status cli.draining cli.sending cli.pausing cli.dead
-    cli.main __main__
+    cli.checks.problem cli.checks.service cli.checks.project cli.checks.runtime cli.checks.routes cli.checks.cron
+    cli.checks.queue cli.checks.requirements cli.checks.settings cli.checks.everything
+    cli.checking cli.main __main__
 """.split()  # noqa: SIM905 - it reads as what it is, an order
 
 GOOGLE = {

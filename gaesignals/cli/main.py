@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gaesignals.errors import SignalsError
 
-from . import dead, draining, pausing, sending, status
+from . import checking, dead, draining, pausing, sending, status
 from .client import RefusedError
 from .context import Context
 from .errors import CommandError, ExitCode
@@ -20,7 +20,7 @@ from .terminal import Terminal
 _EXIT_CODES = """\
 exit codes:
   0    done
-  1    the worker says that something failed; each command's --help says what that is
+  1    the worker, or the check, says that something failed; each command's --help says what that is
   2    the command line cannot be used as it is
   3    no worker answers, or it does not let the caller in
   130  interrupted with Ctrl-C
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
     parser = Parser(
         prog="gaesignals",
-        description="Look at a worker and operate it.",
+        description="Look at a worker, operate it, and check what is deployed.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(commands)
     letters = subparsers.add_parser("dead", help="list, requeue or drop dead letters")
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
+    checking.add(commands)
     return parser
 
 

@@ -17,7 +17,7 @@ from gaesignals.cli.main import build_parser, main
 from .conftest import Ask, Shell, Worker
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead"]
+COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check"]
 COMMANDS += ["dead list", "dead requeue", "dead drop"]
 
 
@@ -34,7 +34,7 @@ def test_help_says_what_the_exit_codes_mean() -> None:
     assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "130"]
 
 
-@pytest.mark.parametrize("command", ["status", "drain", "send", "pause", "resume", "discard"])
+@pytest.mark.parametrize("command", ["status", "drain", "send", "pause", "resume", "discard", "check"])
 def test_each_command_says_what_its_exit_code_1_means(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
