@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gaesignals.errors import SignalsError
 
-from . import checking, dead, draining, pausing, sending, status
+from . import checking, dead, draining, init, pausing, sending, status
 from .client import RefusedError
 from .context import Context
 from .errors import CommandError, ExitCode
@@ -42,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(commands)
     letters = subparsers.add_parser("dead", help="list, requeue or drop dead letters")
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
-    checking.add(commands)
+    for module in (checking, init):
+        module.add(commands)
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from gaesignals.cli.main import build_parser, main
 from .conftest import Ask, Shell, Worker
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check"]
+COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check", "init"]
 COMMANDS += ["dead list", "dead requeue", "dead drop"]
 
 
@@ -34,7 +35,7 @@ def test_help_says_what_the_exit_codes_mean() -> None:
     assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "130"]
 
 
-@pytest.mark.parametrize("command", ["status", "drain", "send", "pause", "resume", "discard", "check"])
+@pytest.mark.parametrize("command", ["status", "drain", "send", "pause", "resume", "discard", "check", "init"])
 def test_each_command_says_what_its_exit_code_1_means(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
@@ -111,3 +112,17 @@ class TestProcess:
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 3
         assert r"gr\xfcn" in done.stderr
+
+
+def documented() -> list[str]:
+    return re.findall(r"^\$ gaesignals (.*)$", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", documented())
+def test_every_command_line_of_the_documentation_can_be_read(line: str) -> None:
+    assert build_parser().parse_args(shlex.split(line)).run
+
+
+def test_every_command_is_documented() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert [command for command in COMMANDS if f"`{command}" not in page] == []
