@@ -22,8 +22,8 @@ from devserver.cron_config import CronJob, load_cron
 from devserver.errors import ConfigError
 from devserver.lifeline import end_on_signals
 from devserver.outgoing import APP_ENGINE_AGENT, Answer, OutgoingRequest, Resolve, send
-from devserver.schedule_parser import ScheduleError, parse_schedule
 from devserver.service_option import service
+from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
 
 __all__ = ["Cron", "CronRun", "ScheduleError", "load_cron", "parse_schedule", "run_line"]
 

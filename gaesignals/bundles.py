@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .keys import bundle_key
@@ -36,6 +36,14 @@ class Bundle:
 def bundle(id_: str, records: Sequence[Record]) -> Bundle:
     size = sum(record.size for record in records)
     return Bundle(Ref(id_, size, len(records), min(record.not_before_ms for record in records)), tuple(records))
+
+
+def body(record: Record, new_id: Callable[[], str]) -> Bundle:
+    """A large message alone, under its own id.
+
+    One that is for some receivers alone has a key of its own: the same message may be stored for others.
+    """
+    return bundle(new_id() if record.receivers else record.id, [record])
 
 
 def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:

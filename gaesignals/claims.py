@@ -99,12 +99,19 @@ class Claimer:
     """One round of claims over names, each of them reliable or not."""
 
     def __init__(
-        self, connection: Connection, modes: Mapping[str, bool], *, lease_seconds: float, max_messages: int | None
+        self,
+        connection: Connection,
+        modes: Mapping[str, bool],
+        *,
+        lease_seconds: float,
+        max_messages: int | None,
+        holder: str = "",
     ) -> None:
         self._connection = connection
         self._modes = modes
         self._lease_ms = int(lease_seconds * 1000)
         self._max_messages = max_messages
+        self._holder = holder
         self._attempts: dict[Address, _Attempt] = {}
         self._result = Claimed()
 
@@ -155,7 +162,8 @@ class Claimer:
             is_anything = holding.entries or holding.segments
             return (Claim(address, page.epoch, holding) if is_anything else None), taken
         now_ms = self._connection.now_ms()
-        leased = page.lease(token, now_ms=now_ms, expires_ms=now_ms + self._lease_ms, budget=budget)
+        expires_ms = now_ms + self._lease_ms
+        leased = page.lease(token, now_ms=now_ms, expires_ms=expires_ms, budget=budget, holder=self._holder)
         if leased is None:
             return None, page
         return Claim(address, page.epoch, leased[1].holding, leased[1]), leased[0]

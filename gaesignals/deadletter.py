@@ -228,14 +228,23 @@ class DeadLetters:
         """How many dead letters each name has. Raises `StoreError` if memcache does not answer."""
         return dict(_value(self._mailbox.read([DEAD_NAMES], _DeadNames.from_bytes)[DEAD_NAMES], _DeadNames()).counts)
 
-    def list(self, name: str) -> list[DeadLetter]:
+    def list(self, name: str) -> Sequence[DeadLetter]:
         """The dead letters of `name` with their payloads, oldest first. Raises `StoreError` as `names` does.
 
         A letter whose large payload was evicted comes with an empty one, which does not decode.
         """
+        return self.with_payloads(self.peek(name))
+
+    def peek(self, name: str) -> Sequence[DeadLetter]:
+        """As `list`, in one call and without the large payloads."""
         key = dead_key(name)
         page: _DeadPage = _value(self._mailbox.read([key], _DeadPage.from_bytes)[key], _DeadPage())
-        sizes = {bundle_key(letter.body.key): letter.body.size for letter in page.letters if letter.body}
+        return page.letters
+
+    def with_payloads(self, letters: Iterable[DeadLetter]) -> Sequence[DeadLetter]:
+        """The letters with the payloads that they only refer to."""
+        chosen = tuple(letters)
+        sizes = {bundle_key(letter.body.key): letter.body.size for letter in chosen if letter.body}
         reads = self._mailbox.gets_sized(sizes)
         payloads = {
             key: record.payload
@@ -243,7 +252,7 @@ class DeadLetters:
             for record in decoded(key, read, entries_from_bytes).value or ()
             if isinstance(record, Record)
         }
-        return [_with_payload(letter, payloads) for letter in page.letters]
+        return [_with_payload(letter, payloads) for letter in chosen]
 
     def requeue(self, name: str, ids: Collection[str] | None = None) -> int:
         """Send the letters with these message ids again, all if None, to the receivers that failed; return how many.
@@ -251,7 +260,8 @@ class DeadLetters:
         They start at attempt 1. They are sent first and taken out afterwards, so a failure in between repeats them.
         A letter whose payload was evicted stays.
         """
-        chosen = [letter for letter in self.list(name) if (ids is None or letter.id in ids) and letter.record.payload]
+        wanted = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
+        chosen = [letter for letter in self.with_payloads(wanted) if letter.record.payload]
         if not chosen:
             return 0
         self._mailbox.send_records(
@@ -262,7 +272,7 @@ class DeadLetters:
 
     def drop(self, name: str, ids: Collection[str] | None = None) -> int:
         """Forget the letters with these message ids, all if None; return how many."""
-        chosen = [letter for letter in self.list(name) if ids is None or letter.id in ids]
+        chosen = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
         if chosen:
             self._take_out(name, chosen)
         return len(chosen)

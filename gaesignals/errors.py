@@ -32,6 +32,10 @@ class InvalidMappingError(SignalsError, TypeError):
     """A mapping, receiver or handler that cannot work, found when it is connected and not when a message arrives."""
 
 
+class TooManyPausedError(SignalsError, ValueError):
+    """More names would be paused at once than one small page may list."""
+
+
 class NoCurrentMessageError(SignalsError, RuntimeError):
     """`current_message()` was called outside a handler."""
 

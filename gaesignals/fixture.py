@@ -82,7 +82,7 @@ class SignalsFixture:
 
     def dead(self, name: str | Signal) -> list[DeadLetter]:
         """Return the dead letters of `name`, oldest first: each has `data`, `error`, `attempt` and `receivers`."""
-        return DeadLetters(self.mailbox).list(name_of(name))
+        return list(DeadLetters(self.mailbox).list(name_of(name)))
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass on the clock of signals, so that retries become due and leases run out.

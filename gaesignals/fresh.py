@@ -79,7 +79,11 @@ class FreshDelivery:
         limits = self._round.limits
         modes = {name: any(match.receiver.reliable for match in group) for name, group in self._matches.items()}
         claimed = Claimer(
-            self._mailbox, modes, lease_seconds=limits.lease_seconds, max_messages=limits.max_messages
+            self._mailbox,
+            modes,
+            lease_seconds=limits.lease_seconds,
+            max_messages=limits.max_messages,
+            holder=self._mailbox.holder,
         ).run()
         self._note(claimed)
         works = self._load(claimed.claims)
@@ -148,7 +152,7 @@ class FreshDelivery:
                 return
             except BaseException:
                 # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
-                work.waiting = [record for run in runs for record in run.rest] + work.waiting
+                work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
                 raise
             now_ms = self._mailbox.now_ms()
             work.runs += runs
@@ -204,7 +208,7 @@ class FreshDelivery:
         settlements = [
             Settlement(
                 work.claim,
-                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,
+                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],
                 work.loaded.keys,
             )
             for work in held

@@ -18,11 +18,15 @@ from .page import Page
 
 @dataclass(frozen=True, slots=True)
 class LeaseStatus:
-    """One lease: about how many messages it holds, until when, and whether it is a takeover."""
+    """One lease: about how many messages it holds, until when, whether it is a takeover, and who holds it.
+
+    `holder` is what the delivery's mailbox was given, empty if it was given nothing.
+    """
 
     count: int
     expires_at: datetime
     is_takeover: bool
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ def _next_retry(retries: Sequence[Ref]) -> datetime | None:
 
 
 def _lease_status(lease: Lease) -> LeaseStatus:
-    return LeaseStatus(lease.holding.count, _at(lease.expires_ms), lease.position is not None)
+    return LeaseStatus(lease.holding.count, _at(lease.expires_ms), lease.position is not None, lease.holder)
 
 
 def _at(ms: int) -> datetime:

@@ -9,6 +9,9 @@ MAX_NAME_BYTES = 200
 """Of a signal's name in UTF-8."""
 
 DEAD_NAMES = b"gs:dead"
+PAUSED_NAMES = b"gs:paused"
+LAST_FAN_OUT = b"gs:fanout"
+FLUSH_MARKER = b"gs:marker"
 
 
 def page_key(name: str, lane: int = 0) -> bytes:

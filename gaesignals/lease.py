@@ -15,6 +15,7 @@ from .message import Record, is_count, is_id
 MAX_SEGMENTS_A_CLAIM = 64
 LONGEST_WAIT_MS = 8 * 86400 * 1000
 _REF_BYTES = 60
+MAX_HOLDER_CHARACTERS = 20
 
 
 def is_due(at_ms: int, now_ms: int) -> bool:
@@ -153,7 +154,8 @@ class Lease:
     """Messages that one delivery holds until `expires_ms`.
 
     Without a `position` they are run in batches and nobody knows how far that came. With one, they are run one by one:
-    those before it are done but for `marks`, and the one at it was being run when this was written.
+    those before it are done but for `marks`, and the one at it was being run when this was written. `holder` says for
+    people which process it is; nothing is decided by it.
     """
 
     id: str
@@ -161,6 +163,7 @@ class Lease:
     holding: Holding
     position: Position | None = None
     marks: tuple[Mark, ...] = ()
+    holder: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         holding = self.holding
@@ -177,6 +180,8 @@ class Lease:
             wire["p"] = list(self.position)
         if self.marks:
             wire["z"] = [mark.to_wire() for mark in self.marks]
+        if self.holder:
+            wire["o"] = self.holder
         return wire
 
     @classmethod
@@ -196,8 +201,14 @@ class Lease:
                 position = _position_from_wire(rest["p"]) if "p" in rest else None
                 marks = rest.get("z", [])
                 if isinstance(marks, list):
-                    return cls(id_, expires_ms, holding, position, tuple(map(Mark.from_wire, marks)))
+                    marks = tuple(map(Mark.from_wire, marks))
+                    return cls(id_, expires_ms, holding, position, marks, _holder_from_wire(rest.get("o")))
         raise DecodeError("not a lease")
+
+
+def _holder_from_wire(wire: object) -> str:
+    """Whatever stands there, it is no reason to lose a message."""
+    return wire[:MAX_HOLDER_CHARACTERS] if isinstance(wire, str) else ""
 
 
 def _are_segments(first: int, next_: int) -> bool:

@@ -188,9 +188,9 @@ def renew(connection: Connection, claims: Sequence[Claim], *, expires_ms: int) -
     return _change(connection, [(claim, replace(_lease(claim), expires_ms=expires_ms)) for claim in claims])
 
 
-def take_over(connection: Connection, claim: Claim, *, expires_ms: int) -> Claim | None:
+def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
     """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
-    fresh = replace(_lease(claim), id=connection.new_id(), expires_ms=expires_ms)
+    fresh = replace(_lease(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
     return _change(connection, [(claim, fresh)], is_exact=True).get(_lease(claim).id)
 
 

@@ -18,12 +18,14 @@ from typing import Protocol
 from .connection import Connection
 from .errors import InvalidOptionError
 from .lanes import Lanes
+from .lease import MAX_HOLDER_CHARACTERS
 from .message import Record
 from .observing import Observer, Observers
 from .sending import send
 from .store import Store
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
+INSTANCE_VARIABLE = "GAE_INSTANCE"
 
 
 class Namespaces(Protocol):
@@ -48,7 +50,10 @@ class NoNamespaces:
 
 
 class Mailbox(Connection):
-    """Where signals wait. Safe to share between threads and requests."""
+    """Where signals wait. Safe to share between threads and requests.
+
+    `holder` is noted in the leases of its deliveries, so that a person can tell whose they are: at most 20 characters.
+    """
 
     def __init__(
         self,
@@ -59,10 +64,16 @@ class Mailbox(Connection):
         sleep: Callable[[float], None] = time.sleep,
         namespaces: Namespaces | None = None,
         observer: Observer | None = None,
+        holder: str = "",
     ) -> None:
+        if not isinstance(holder, str) or len(holder) > MAX_HOLDER_CHARACTERS:
+            raise InvalidOptionError(
+                f"holder={holder!r:.80} cannot be: give at most {MAX_HOLDER_CHARACTERS} characters"
+            )
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
         self.observer: Observer = Observers([observer] if observer else [])
+        self.holder = holder
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
@@ -141,12 +152,28 @@ def current_mailbox() -> Mailbox:
         return _default
 
 
-def app_engine_mailbox(*, namespace: str) -> Mailbox:
-    """Make a mailbox in App Engine's memcache, in that memcache namespace."""
+def app_engine_mailbox(*, namespace: str, observer: Observer | None = None) -> Mailbox:
+    """Make a mailbox in App Engine's memcache, in that memcache namespace.
+
+    Its leases name this instance by the end of its id.
+    """
     # Imported here so that tests with an in-memory store need no SDK.
     from .memcache import AppEngineNamespaces, MemcacheStore
 
-    return Mailbox(MemcacheStore(namespace=namespace), namespaces=AppEngineNamespaces())
+    return Mailbox(
+        MemcacheStore(namespace=namespace),
+        namespaces=AppEngineNamespaces(),
+        observer=observer,
+        holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),
+    )
+
+
+def short_instance(instance: str) -> str:
+    """The part of an instance's id that leases and the administrator's page name it by.
+
+    It is the end: the beginning is the same for most instances of most applications.
+    """
+    return instance[-8:]
 
 
 @contextmanager

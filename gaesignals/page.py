@@ -173,7 +173,9 @@ class Page:
         )
         return due + small if len(self.retries) > MANY_RETRIES and len(small) > 1 else due
 
-    def lease(self, lease_id: str, *, now_ms: int, expires_ms: int, budget: Budget) -> tuple[Page, Lease] | None:
+    def lease(
+        self, lease_id: str, *, now_ms: int, expires_ms: int, budget: Budget, holder: str = ""
+    ) -> tuple[Page, Lease] | None:
         """Turn what can be run now into a lease; None if that is nothing, or if the page has its four leases.
 
         Retries may use half the bytes and fresh messages the rest, so that neither starves the other. Fresh messages
@@ -190,7 +192,7 @@ class Page:
         if not due and not fresh.entries and not fresh.segments:
             return None
         holding = replace(fresh, entries=(*fresh.entries, *due), weight=fresh.weight + weight(due))
-        lease = Lease(lease_id, expires_ms, holding)
+        lease = Lease(lease_id, expires_ms, holding, holder=holder)
         kept = tuple(ref for ref in page.retries if ref not in due)
         return replace(page, retries=kept, leases=(*page.leases, lease), claim=lease_id), lease
 

@@ -25,6 +25,7 @@ from .store import Outcome
 logger = logging.getLogger("gaesignals")
 
 UNMATCHED_OVERDUE_MS = 3600 * 1000
+HELD_OVERDUE_MS = 3600 * 1000
 MAX_UNMATCHED_A_RUN = 200
 _MAX_ATTEMPTS = 3
 
@@ -33,11 +34,12 @@ _MAX_ATTEMPTS = 3
 class FanOut:
     """What one fan-out found: `names` to dispatch, which are this caller's for the redispatch time.
 
-    `unmatched` are the names that wait and that no receiver matches. `unreadable` counts the slots that memcache did
-    not answer for.
+    `unmatched` are the names that wait and that no receiver matches, `held` those that would have been won and were to
+    be held back. `unreadable` counts the slots that memcache did not answer for.
     """
 
     names: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     unreadable: int = 0
 
@@ -77,17 +79,19 @@ class Pending:
         redispatch_seconds: float,
         only: Collection[str] | None = None,
         force: bool = False,
+        hold: Collection[str] = (),
     ) -> FanOut:
         """Win the names that are due and match, so that the caller dispatches them and nobody else does.
 
         Each is due again in `redispatch_seconds`, which makes up for a dispatch that is lost. `only` limits it to those
-        names. `force` takes names that are not due yet as well, and those of `only` that are not listed. Raises
-        `StoreError` if memcache answers for no slot at all.
+        names. `force` takes names that are not due yet as well, and those of `only` that are not listed. The names of
+        `hold` stay listed as they are and are nobody's. Raises `StoreError` if memcache answers for no slot at all.
         """
         wanted = None if only is None else frozenset(only)
         unlisted = frozenset(name for name in wanted if matches(name)) if force and wanted is not None else frozenset()
         todo: Collection[int] = range(SLOTS) if wanted is None else by_slot(wanted)
         unmatched: dict[str, int] = {}
+        held: set[str] = set()
         names: list[str] = []
         unreadable = 0
         for attempt in self._mailbox.attempts(_MAX_ATTEMPTS):
@@ -99,24 +103,24 @@ class Pending:
             unmatched |= {name: at for name, at in asked.items() if not matches(name)}
             chosen = {name for name, at in asked.items() if name not in unmatched and (force or is_due(at, now_ms))}
             chosen |= {name for name in unlisted - listed.keys() if slot_of(name) in seen}
-            won, lost = self._push(seen, chosen, now_ms + int(redispatch_seconds * 1000))
-            names += won
+            held |= chosen.intersection(hold)
+            due_ms = dict.fromkeys(chosen - held, now_ms + int(redispatch_seconds * 1000))
+            won, lost = self._push(seen, due_ms | _kept(held, listed, now_ms))
+            names += [name for name in won if name not in held]
             unreadable += sum(slot.state is State.FAILED for slot in seen.values()) if not attempt else 0
             todo = lost
             if not todo:
                 break
         if wanted is None:
             self._settle_unmatched(unmatched)
-        return FanOut(tuple(sorted(names)), tuple(sorted(unmatched)), unreadable)
+        return FanOut(tuple(sorted(names)), tuple(sorted(held)), tuple(sorted(unmatched)), unreadable)
 
-    def _push(
-        self, seen: Mapping[int, Seen[Slot]], chosen: Collection[str], due_ms: int
-    ) -> tuple[list[str], list[int]]:
-        """Push the due time of the chosen names forward; return those that were won, and the slots lost to a sender."""
+    def _push(self, seen: Mapping[int, Seen[Slot]], due_ms: Mapping[str, int]) -> tuple[list[str], list[int]]:
+        """Set these due times; return the names for which that was won, and the slots lost to a sender."""
         now_ms = self._mailbox.now_ms()
-        groups = {number: names for number, names in by_slot(chosen).items() if seen[number].is_writable}
+        groups = {number: names for number, names in by_slot(due_ms).items() if seen[number].is_writable}
         changed = {
-            number: (seen[number].value or Slot()).with_due(dict.fromkeys(names, due_ms), now_ms)
+            number: (seen[number].value or Slot()).with_due({name: due_ms[name] for name in names}, now_ms)
             for number, names in groups.items()
         }
         outcomes = write_slots(self._mailbox, seen, changed)
@@ -198,6 +202,11 @@ class Pending:
 
 def _listed(seen: Seen[Slot]) -> Mapping[str, int]:
     return seen.value.due_ms if seen.value else {}
+
+
+def _kept(held: Iterable[str], listed: Mapping[str, int], now_ms: int) -> dict[str, int]:
+    """Those held back that are long overdue become due now: what is overdue for days is dropped from the index."""
+    return {name: now_ms for name in held if name in listed and listed[name] < now_ms - HELD_OVERDUE_MS}
 
 
 def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from .bundles import TTL_SECONDS, Bundle, bundle, in_bundles
+from .bundles import TTL_SECONDS, Bundle, body, bundle, in_bundles
 from .connection import Connection, Seen, State, decoded
 from .errors import SendError
 from .keys import page_key, segment_key, slot_key, slot_of
@@ -235,10 +235,10 @@ class _Send:
 
     def _pack(self, records: Sequence[Record], page: Page) -> tuple[tuple[Entry, ...], tuple[Bundle, ...]]:
         """Small messages go inline and large ones under their own id, or all in bundles if that is too many."""
-        bodies = {record.id: bundle(record.id, [record]) for record in records if record.size > INLINE_BYTES}
-        entries = tuple(bodies[record.id].ref if record.id in bodies else record for record in records)
+        bodies = [body(record, self._connection.new_id) if record.size > INLINE_BYTES else None for record in records]
+        entries = tuple(made.ref if made else record for made, record in zip(bodies, records, strict=True))
         if len(entries) == 1 or page.has_room(entries):
-            return entries, tuple(bodies.values())
+            return entries, tuple(made for made in bodies if made)
         bundles = tuple(bundle(self._connection.new_id(), group) for group in in_bundles(records))
         return tuple(bundle.ref for bundle in bundles), bundles
 

@@ -49,7 +49,7 @@ class Takeover:
 
     def run(self, claim: Claim, matches: Sequence[Match]) -> None:
         """Take over one lease, run what is left of it and acknowledge it."""
-        mine = take_over(self._mailbox, claim, expires_ms=self._round.lease_end_ms())
+        mine = take_over(self._mailbox, claim, expires_ms=self._round.lease_end_ms(), holder=self._mailbox.holder)
         if mine is None:
             return
         logger.warning(

@@ -28,7 +28,7 @@ GROUPS = (
     "gaesignals/test_page.py gaesignals/test_slot.py gaesignals/test_lease.py gaesignals/test_sending.py "
     "gaesignals/test_connection.py gaesignals/test_pending.py gaesignals/test_delivery.py gaesignals/test_repair.py "
     "gaesignals/test_signal.py gaesignals/test_takeover.py gaesignals/test_deadletter.py gaesignals/test_time.py "
-    "gaesignals/test_poison.py",
+    "gaesignals/test_poison.py gaesignals/test_pausing.py gaesignals/test_discarding.py",
     "gaesignals/test_failing_calls.py gaesignals/test_memory_loss.py",
     "gaesignals/test_growth.py gaesignals/test_model.py",
     "simulation/test_crashes.py",
@@ -278,8 +278,8 @@ FAULTS = (
     Fault(
         "reliable messages that were not begun are acknowledged",
         "gaesignals/fresh.py",
-        "going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later",
-        "going_back(work.outcomes, is_buried=is_buried) + work.later",
+        "[*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later]",
+        "[*going_back(work.outcomes, is_buried=is_buried), *work.later]",
     ),
     Fault(
         "a lease is acknowledged though part of it could not be read",
@@ -294,7 +294,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
+        "                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
@@ -304,7 +304,7 @@ FAULTS = (
         "        settlements = [\n"
         "            Settlement(\n"
         "                work.claim,\n"
-        "                going_back(work.outcomes, is_buried=is_buried) + [*work.waiting] + work.later,\n"
+        "                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],\n"
         "                work.loaded.keys,\n"
         "            )\n"
         "            for work in held\n"
@@ -487,8 +487,45 @@ FAULTS = (
     Fault(
         "a fan-out does not push the due time forward before it dispatches",
         "gaesignals/pending.py",
-        "self._push(seen, chosen, now_ms + int(redispatch_seconds * 1000))",
-        "self._push(seen, chosen, now_ms)",
+        "dict.fromkeys(chosen - held, now_ms + int(redispatch_seconds * 1000))",
+        "dict.fromkeys(chosen - held, now_ms)",
+    ),
+    Fault(
+        "a paused name is dropped from the index for its age",
+        "gaesignals/pending.py",
+        "due_ms | _kept(held, listed, now_ms)",
+        "due_ms",
+    ),
+    Fault(
+        "a fan-out dispatches what is paused",
+        "gaesignals/pending.py",
+        "held |= chosen.intersection(hold)",
+        "held |= set()",
+    ),
+    # Discarding
+    Fault(
+        "a discard does not burn the index",
+        "gaesignals/discarding.py",
+        "end = page.next + 1",
+        "end = page.next",
+    ),
+    Fault(
+        "a discard takes leases along",
+        "gaesignals/discarding.py",
+        "sealed_count=0, retries=(), claim=token)",
+        "sealed_count=0, retries=(), leases=(), claim=token)",
+    ),
+    Fault(
+        "a discard deletes what a lease refers to",
+        "gaesignals/discarding.py",
+        "self._mailbox.delete([key for key in keys if key not in self._held])",
+        "self._mailbox.delete(keys)",
+    ),
+    Fault(
+        "a discard of unknown outcome deletes what somebody may have claimed",
+        "gaesignals/discarding.py",
+        "page.claim == attempt.token",
+        "True",
     ),
     Fault(
         "a fan-out dispatches what another one won",

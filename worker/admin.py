@@ -1,92 +1,139 @@
-"""The administrator's routes: look, drain, requeue and drop. The page is plain HTML and forms; scripts have JSON.
-
-A form is answered by a redirect back to the page, with what was done in the URL as counts: nothing has to be kept in a
-session, and reloading repeats nothing.
-"""
+"""The administrator's routes: look, drain, pause, resume, discard, send. Pages are plain HTML; scripts have JSON."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, jsonify, redirect, render_template, request, url_for
-from werkzeug.datastructures import MultiDict
+from flask import Blueprint, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
+from gaesignals import codec
 from gaesignals.deadletter import DeadLetters
+from gaesignals.discarding import discard
+from gaesignals.errors import InvalidDataError, StoreError, TooManyPausedError
+from gaesignals.mailbox import Mailbox
 from gaesignals.report import DeliveryReport
 
-from .answer import wants_page
-from .auth import Door, door
+from . import letters
+from .answer import refuse, wants_page
+from .auth import Door, caller, door
+from .deliveries import Source
 from .fanout import Dispatch, Dispatcher
-from .fields import any_fields, checked_flag, checked_name, checked_names, checked_strings
+from .fields import any_fields, checked_flag, checked_name, checked_names, checked_number, json_value
+from .flash import MAX_NAMES, back, done
+from .inspector import Inspector
 from .log import escaped, escaped_names
-from .status import Observer
+from .pauses import KnownPauses
+from .status import Status
 from .tasks import Deliverer, Shift
 
 logger = logging.getLogger("gaesignals.worker")
 
-MAX_NAMES = 10_000
-# What a redirect may report back; anything else in the URL is ignored.
-_ACTIONS = ("dispatched", "delivered", "requeued", "dropped")
-_DISPATCH_COUNTS = ("names", "tasks", "refused", "unmatched", "unreadable")
-_COUNTS = (*_DISPATCH_COUNTS, "delivered", "failed", "retried", "dead", "lost", "remaining", "letters")
+MAX_PAGE = 1_000_000
+MAX_SENT = 1000
+MAX_SENT_BYTES = 16_000_000
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-def blueprint(
-    observer: Observer, dispatcher: Dispatcher, deliverer: Deliverer, dead_letters: DeadLetters, *, wait_seconds: float
-) -> Blueprint:
-    admin = Blueprint("admin", __name__, url_prefix="/admin")
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the administrator's routes work with. A drain that waits delivers for `wait_seconds`."""
 
+    mailbox: Mailbox
+    inspector: Inspector
+    dispatcher: Dispatcher
+    deliverer: Deliverer
+    dead_letters: DeadLetters
+    pauses: KnownPauses
+    wait_seconds: float
+
+
+def blueprint(desk: Desk) -> Blueprint:
+    admin = Blueprint("admin", __name__, url_prefix="/admin")
+    _add_looks(admin, desk.inspector)
+    _add_drain(admin, desk)
+    _add_actions(admin, desk)
+    letters.add_routes(admin, desk.dead_letters)
+    admin.add_app_template_filter(distance)
+    return admin
+
+
+def _add_looks(admin: Blueprint, inspector: Inspector) -> None:
     @admin.get("/")
     @door(Door.ADMIN)
-    def page() -> str:
-        return render_template("status.html", status=observer.look(), done=_done(request.args))
+    def page() -> Response:
+        status, search, number = _look(inspector)
+        text = render_template("status.html", status=status, search=search, page=number, done=done(request.args))
+        return make_response(text, _status_code(status))
 
     @admin.get("/status")
     @door(Door.ADMIN)
     def status() -> Response:
-        return jsonify(observer.look().to_json())
+        found, _, _ = _look(inspector)
+        return make_response(jsonify(found.to_json()), _status_code(found))
 
-    @admin.get("/dead")
-    @door(Door.ADMIN)
-    def dead() -> str:
-        name = _whose(request.args)
-        return render_template("dead.html", name=name, letters=dead_letters.list(name), done=_done(request.args))
 
+def _look(inspector: Inspector) -> tuple[Status, str, int]:
+    search = request.args.get("search", "").strip()
+    page = checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
+    return inspector.look(search=search, page=page), search, page
+
+
+def _status_code(status: Status) -> int:
+    return 200 if status.health.is_memcache_up else 503
+
+
+def _add_drain(admin: Blueprint, desk: Desk) -> None:
     @admin.post("/drain")
     @door(Door.ADMIN)
     def drain() -> Response:
+        """Dispatch now, or deliver right here; names that are paused are left alone and counted."""
         names, wait = _read_drain()
-        logger.info("manual drain", extra={"wait": wait, "signals_names": escaped_names(names or ())})
-        unmatched = tuple(name for name in names or () if not dispatcher.matches(name))
+        _log("manual drain", names or (), wait=wait)
+        unmatched = tuple(name for name in names or () if not desk.dispatcher.matches(name))
         if not wait:
-            dispatch = dispatcher.fan_out(only=names, force=True)
+            dispatch = desk.dispatcher.fan_out(only=names, force=True)
             return _drained(dispatch if names is None else replace(dispatch, unmatched=unmatched))
-        chosen = names if names is not None else observer.deliverable_names()
-        return _delivered(deliverer.run(chosen, seconds=wait_seconds, siblings=0), unmatched=len(unmatched))
+        chosen = names if names is not None else desk.inspector.deliverable_names()
+        shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL)
+        return _delivered(shift, unmatched=len(unmatched))
 
-    @admin.post("/dead/requeue")
+
+def _add_actions(admin: Blueprint, desk: Desk) -> None:
+    @admin.post("/pause")
     @door(Door.ADMIN)
-    def requeue() -> Response:
-        name, ids = _read_letters()
-        logger.info("dead letters requeued", extra={"signals_name": escaped(name)})
-        return _letters("requeued", name, dead_letters.requeue(name, ids))
+    def pause() -> Response:
+        """Leave names undelivered until they are resumed. Counts those that were not paused before."""
+        return _change("paused", desk.pauses.pause)
 
-    @admin.post("/dead/drop")
+    @admin.post("/resume")
     @door(Door.ADMIN)
-    def drop() -> Response:
-        name, ids = _read_letters()
-        logger.info("dead letters dropped", extra={"signals_name": escaped(name)})
-        return _letters("dropped", name, dead_letters.drop(name, ids))
+    def resume() -> Response:
+        """Deliver paused names again, from the next fan-out on. Counts those that were paused."""
+        return _change("resumed", desk.pauses.resume)
 
-    admin.add_app_template_filter(distance)
-    return admin
+    @admin.post("/discard")
+    @door(Door.ADMIN)
+    def discard_names() -> Response:
+        """Be rid of what waits or is to be retried under names. Counts messages; leases stay."""
+        return _change("discarded", lambda names: discard(desk.mailbox, names), counted="messages")
+
+    @admin.post("/send")
+    @door(Door.ADMIN)
+    def send() -> Response:
+        """Send a signal to try a receiver out."""
+        name, payload, count = _read_signal()
+        try:
+            ids = desk.mailbox.send([(name, payload)] * count)
+        except StoreError as error:
+            return _failed("test signals were not all sent", error)
+        _log("test signals sent", [name], signals_count=count)
+        return back("sent", {"messages": count}) if wants_page(request) else jsonify({"sent": count, "ids": ids})
 
 
 def distance(at: datetime, now: datetime) -> str:
@@ -106,23 +153,52 @@ def _read_drain() -> tuple[tuple[str, ...] | None, bool]:
     return names, checked_flag("wait", fields.get("wait", False))
 
 
-def _read_letters() -> tuple[str, tuple[str, ...] | None]:
-    fields = any_fields(request, allowed={"name": False, "ids": True})
-    name = _whose(fields)
-    ids = checked_strings("ids", fields["ids"], at_most=MAX_NAMES) if "ids" in fields else None
-    return name, ids
-
-
-def _whose(fields: Mapping[str, Any]) -> str:
+def _read_signal() -> tuple[str, bytes, int]:
+    """The name, the encoded data and how often it is to be sent."""
+    fields = any_fields(request, allowed={"name": False, "data": False, "count": False})
     if "name" not in fields:
-        raise BadRequest("name is missing: whose dead letters?")
-    return checked_name(fields["name"])
+        raise BadRequest("name is missing: whom to send to?")
+    name = checked_name(fields["name"])
+    count = checked_number("count", fields.get("count", 1), least=1, most=MAX_SENT)
+    try:
+        payload = codec.dumps(json_value(request, "data", fields))
+    except InvalidDataError as error:
+        raise BadRequest(str(error)) from error
+    if len(payload) * count > MAX_SENT_BYTES:
+        raise BadRequest(f"{count} messages of {len(payload):,} bytes are too much at a time; send fewer")
+    return name, payload, count
+
+
+def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: str = "names") -> Response:
+    """Do something with the names of the request, which have to be given: none does not stand for all."""
+    fields = any_fields(request, allowed={"names": True})
+    if "names" not in fields:
+        raise BadRequest("names is missing: say which")
+    names = checked_names(fields["names"], at_most=MAX_NAMES)
+    try:
+        count = change(names)
+    except TooManyPausedError as error:
+        raise BadRequest(str(error)) from error
+    except StoreError as error:
+        return _failed("an administrator's change of names failed", error)
+    _log("an administrator changed names", names, action=action, signals_count=count)
+    return back(action, {counted: count}) if wants_page(request) else jsonify({action: count})
+
+
+def _failed(message: str, error: StoreError) -> Response:
+    """503 with what is known of how far it came: our errors say it, and hold nothing of a message."""
+    logger.error(message, extra={"detail": str(error), "caller": escaped(caller())})
+    return refuse(503, f"Memcache failed: {error}")
+
+
+def _log(message: str, names: tuple[str, ...] | list[str], **fields: Any) -> None:
+    logger.info(message, extra={"signals_names": escaped_names(names), "caller": escaped(caller()), **fields})
 
 
 def _drained(dispatch: Dispatch) -> Response:
     """503 if the queue took nothing: then nothing was started. What waits is due all the same."""
     if wants_page(request):
-        return _back("dispatched", dispatch.counts())
+        return back("dispatched", dispatch.counts())
     response = jsonify(dispatch.counts())
     response.status_code = 503 if dispatch.has_failed else 200
     return response
@@ -132,7 +208,7 @@ def _delivered(shift: Shift, *, unmatched: int) -> Response:
     """`unmatched` of the names that were asked for have no receiver: they may be misspelt."""
     counts = {**shift.counts(), "unmatched": unmatched}
     if wants_page(request):
-        return _back("delivered", counts)
+        return back("delivered", counts)
     return jsonify({**counts, "more": list(shift.report.more), "errors": _errors(shift.report)})
 
 
@@ -141,22 +217,3 @@ def _errors(report: DeliveryReport) -> list[dict[str, Any]]:
         {"name": each.name, "message_id": each.message_id, "receiver": each.receiver, "error": each.error}
         for each in report.errors
     ]
-
-
-def _letters(action: str, name: str, count: int) -> Response:
-    if wants_page(request):
-        return _back(action, {"letters": count}, endpoint="admin.dead", name=name)
-    return jsonify({action: count})
-
-
-def _back(action: str, counts: dict[str, int], *, endpoint: str = "admin.page", **more: str) -> Response:
-    values: dict[str, Any] = {**more, **{key: counts[key] for key in _COUNTS if counts.get(key)}}
-    return redirect(url_for(endpoint, done=action, **values), code=303)
-
-
-def _done(args: MultiDict[str, str]) -> dict[str, Any] | None:
-    """What the URL says was done: a known action and numbers, nothing else, since anybody can make a link."""
-    action = args.get("done")
-    if action not in _ACTIONS:
-        return None
-    return {"action": action, "counts": {key: args.get(key, 0, type=int) for key in _COUNTS}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Any
 
 from flask import Flask, jsonify
@@ -13,7 +14,9 @@ from werkzeug.wrappers import Response
 
 from gaesignals.deadletter import DeadLetters
 from gaesignals.errors import StoreError
-from gaesignals.mailbox import Mailbox, app_engine_mailbox
+from gaesignals.mailbox import Mailbox, app_engine_mailbox, short_instance
+from gaesignals.observing import Observer
+from gaesignals.pausing import Pauses
 from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
 from gaesignals.repair import repair
@@ -23,11 +26,16 @@ from . import admin, cron, tasks
 from .answer import answer_errors, refuse
 from .auth import Door, Doorkeeper, door
 from .config import Settings, load_receivers, read_environment
+from .deliveries import Deliveries
 from .fanout import Dispatcher
+from .health import HealthCheck
+from .inspector import Inspector
 from .keys import Fetch, fetch_keys
 from .origin import remember_peer
+from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue
-from .status import Observer
+from .statistics import Statistics
+from .version import Version
 
 MAX_BODY_BYTES = 2**20
 # Well under the ten minutes that a task has on automatic scaling, and under the redispatch time, so that a task that is
@@ -70,14 +78,20 @@ def create_app(
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
-    mailbox = _mailbox(settings, store)
+    statistics = Statistics()
+    mailbox = _mailbox(settings, store, statistics)
     pending = Pending(mailbox)
+    pauses = KnownPauses(Pauses(mailbox))
+    if queue is None:
+        queue = CloudTasksQueue(settings)
     dispatcher = Dispatcher(
         pending=pending,
         receivers=receivers,
-        queue=queue if queue is not None else CloudTasksQueue(settings),
+        queue=queue,
         redispatch_seconds=settings.redispatch_seconds,
+        paused=pauses.names,
     )
+    deliveries = Deliveries()
     app = Worker(__package__ or __name__, static_url_path="/admin/static")
     deliverer = tasks.Deliverer(
         receivers=receivers,
@@ -85,25 +99,39 @@ def create_app(
         pending=pending,
         dispatcher=dispatcher,
         should_stop=app.stopping.is_set,
+        paused=pauses.names,
+        deliveries=deliveries,
     )
     dead_letters = DeadLetters(mailbox)
-    observer = Observer(mailbox=mailbox, pending=pending, dead_letters=dead_letters, receivers=receivers)
+    health = HealthCheck(mailbox, queue)
+    inspector = Inspector(
+        mailbox=mailbox,
+        pending=pending,
+        dead_letters=dead_letters,
+        receivers=receivers,
+        pauses=pauses,
+        statistics=statistics,
+        deliveries=deliveries,
+        health=health,
+        version=Version.of(settings, started_at=datetime.now(timezone.utc)),
+    )
     repairs = cron.Periodic(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
     )
-    app.register_blueprint(cron.blueprint(dispatcher, repairs))
+    app.register_blueprint(cron.blueprint(dispatcher, repairs, note=health.note_fan_out))
     app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds, should_stop=app.stopping.is_set))
-    app.register_blueprint(admin.blueprint(observer, dispatcher, deliverer, dead_letters, wait_seconds=wait_seconds))
+    desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds)
+    app.register_blueprint(admin.blueprint(desk))
     _configure(app)
     _add_life_cycle(app)
     Doorkeeper(settings, fetch_keys=fetch_keys).guard(app)
     return app
 
 
-def _mailbox(settings: Settings, store: Store | None) -> Mailbox:
+def _mailbox(settings: Settings, store: Store | None, observer: Observer) -> Mailbox:
     if store is None:
-        return app_engine_mailbox(namespace=settings.namespace)
-    return Mailbox(store)
+        return app_engine_mailbox(namespace=settings.namespace, observer=observer)
+    return Mailbox(store, observer=observer, holder=short_instance(settings.instance))
 
 
 def _configure(app: Worker) -> None:

@@ -72,6 +72,8 @@ class Settings:
     oidc_callers: frozenset[str] = frozenset()
     tasks_emulator_host: str = ""
     environment: Environment = Environment.OTHER
+    version: str = ""
+    instance: str = ""
 
     @classmethod
     def from_env(
@@ -111,6 +113,8 @@ class _Reader:
             oidc_callers=self._emails("SIGNALS_OIDC_CALLERS"),
             tasks_emulator_host=self._emulator_host(environment),
             environment=environment,
+            version=self._get("GAE_VERSION"),
+            instance=self._get("GAE_INSTANCE"),
         )
         if settings.oidc_callers and not settings.oidc_audience:
             self._problem("SIGNALS_OIDC_AUDIENCE", "it has to be set where SIGNALS_OIDC_CALLERS is")

@@ -33,8 +33,11 @@ class Periodic:
             self._last = now
 
 
-def blueprint(dispatcher: Dispatcher, repairs: Periodic) -> Blueprint:
-    """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run."""
+def blueprint(dispatcher: Dispatcher, repairs: Periodic, *, note: Callable[[], None]) -> Blueprint:
+    """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run.
+
+    `note` is called at the end of each fan-out.
+    """
     cron = Blueprint("cron", __name__)
 
     @cron.get("/cron/drain")
@@ -46,6 +49,7 @@ def blueprint(dispatcher: Dispatcher, repairs: Periodic) -> Blueprint:
         except StoreError as error:
             logger.warning("fixed names were not looked at", extra={"detail": str(error)})
         dispatch = dispatcher.fan_out()
+        note()
         counts = dispatch.counts()
         logger.log(logging.INFO if any(counts.values()) else logging.DEBUG, "fan-out", extra=counts)
         return jsonify(counts), 503 if dispatch.has_failed else 200

@@ -7,7 +7,7 @@ queue refuses is due at once. Whatever happens in between, no name leaves the in
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from gaesignals.errors import InvalidNameError, StoreError
@@ -26,7 +26,8 @@ class Dispatch:
     """What a fan-out came to.
 
     `names` went out in `tasks`; `refused` are the names that the queue did not take, `unmatched` those that wait and
-    that no receiver listens to. `unreadable` counts the index slots that memcache did not answer for.
+    that no receiver listens to, `paused` those that would have gone out and are paused. `unreadable` counts the index
+    slots that memcache did not answer for.
     """
 
     names: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Dispatch:
     refused: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     unreadable: int = 0
+    paused: tuple[str, ...] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -47,17 +49,27 @@ class Dispatch:
             "refused": len(self.refused),
             "unmatched": len(self.unmatched),
             "unreadable": self.unreadable,
+            "paused": len(self.paused),
         }
 
 
 class Dispatcher:
-    """Sends names to the queue."""
+    """Sends names to the queue, but for those that `paused` gives."""
 
-    def __init__(self, *, pending: Pending, receivers: Receivers, queue: TaskQueue, redispatch_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        pending: Pending,
+        receivers: Receivers,
+        queue: TaskQueue,
+        redispatch_seconds: float,
+        paused: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
         self._pending = pending
         self._receivers = receivers
         self._queue = queue
         self._redispatch_seconds = redispatch_seconds
+        self._paused = paused
 
     def matches(self, name: str) -> bool:
         return bool(self._receivers.matching(name))
@@ -67,18 +79,21 @@ class Dispatcher:
 
         Raises `StoreError` if the index cannot be read.
         """
-        found = self._pending.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, only=only, force=force)
+        paused = self._paused()
+        found = self._pending.fan_out(
+            self.matches, redispatch_seconds=self._redispatch_seconds, only=only, force=force, hold=paused
+        )
+        held = {*found.held, *(name for name in only or () if name in paused)}
         names = [name for name in found.names if _is_usable(name)]
         if force and only is not None:
             # Whoever asks for a name gets a task for it, even if a sender has just changed its slot.
-            names = list(dict.fromkeys([*names, *filter(self.matches, only)]))
+            names = list(dict.fromkeys([*names, *(name for name in only if self.matches(name) and name not in held)]))
         tasks, refused = self._send(names, siblings=None)
         if refused:
             self._pending.put_back(refused)
         gone = set(refused)
-        return Dispatch(
-            tuple(name for name in names if name not in gone), tasks, refused, found.unmatched, found.unreadable
-        )
+        sent = tuple(name for name in names if name not in gone)
+        return Dispatch(sent, tasks, refused, found.unmatched, found.unreadable, tuple(sorted(held)))
 
     def hand_over(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
         """Send on what a delivery leaves behind; return the names that the queue refused.

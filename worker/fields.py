@@ -114,6 +114,28 @@ def checked_count(field: str, value: object, *, at_most: int) -> int:
     return value
 
 
+def checked_number(field: str, value: object, *, least: int, most: int) -> int:
+    """A whole number from JSON, or as text from a form or a URL."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise BadRequest(f"{field} has to be a whole number from {least} to {most}")
+    return value
+
+
+def json_value(request: Request, field: str, given: Mapping[str, Any]) -> Any:
+    """Any JSON value: as it is in a JSON body, as JSON text in a form or a URL, where no text is null as well."""
+    if field not in given:
+        return None
+    value = given[field]
+    if request.is_json and field not in request.args:
+        return value
+    try:
+        return json.loads(value, parse_constant=_refuse_constant) if value.strip() else None
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f'{field} is not JSON; a text has to be in quotes: "like this"') from error
+
+
 def _check_fields(given: Collection[str], allowed: Collection[str]) -> None:
     unknown = sorted(set(given) - set(allowed))
     if unknown:

@@ -6,6 +6,7 @@ or late costs time and never a message.
 
 from __future__ import annotations
 
+import enum
 import json
 import logging
 import os
@@ -45,6 +46,8 @@ MAX_BODY_BYTES = 90_000
 MAX_SIBLINGS = 99
 
 _TIMEOUT_SECONDS = 20.0
+_STATE_TIMEOUT_SECONDS = 2.0
+_STATE_REMEDY = "grant the worker's service account cloudtasks.queues.get (roles/cloudtasks.viewer) to see it"
 _REMEDIES: dict[type[GoogleAPICallError], str] = {
     PermissionDenied: "grant the worker's service account cloudtasks.tasks.create (roles/cloudtasks.enqueuer)",
     NotFound: "deploy queue.yaml, and check SIGNALS_QUEUE, SIGNALS_LOCATION and GOOGLE_CLOUD_PROJECT",
@@ -84,6 +87,15 @@ def _chunks(names: Sequence[str], max_bytes: int) -> Iterator[tuple[str, ...]]:
         yield tuple(chunk)
 
 
+class QueueState(enum.Enum):
+    """What the queue does with its tasks. `UNKNOWN`: it did not say, as where the permission to ask is missing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    UNKNOWN = "unknown"
+
+
 class TaskQueue(Protocol):
     """Where tasks go."""
 
@@ -92,6 +104,9 @@ class TaskQueue(Protocol):
 
         Never raises because the service fails: the tasks concerned are answered False, and the cause is in the log.
         """
+
+    def state(self) -> QueueState:
+        """Ask whether the queue runs, within about two seconds. Never raises because the service fails."""
 
 
 class CloudTasksQueue:
@@ -105,6 +120,7 @@ class CloudTasksQueue:
         self._lock = threading.Lock()
         self._client_of: tuple[int, tasks_v2.CloudTasksClient] | None = None
         self._has_told_of_fallback = False
+        self._has_told_of_state = False
 
     def create(self, tasks: Sequence[Task]) -> list[bool]:
         accepted: list[bool] = []
@@ -119,6 +135,16 @@ class CloudTasksQueue:
             # What the failed call did is unknown. Asking again later may duplicate tasks, which is harmless.
             self._log_refusal(error, len(tasks) - len(accepted))
         return accepted + [False] * (len(tasks) - len(accepted))
+
+    def state(self) -> QueueState:
+        try:
+            queue = self._client().get_queue(name=self._parent, timeout=_STATE_TIMEOUT_SECONDS, retry=None)
+        except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
+            self._tell_of_state(error)
+            return QueueState.UNKNOWN
+        known = {each.name: each for each in QueueState}
+        # A state of a later version of the service is a bare number.
+        return known.get(getattr(queue.state, "name", ""), QueueState.UNKNOWN)
 
     def close(self) -> None:
         """Close the connection of this process; the next call opens another."""
@@ -201,6 +227,16 @@ class CloudTasksQueue:
             logger.warning(
                 "tasks are created one by one, since Cloud Tasks refuses to create them in batches",
                 extra={"queue": self._parent, "remedy": _REMEDIES[PermissionDenied], "detail": _detail(error)},
+            )
+
+    def _tell_of_state(self, error: Exception) -> None:
+        with self._lock:
+            told, self._has_told_of_state = self._has_told_of_state, True
+        if not told:
+            remedy = _STATE_REMEDY if isinstance(error, PermissionDenied) else ""
+            logger.warning(
+                "the state of the queue is not known",
+                extra={"queue": self._parent, "remedy": remedy, "detail": _detail(error)},
             )
 
     def _log_refusal(self, error: Exception, tasks: int) -> None:

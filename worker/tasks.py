@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, jsonify, request
@@ -28,6 +28,7 @@ from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
 from .auth import Door, door
+from .deliveries import Deliveries, Source, report_counts
 from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields
 from .log import escaped_names
@@ -46,12 +47,14 @@ class Shift:
     """What one call of `Deliverer.run` came to.
 
     `handed_over` went to a new task when time was up; `refused` is what the queue did not take, and due in the index.
+    `paused` are the names that were not delivered, or not to their end, because somebody paused them.
     """
 
     report: DeliveryReport
     handed_over: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     has_sibling: bool = False
+    paused: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         return {
@@ -59,26 +62,16 @@ class Shift:
             "handed_over": len(self.handed_over),
             "refused": len(self.refused),
             "siblings": int(self.has_sibling),
+            "paused": len(self.paused),
         }
-
-
-def report_counts(report: DeliveryReport) -> dict[str, int]:
-    """The counts of a report, as they are answered and logged."""
-    return {
-        "delivered": report.delivered,
-        "failed": report.failed,
-        "retried": report.retried,
-        "dead": report.dead,
-        "lost": report.lost,
-        "overtaken": report.overtaken,
-        "remaining": report.remaining,
-    }
 
 
 class Deliverer:
     """Delivers names until they are empty or time is up, then settles them in the index.
 
-    `should_stop` ends it early, as when the instance is shut down. Holds no state between runs.
+    `should_stop` ends it early, as when the instance is shut down. `paused` gives the names that are not to be
+    delivered; it is asked before each round, so a name that is paused meanwhile gets to the end of one at most.
+    `deliveries` is told of each run. Holds no state of its own between runs.
     """
 
     def __init__(
@@ -89,6 +82,8 @@ class Deliverer:
         pending: Pending,
         dispatcher: Dispatcher,
         should_stop: Callable[[], bool],
+        paused: Callable[[], Collection[str]] = frozenset,
+        deliveries: Deliveries | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._receivers = receivers
@@ -96,9 +91,11 @@ class Deliverer:
         self._pending = pending
         self._dispatcher = dispatcher
         self._should_stop = should_stop
+        self._paused = paused
+        self._deliveries = deliveries or Deliveries()
         self._clock = clock
 
-    def run(self, names: Sequence[str], *, seconds: float, siblings: int) -> Shift:
+    def run(self, names: Sequence[str], *, seconds: float, siblings: int, source: Source = Source.TASK) -> Shift:
         """Deliver `names` for about `seconds`; a handler that is running then is not interrupted.
 
         A claim that leaves something behind brings in one sibling task, which may bring in `siblings - 1` more: so the
@@ -106,24 +103,31 @@ class Deliverer:
         to one new task, which brings in a sibling only if this one has not. Raises `StoreError` if memcache fails; what
         is left is then due in the index sooner or later.
         """
+        started = self._clock()
         helpers = _Siblings(self._dispatcher, siblings)
-        report, is_time_up = self._rounds(names, self._clock() + seconds, helpers)
+        report, is_time_up, paused = self._rounds(names, started + seconds, helpers)
         rest = report.more if is_time_up else ()
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
         handed_over = set(rest).difference(refused)
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
         self._pending.settle([name for name in names if name not in handed_over])
-        return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used)
+        self._deliveries.add(source, names=len(names), report=report, seconds=self._clock() - started)
+        return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
-    def _rounds(self, names: Sequence[str], deadline: float, helpers: _Siblings) -> tuple[DeliveryReport, bool]:
-        """Deliver until nothing is found, and say whether time was up before that."""
+    def _rounds(
+        self, names: Sequence[str], deadline: float, helpers: _Siblings
+    ) -> tuple[DeliveryReport, bool, tuple[str, ...]]:
+        """Deliver until nothing is found, and say whether time was up before that, and what is paused."""
         total = DeliveryReport()
         vain = 0
+        paused: tuple[str, ...] = ()
         seconds = deadline - self._clock()
         while seconds > 0 and not self._should_stop():
+            held = self._paused()
+            paused = tuple(name for name in names if name in held)
             report = deliver(
                 self._receivers,
-                names=names,
+                names=[name for name in names if name not in held],
                 max_seconds=seconds,
                 mailbox=self._mailbox,
                 on_backlog=helpers.bring_in,
@@ -132,9 +136,9 @@ class Deliverer:
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
             vain = 0 if _has_progressed(report) else vain + 1
             if vain and (not report.more or vain == _MAX_VAIN_ROUNDS):
-                return total, False
+                return total, False, paused
             seconds = deadline - self._clock()
-        return total, True
+        return total, True, paused
 
 
 class _Siblings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -112,3 +112,39 @@ def test_a_name_without_dead_letters_leaves_nothing_behind(
     clock.advance(301)
     assert [key for key in store.keys() if key.startswith((b"gs:d", b"gs:b"))] == [DEAD_NAMES]  # noqa: SIM118
     assert DeadLetters(mailbox).names() == {}
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+@pytest.mark.parametrize("is_together", [True, False])
+def test_letters_of_one_message_are_each_requeued_for_their_receiver(
+    mailbox: Mailbox, data: str, is_together: bool
+) -> None:
+    failing, handled = {"one", "two"}, []
+
+    def handler(receiver: str) -> Callable[[Any], None]:
+        def handle(value: Any) -> None:
+            if receiver in failing:
+                raise RuntimeError
+            handled.append((receiver, value))
+
+        return handle
+
+    receivers = Receivers()
+    for receiver in ("one", "two"):
+        receivers.connect("a", handler(receiver), reliable=True, max_attempts=1, id=receiver)
+    Signal("a").send(data)
+    deliver(receivers)
+    letters = DeadLetters(mailbox)
+    if is_together:
+        failing.clear()
+        assert letters.requeue("a") == 2
+    else:
+        # The second one dies again beside the first one, which waits by then.
+        failing.remove("one")
+        letters.requeue("a")
+        deliver(receivers)
+        assert [letter.receivers for letter in letters.list("a")] == [("two",)]
+        failing.clear()
+        letters.requeue("a")
+    deliver(receivers)
+    assert sorted(handled) == [("one", data), ("two", data)]

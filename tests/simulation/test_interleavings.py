@@ -18,3 +18,9 @@ def test_nothing_is_lost_or_repeated_in_any_order(chunk: int) -> None:
 @pytest.mark.parametrize("seed", range(100_000, 100_040))
 def test_without_deaths_and_jumps_every_message_is_handled_exactly_once(seed: int) -> None:
     run_world(seed, kills=False, jumps=False)
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_what_somebody_discards_meanwhile_is_gone_as_a_whole_or_waits_as_a_whole(chunk: int) -> None:
+    for seed in range(200_000 + chunk * 50, 200_000 + (chunk + 1) * 50):
+        run_world(seed, jumps=False, discards=True)

@@ -64,6 +64,7 @@ class Cloud:
         """Minutes pass; cron calls a new process, and Cloud Tasks runs what it has."""
         self.scene.failing.clear()
         worker = self.worker()
+        worker.resume(names="one")
         for _ in range(20):
             self.scene.clock.advance(400)
             worker.cron()
@@ -96,6 +97,12 @@ class Worker:
     def drain(self, **fields: Any) -> None:
         self._check(self.http.post("/admin/drain", fields, status="*"))
 
+    def pause(self, **fields: Any) -> None:
+        self._check(self.http.post("/admin/pause", fields, status="*"))
+
+    def resume(self, **fields: Any) -> None:
+        self._check(self.http.post("/admin/resume", fields, status="*"))
+
     def _check(self, answer: TestResponse) -> None:
         assert answer.status_int in (200, 503), answer
 
@@ -127,6 +134,17 @@ def drain_and_wait(cloud: Cloud, worker: Worker) -> None:
 
 def drain_by_task(cloud: Cloud, worker: Worker) -> None:
     worker.drain(names="one")
+    cloud.run_tasks(worker)
+
+
+def pause_and_resume(cloud: Cloud, worker: Worker) -> None:
+    worker.cron()
+    worker.pause(names="one")
+    cloud.run_tasks(worker)
+    worker.cron()
+    cloud.run_tasks(worker)
+    worker.resume(names="one")
+    worker.cron()
     cloud.run_tasks(worker)
 
 
@@ -180,6 +198,7 @@ def points(run: Callable[[int, bool], bool]) -> int:
         fan_out_and_deliver,
         drain_and_wait,
         drain_by_task,
+        pause_and_resume,
         hand_over,
         deliver_with_a_sibling,
     ],

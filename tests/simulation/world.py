@@ -14,6 +14,7 @@ from unittest import mock
 
 from gaesignals import codec, keys, page, pending
 from gaesignals.delivery import deliver
+from gaesignals.discarding import discard
 from gaesignals.errors import StoreError
 from gaesignals.inspection import look
 from gaesignals.mailbox import Mailbox
@@ -49,7 +50,9 @@ class Ledger:
 class World:
     """One run: build it, `run()` it, `recover()`, `check()`."""
 
-    def __init__(self, seed: int, *, kills: bool | None = None, jumps: bool | None = None) -> None:
+    def __init__(
+        self, seed: int, *, kills: bool | None = None, jumps: bool | None = None, discards: bool = False
+    ) -> None:
         self.seed = seed
         self.random = random.Random(f"world {seed}")
         self.clock = ManualClock()
@@ -69,6 +72,8 @@ class World:
         self.receivers = self._receivers()
         self._mailboxes = 0
         self._closing = False
+        self.discards = discards
+        self.lost = 0
         self.width = self.random.choice((1, 1, 1, 2, 4))
         self._widen()
         self._add_participants()
@@ -147,6 +152,8 @@ class World:
             self.scheduler.add(f"{name} {number}", self._process(number, run), kill_after=kill_after)
         if self.jumps:
             self.scheduler.add("clock", self._jump)
+        if self.discards:
+            self.scheduler.add("administrator", self._process(len(kinds), self._discard))
 
     def _process(self, number: int, run: Callable[[Mailbox], None]) -> Callable[[], None]:
         return lambda: run(self.mailbox())
@@ -174,7 +181,8 @@ class World:
     def _deliver(self, box: Mailbox) -> None:
         for _ in range(self.random.randint(2, 8)):
             max_messages = self.random.choice((None, None, 1, 5))
-            deliver(self.receivers, lease_seconds=self.lease_seconds, max_messages=max_messages, mailbox=box)
+            report = deliver(self.receivers, lease_seconds=self.lease_seconds, max_messages=max_messages, mailbox=box)
+            self.lost += report.lost
             if self.random.random() < 0.5:
                 self._let_a_moment_pass()
                 Pending(box).settle(self.names)
@@ -188,6 +196,12 @@ class World:
         for _ in range(self.random.randint(2, 6)):
             self._drain(box)
 
+    def _discard(self, box: Mailbox) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            discard(box, self.names)
+            for _ in range(self.random.randint(0, 20)):
+                self.scheduler.pause()
+
     def _drain(self, box: Mailbox) -> bool:
         """What the worker does on one tick of cron; whether there was anything in the index."""
         index = Pending(box)
@@ -196,6 +210,7 @@ class World:
             return False
         for _ in range(200):
             report = deliver(self.receivers, names=found.names, lease_seconds=self.lease_seconds, mailbox=box)
+            self.lost += report.lost
             if report.is_idle:
                 break
         index.settle(found.names)
@@ -242,16 +257,21 @@ class World:
             yield
 
     def check(self) -> None:
-        """Nothing acknowledged is lost, nothing is handled that was not sent, weak messages run at most once."""
+        """Nothing acknowledged is lost, nothing is handled that was not sent, weak messages run at most once.
+
+        Where somebody discards, messages may be gone; what is delivered then is whole all the same.
+        """
         ledger, errors = self.ledger, []
-        for key in ledger.acknowledged:
+        if self.discards and self.lost:
+            errors.append(f"{self.lost} messages that waited were deleted")
+        for key in ledger.acknowledged if not self.discards else ():
             name = key.split("/")[0]
             if name != WEAK and not ledger.handled[f"{'one' if name == RELIABLE else 'batch'}/{key}"]:
                 errors.append(f"lost: {key}")
         errors += [f"phantom: {key}" for key in ledger.handled if key.split("/", 1)[1] not in ledger.started]
         weak = Counter({key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith("weak/")})
         errors += [f"weak ran {count} times: {key}" for key, count in weak.items() if count > 1]
-        if not self.kills and not self.jumps:
+        if not self.kills and not self.jumps and not self.discards:
             errors += [f"repeated: {key}" for key, count in ledger.handled.items() if count > 1]
             errors += [
                 f"weak and lost: {key}"

@@ -27,6 +27,7 @@ class FaultyTasks:
         self.refuse_operation: Refusal | None = None
         self.refuse_task: Callable[[int], Refusal | None] = lambda index: None
         self.timeouts: list[float] = []
+        self.queue_state = tasks_v2.Queue.State.RUNNING
 
     def batch_create(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.batches.append(request)
@@ -53,6 +54,10 @@ class FaultyTasks:
             context.abort(*refusal)
         return request.task
 
+    def get_queue(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._meet(context, "GetQueue")
+        return tasks_v2.Queue(name=request.name, state=self.queue_state)
+
     def _meet(self, context: grpc.ServicerContext, method: str) -> None:
         self.timeouts.append(context.time_remaining())
         if refusal := self.refuse_call(method):
@@ -77,6 +82,11 @@ def serving(service: FaultyTasks) -> Iterator[str]:
             service.create,
             request_deserializer=tasks_v2.CreateTaskRequest.deserialize,
             response_serializer=tasks_v2.Task.serialize,
+        ),
+        "GetQueue": grpc.unary_unary_rpc_method_handler(
+            service.get_queue,
+            request_deserializer=tasks_v2.GetQueueRequest.deserialize,
+            response_serializer=tasks_v2.Queue.serialize,
         ),
     }
     with ThreadPoolExecutor(max_workers=4) as pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from worker.queue import MAX_NAMES_A_TASK, Task
+from worker.queue import MAX_NAMES_A_TASK, QueueState, Task
 
 MAX_TASK_BYTES = 100_000
 
@@ -17,6 +17,8 @@ class RecordingQueue:
         self.created = 0
         self.asked = 0
         self.refuse: Callable[[Task], bool] = lambda task: False
+        self.current_state = QueueState.RUNNING
+        self.asked_for_state = 0
 
     def create(self, tasks: Sequence[Task]) -> list[bool]:
         self.asked += len(tasks)
@@ -29,3 +31,7 @@ class RecordingQueue:
                 self.created += 1
             accepted.append(is_fine)
         return accepted
+
+    def state(self) -> QueueState:
+        self.asked_for_state += 1
+        return self.current_state

@@ -18,7 +18,7 @@ from gaesignals.keys import slot_key, slot_of
 from gaesignals.mailbox import Mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.admin import distance
-from worker.status import MAX_NAMES
+from worker.inspector import MAX_NAMES
 
 from .conftest import TASK_HEADERS, Client, MakeClient
 
@@ -35,7 +35,8 @@ ODD_NAMES = [
     "%00",
     "' OR 1=1",
 ]
-DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0}
+HTML = {"Accept": "text/html"}
+DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0}
 
 
 @pytest.fixture
@@ -324,8 +325,27 @@ class TestStatus:
         send_many([("weak", 1), ("weak", 2), ("nobodys", 3)])
         die(client)
         status = client.http.get("/admin/status").json
-        assert set(status) == {"looked_at", "totals", "names", "unmatched", "omitted", "receivers"}
-        assert status["totals"] == {"waiting": 3, "leased": 0, "retrying": 0, "dead": 1, "unmatched": 1}
+        assert list(status) == [
+            "looked_at",
+            "version",
+            "health",
+            "totals",
+            "names",
+            "unmatched",
+            "omitted",
+            "paused",
+            "receivers",
+            "running",
+            "deliveries",
+        ]
+        assert status["totals"] == {
+            "waiting": 3,
+            "leased": 0,
+            "retrying": 0,
+            "dead": 1,
+            "unmatched": 1,
+            "paused": 0,
+        }
         weak, firm = status["names"]
         assert (weak["name"], weak["waiting"], weak["receivers"]) == ("weak", 2, ["shop.weak"])
         assert (firm["name"], firm["waiting"], firm["dead"]) == ("firm", 0, 1)
@@ -336,6 +356,7 @@ class TestStatus:
             "retrying",
             "dead",
             "readable",
+            "paused",
             "due_at",
             "oldest_sent_at",
             "next_retry_at",
@@ -389,7 +410,10 @@ class TestStatus:
 
     def test_while_memcache_is_down_is_a_failure(self, client: Client, break_memcache: Callable[[], None]) -> None:
         break_memcache()
-        client.http.get("/admin/status", status=503)
+        status = client.http.get("/admin/status", status=503).json
+        assert status["health"]["memcache"] == "down"
+        assert (status["names"], status["unmatched"], status["paused"], status["running"]) == ([], [], [], [])
+        assert len(status["receivers"]) == 3
         page = client.browse("/admin/", status=503)
         assert "Nothing was lost by this; try again." in page.text
 
@@ -422,7 +446,7 @@ class TestPage:
         page = soup(client.browse("/admin/"))
         assert page.select("section tbody th bdi")[0].text == name
         assert page.find("script") is None
-        assert [field["value"] for field in page.select("input[name=names]")] == [name]
+        assert {field["value"] for field in page.select("input[name=names]")} == {name}
 
     def test_loads_nothing_from_elsewhere_and_runs_no_script(self, client: Client) -> None:
         die(client)
@@ -484,7 +508,7 @@ class TestDeadLetters:
         page = client.browse("/admin/dead?name=firm")
         requeues = [form for form in page.forms.values() if form.action.endswith("/requeue")]
         assert len(requeues) == 3
-        after = requeues[-1].submit(headers={"Accept": "text/html"}).follow()
+        after = requeues[-1].submit(headers=HTML).follow(headers=HTML)
         assert "1 message sent again." in " ".join(soup(after).text.split())
         status = client.http.get("/admin/status").json["totals"]
         assert (status["waiting"], status["dead"]) == (1, 1)
@@ -521,22 +545,23 @@ class TestDeadLetters:
         assert link is not None
         letters = client.browse(str(link["href"]))
         drop = next(form for form in letters.forms.values() if form.action.endswith("/drop"))
-        assert "1 dead letter dropped." in " ".join(
-            soup(drop.submit(headers={"Accept": "text/html"}).follow()).text.split()
-        )
+        assert "1 dead letter dropped." in " ".join(soup(drop.submit(headers=HTML).follow(headers=HTML)).text.split())
 
     def test_of_a_quiet_name_are_none(self, client: Client) -> None:
         assert "No dead letters." in client.browse("/admin/dead?name=weak").text
         assert script(client, "/admin/dead/requeue", {"name": "weak"}).json == {"requeued": 0}
 
-    @pytest.mark.parametrize(
-        "path", ["/admin/dead", "/admin/dead?name=", "/admin/dead?name=a%00", "/admin/dead?name=" + "a" * 201]
-    )
+    @pytest.mark.parametrize("path", ["/admin/dead?name=", "/admin/dead?name=a%00", "/admin/dead?name=" + "a" * 201])
     def test_of_a_bad_name_are_a_bad_request(self, client: Client, path: str) -> None:
         client.http.get(path, status=400)
 
-    def test_of_no_name_are_asked_whose(self, client: Client) -> None:
-        assert "whose dead letters?" in client.http.get("/admin/dead", status=400).json["error"]
+    def test_of_no_name_are_counted_by_name(self, client: Client) -> None:
+        assert client.http.get("/admin/dead").json == {"names": {}}
+        assert "No dead letters." in client.browse("/admin/dead").text
+        die(client, 2)
+        assert client.http.get("/admin/dead").json == {"names": {"firm": 2}}
+        (link,) = soup(client.browse("/admin/dead")).select("tbody a")
+        assert link["href"] == "/admin/dead?name=firm"
 
     @pytest.mark.parametrize("action", ["requeue", "drop"])
     @pytest.mark.parametrize(

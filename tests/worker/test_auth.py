@@ -34,6 +34,12 @@ ADMIN_ROUTES = [
     ("POST", "/admin/drain"),
     ("POST", "/admin/dead/requeue"),
     ("POST", "/admin/dead/drop"),
+    ("GET", "/admin/dead"),
+    ("GET", "/admin/dead/payload?name=a&id=b"),
+    ("POST", "/admin/pause"),
+    ("POST", "/admin/resume"),
+    ("POST", "/admin/discard"),
+    ("POST", "/admin/send"),
 ]
 # What a stranger may write into a request to look important.
 FORGED = {

@@ -55,6 +55,8 @@ def test_every_variable_is_read() -> None:
             "SIGNALS_OIDC_CALLERS": "ci@shop-1.iam.gserviceaccount.com",
             "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:8123",
             "GAE_ENV": "localdev",
+            "GAE_VERSION": "20260101t101010",
+            "GAE_INSTANCE": "00c61b117c8717096ff64563",
         }
     )
     assert settings == Settings(
@@ -68,6 +70,8 @@ def test_every_variable_is_read() -> None:
         admins=frozenset({"ada@example.com", "grace@example.com"}),
         iap_audience="/projects/123/apps/shop-1",
         oidc_audience="https://worker.example.com",
+        version="20260101t101010",
+        instance="00c61b117c8717096ff64563",
         oidc_callers=frozenset({"ci@shop-1.iam.gserviceaccount.com"}),
         tasks_emulator_host="127.0.0.1:8123",
         environment=Environment.LOCALDEV,

@@ -22,7 +22,7 @@ from worker.queue import Task
 from .conftest import Client, MakeClient
 from .recording_queue import RecordingQueue
 
-NOTHING = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0}
+NOTHING = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0}
 
 
 @pytest.fixture

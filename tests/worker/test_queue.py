@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from devserver.tasks_emulator import TasksEmulator
 from worker.config import Settings, SettingsError
-from worker.queue import MAX_BODY_BYTES, CloudTasksQueue, Task, tasks_for
+from worker.queue import MAX_BODY_BYTES, CloudTasksQueue, QueueState, Task, tasks_for
 
 from .faulty_tasks import FaultyTasks, Refusal, serving
 
@@ -303,3 +303,41 @@ class TestAgainstTheEmulator:
             assert queue.create(some(2)) == [False, False]
             queue.close()
         assert "deploy queue.yaml" in caplog.records[-1].__dict__["remedy"]
+
+
+class TestTheState:
+    @pytest.mark.parametrize(
+        ("state", "known"),
+        [
+            (tasks_v2.Queue.State.RUNNING, QueueState.RUNNING),
+            (tasks_v2.Queue.State.PAUSED, QueueState.PAUSED),
+            (tasks_v2.Queue.State.DISABLED, QueueState.DISABLED),
+            (tasks_v2.Queue.State.STATE_UNSPECIFIED, QueueState.UNKNOWN),
+            pytest.param(
+                99, QueueState.UNKNOWN, marks=pytest.mark.filterwarnings("ignore:Unrecognized State:UserWarning")
+            ),
+        ],
+    )
+    def test_is_that_of_the_service(
+        self, queue: CloudTasksQueue, service: FaultyTasks, state: Any, known: QueueState
+    ) -> None:
+        service.queue_state = state
+        assert queue.state() is known
+        assert service.timeouts[-1] <= 2
+
+    @pytest.mark.parametrize("refusal", [DENIED, QUOTA, (grpc.StatusCode.UNAVAILABLE, "down"), UNKNOWN])
+    def test_is_unknown_where_it_is_not_told_and_the_log_says_so_once(
+        self, queue: CloudTasksQueue, service: FaultyTasks, refusal: Refusal, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        service.refuse_call = lambda method: refusal
+        assert [queue.state() for _ in range(3)] == [QueueState.UNKNOWN] * 3
+        (record,) = [each for each in caplog.records if each.message == "the state of the queue is not known"]
+        assert ("cloudtasks.queues.get" in record.remedy) is (refusal is DENIED)  # type: ignore[attr-defined]
+        assert len(service.timeouts) == 3
+
+    def test_of_the_emulator_is_told(self) -> None:
+        with TasksEmulator((ROOT / "queue.yaml").read_text(), {}.get) as emulator:
+            settings = Settings(project="shop-1", location="local", tasks_emulator_host=emulator.address)
+            queue = CloudTasksQueue(settings)
+            assert queue.state() is QueueState.RUNNING
+            queue.close()

@@ -1,0 +1,130 @@
+"""The administrator's routes to dead letters: list, show one payload, requeue, drop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, jsonify, render_template, request
+from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.wrappers import Response
+
+from gaesignals.deadletter import DeadLetter, DeadLetters
+from gaesignals.errors import DecodeError
+
+from .answer import wants_page
+from .auth import Door, caller, door
+from .fields import any_fields, checked_name, checked_strings
+from .flash import MAX_NAMES, back, done
+from .log import escaped
+from .status import iso
+
+logger = logging.getLogger("gaesignals.worker")
+
+MAX_PAYLOAD_CHARACTERS = 10_000
+
+
+def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
+    """Add the routes to the administrator's blueprint."""
+
+    @admin.get("/dead")
+    @door(Door.ADMIN)
+    def dead() -> str | Response:
+        """The names that have dead letters; with `name`, that name's, the newest first and without payloads."""
+        name = checked_name(request.args["name"]) if "name" in request.args else None
+        if name is None:
+            return _names(dead_letters.names())
+        letters = dead_letters.peek(name)[::-1]
+        if wants_page(request):
+            return render_template("dead.html", name=name, letters=letters, done=done(request.args))
+        return jsonify({"name": name, "letters": [_letter_json(letter) for letter in letters]})
+
+    @admin.get("/dead/payload")
+    @door(Door.ADMIN)
+    def payload() -> str | Response:
+        """What was sent, for the person who has to understand it. Who asked is in the log."""
+        name, id_ = _whose(request.args), request.args.get("id", "")
+        letter = _find(dead_letters, name, id_)
+        logger.info(
+            "a dead letter's payload is shown",
+            extra={"signals_name": escaped(name), "signals_message": letter.id, "caller": escaped(caller())},
+        )
+        data = _shown(letter)
+        if wants_page(request):
+            return render_template("payload.html", name=name, letter=letter, data=data)
+        return jsonify({"name": name, "id": letter.id, "data": data})
+
+    @admin.post("/dead/requeue")
+    @door(Door.ADMIN)
+    def requeue() -> Response:
+        return _change("requeued", dead_letters.requeue)
+
+    @admin.post("/dead/drop")
+    @door(Door.ADMIN)
+    def drop() -> Response:
+        return _change("dropped", dead_letters.drop)
+
+
+def _names(counts: Mapping[str, int]) -> str | Response:
+    if wants_page(request):
+        # The name that changed last is at the end.
+        return render_template("dead_names.html", names=dict(reversed(list(counts.items()))))
+    return jsonify({"names": counts})
+
+
+def _letter_json(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "sent_at": iso(letter.sent_at),
+        "died_at": iso(letter.died_at),
+        "attempts": letter.attempt,
+        "receivers": list(letter.receivers),
+        "error": letter.error,
+    }
+
+
+def _find(dead_letters: DeadLetters, name: str, id_: str) -> DeadLetter:
+    """The newest letter of that message, with its payload: several receivers may have failed with the same one."""
+    if not id_:
+        raise BadRequest("id is missing: which message?")
+    found = [letter for letter in dead_letters.peek(name) if letter.id == id_]
+    if not found:
+        raise NotFound("there is no such dead letter; it may have been requeued, dropped or evicted")
+    return dead_letters.with_payloads(found[-1:])[0]
+
+
+def _shown(letter: DeadLetter) -> str:
+    try:
+        data = letter.data
+    except DecodeError as error:
+        raise NotFound("the payload was evicted, or cannot be read") from error
+    try:
+        return repr(data)[:MAX_PAYLOAD_CHARACTERS]
+    except ValueError:
+        return "<it has an integer with more digits than Python shows>"
+
+
+def _change(action: str, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:
+    fields = any_fields(request, allowed={"name": False, "ids": True})
+    name = _whose(fields)
+    ids = checked_strings("ids", fields["ids"], at_most=MAX_NAMES) if "ids" in fields else None
+    count = change(name, ids)
+    logger.info(
+        "an administrator changed dead letters",
+        extra={
+            "action": action,
+            "signals_name": escaped(name),
+            "signals_count": count,
+            "caller": escaped(caller()),
+        },
+    )
+    if wants_page(request):
+        return back(action, {"letters": count}, endpoint="admin.dead", name=name)
+    return jsonify({action: count})
+
+
+def _whose(fields: Mapping[str, Any]) -> str:
+    if "name" not in fields:
+        raise BadRequest("name is missing: whose dead letters?")
+    return checked_name(fields["name"])

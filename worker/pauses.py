@@ -1,0 +1,42 @@
+"""The pauses as this instance knows them: read anew each time, and remembered for when memcache does not answer.
+
+If only this one page cannot be read, what the instance knew last stands: a person paused for a reason. An instance that
+never read it delivers everything: that one page must not stop all the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from gaesignals.errors import StoreError
+from gaesignals.pausing import Pauses
+
+logger = logging.getLogger("gaesignals.worker")
+
+
+class KnownPauses:
+    """The paused names of a mailbox, for those who have to go on without memcache's answer. Safe in threads."""
+
+    def __init__(self, pauses: Pauses) -> None:
+        self._pauses = pauses
+        self._known: Mapping[str, float] = {}
+
+    def names(self) -> Mapping[str, float]:
+        """The paused names with the time, in seconds since the epoch, of each pause; one call to memcache."""
+        try:
+            self._known = self._pauses.names()
+        except StoreError as error:
+            logger.warning(
+                "which names are paused cannot be read; what was known stands",
+                extra={"detail": str(error), "signals_count": len(self._known)},
+            )
+        return self._known
+
+    def pause(self, names: Iterable[str]) -> int:
+        """As `Pauses.pause`."""
+        return self._pauses.pause(names)
+
+    def resume(self, names: Iterable[str]) -> int:
+        """As `Pauses.resume`."""
+        return self._pauses.resume(names)
