@@ -58,12 +58,12 @@ def deliver(
     box = mailbox or current_mailbox()
     deadline = None if max_seconds is None else box.clock() + max_seconds
     limits = Limits(lease_seconds, max_messages, deadline, should_stop or _never)
-    with use_mailbox(box):
+    with box.observer.delivering(), use_mailbox(box):
         report = FreshDelivery(Round(box, receivers, limits), matches, on_backlog).run()
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])
         _settle(box)
-    box.observer.delivered(report)
+        box.observer.delivered(report)
     return report
 
 

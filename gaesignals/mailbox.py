@@ -19,9 +19,10 @@ from .connection import Connection
 from .errors import InvalidOptionError
 from .lanes import Lanes
 from .message import Record
-from .observing import Observer, Observers
+from .observing import Observer, Observers, Sending
 from .sending import send
 from .store import Store
+from .telemetry import Telemetry
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 
@@ -45,7 +46,11 @@ class NoNamespaces:
 
 
 class Mailbox(Connection):
-    """Where signals wait. Safe to share between threads and requests."""
+    """Where signals wait. Safe to share between threads and requests.
+
+    `observer` None stands for `Telemetry`, which tells OpenTelemetry; whoever gives another one and wants both gives
+    `Observers([Telemetry(), another])`.
+    """
 
     def __init__(
         self,
@@ -59,20 +64,30 @@ class Mailbox(Connection):
     ) -> None:
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
-        self.observer: Observer = Observers([observer] if observer else [])
+        self.observer: Observer = Observers([Telemetry() if observer is None else observer])
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
-    def send(self, outgoing: Sequence[tuple[str, bytes]]) -> list[str]:
+    def on_call(self, verb: str) -> None:
+        self.observer.called(verb)
+
+    def send(self, outgoing: Sequence[tuple[str, bytes]], *, pattern: str = "") -> list[str]:
         """Store pairs of a name and a payload; return their message ids, in order.
 
+        `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
         Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
-        records = [(name, Record(self.new_id(), sent_us, payload, namespace)) for name, payload in outgoing]
-        self.send_records(records)
-        return [record.id for _, record in records]
+        ids = [self.new_id() for _ in outgoing]
+        with self.observer.sending(Sending(ids, pattern)):
+            context = self.observer.context()
+            records = [
+                (name, Record(id_, sent_us, payload, namespace, context=context))
+                for id_, (name, payload) in zip(ids, outgoing, strict=True)
+            ]
+            self.send_records(records)
+        return ids
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
         """Store records that have their ids already. Raises as `send` does."""

@@ -31,7 +31,8 @@ class Receiver:
 
     `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
     for a handler that takes the data of one. A message that fails is run again after about `backoff_seconds`, doubled
-    each time, until `max_attempts` have been made.
+    each time, until `max_attempts` have been made. `is_pair` where it was made from a plain pair, whose name may have
+    been made at run time.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Receiver:
     max_attempts: int = 20
     backoff_seconds: float = 10.0
     batch: int | None = None
+    is_pair: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ def _from_pairs(pairs: Iterable[tuple[object, Any]], *, reliable: bool) -> Recei
         id = identity(handler)
         count = seen[str(template), id] = seen.get((str(template), id), 0) + 1
         # Pairs may name a handler twice; a number keeps their retries apart, as long as their order stays.
-        receivers._add(Receiver(id if count == 1 else f"{id}#{count}", handler, template, reliable))
+        receivers._add(Receiver(id if count == 1 else f"{id}#{count}", handler, template, reliable, is_pair=True))
     return receivers
 
 

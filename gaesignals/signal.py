@@ -5,6 +5,7 @@ Everything about a name or its data is checked before anything is stored.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -159,14 +160,17 @@ class Signal:
     """A name that can be sent, or a template that is called to fill it in. Equal to signals of the same name.
 
     `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template.
+    `filled_from` is the template that the name was filled in from, if it was.
     """
 
     template: Template
+    filled_from: Template | None = dataclasses.field(default=None, compare=False)
 
     def __init__(self, name: str, **unknown: NoReturn) -> None:
         """Raises `InvalidNameError` if `name` cannot be one."""
         reject_unknown(unknown, where="Signal()")
         object.__setattr__(self, "template", Template.parse(name))
+        object.__setattr__(self, "filled_from", None)
 
     @property
     def name(self) -> str:
@@ -183,6 +187,7 @@ class Signal:
         """
         filled = object.__new__(Signal)
         object.__setattr__(filled, "template", Template.literal(self.template.fill(**fields)))
+        object.__setattr__(filled, "filled_from", self.filled_from if self.template.is_literal else self.template)
         return filled
 
     def send(self, data: Any = None, **unknown: NoReturn) -> str:
@@ -192,7 +197,7 @@ class Signal:
         carried, before anything is stored; `StoreError` if it is not certain that the message is stored.
         """
         reject_unknown(unknown, where="send()")
-        (message_id,) = current_mailbox().send([(name_of(self), dumps(data))])
+        (message_id,) = current_mailbox().send([(name_of(self), dumps(data))], pattern=_pattern([self]))
         return message_id
 
 
@@ -218,8 +223,16 @@ def send_many(pairs: Iterable[tuple[str | Signal, Any]], **unknown: NoReturn) ->
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
     """
     reject_unknown(unknown, where="send_many()")
-    outgoing = [(name_of(name), dumps(data)) for name, data in map(_checked_pair, _iterated(pairs))]
-    return current_mailbox().send(outgoing) if outgoing else []
+    checked = [_checked_pair(pair) for pair in _iterated(pairs)]
+    outgoing = [(name_of(name), dumps(data)) for name, data in checked]
+    return current_mailbox().send(outgoing, pattern=_pattern(name for name, _ in checked)) if outgoing else []
+
+
+def _pattern(names: Iterable[object]) -> str:
+    """The template that all of `names` were filled in from, or nothing: a literal name may be made at run time, too."""
+    templates = {name.filled_from if isinstance(name, Signal) else None for name in names}
+    template = templates.pop()
+    return str(template) if template and not templates else ""
 
 
 def _iterated(pairs: object) -> Iterable[object]:

@@ -13,7 +13,8 @@ PACKAGES = ("gaesignals", "worker", "devserver")
 
 LIBRARY = """
     errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
-    observing mailbox claims loading indexing leases deadletter pending repair inspection signal handlers receivers
+    observing instruments telemetry cloudlog
+    mailbox claims loading indexing leases deadletter pending repair inspection signal handlers receivers
     running outcome round takeover fresh delivery middleware testing fixture
     pytest_plugin cli
 """.split()  # noqa: SIM905 - it reads as what it is, an order
