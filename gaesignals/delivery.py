@@ -68,12 +68,16 @@ def deliver(
         reject_running_loop()
     deadline = None if max_seconds is None else box.clock() + max_seconds
     limits = Limits(lease_seconds, max_messages, deadline, should_stop or _never)
-    with use_mailbox(box), closing(Coroutines(limit_seconds=lease_seconds / 2)) as coroutines:
+    with (
+        box.observer.delivering(),
+        use_mailbox(box),
+        closing(Coroutines(limit_seconds=lease_seconds / 2)) as coroutines,
+    ):
         report = FreshDelivery(Round(box, receivers, limits, coroutines), matches, on_backlog).run()
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])
         _settle(box)
-    box.observer.delivered(report)
+        box.observer.delivered(report)
     return report
 
 

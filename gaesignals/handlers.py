@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from .errors import InvalidMappingError, InvalidOptionError
-from .signal import Template
+from .template import Template
 
 Handler: TypeAlias = Callable[..., object]
 DataT_contra = TypeVar("DataT_contra", contravariant=True)

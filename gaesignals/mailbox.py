@@ -20,9 +20,10 @@ from .errors import InvalidOptionError
 from .lanes import Lanes
 from .lease import MAX_HOLDER_CHARACTERS
 from .message import Record
-from .observing import Observer, Observers
+from .observing import Observer, Observers, Sending
 from .sending import send
 from .store import Store
+from .telemetry import Telemetry
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 INSTANCE_VARIABLE = "GAE_INSTANCE"
@@ -53,6 +54,8 @@ class Mailbox(Connection):
     """Where signals wait. Safe to share between threads and requests.
 
     `holder` is noted in the leases of its deliveries, so that a person can tell whose they are: at most 20 characters.
+    `observer` None stands for `Telemetry`, which tells OpenTelemetry; whoever gives another one and wants both gives
+    `Observers([Telemetry(), another])`.
     """
 
     def __init__(
@@ -72,21 +75,31 @@ class Mailbox(Connection):
             )
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
-        self.observer: Observer = Observers([observer] if observer else [])
+        self.observer: Observer = Observers([Telemetry() if observer is None else observer])
         self.holder = holder
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
-    def send(self, outgoing: Sequence[tuple[str, bytes]]) -> list[str]:
+    def on_call(self, verb: str) -> None:
+        self.observer.called(verb)
+
+    def send(self, outgoing: Sequence[tuple[str, bytes]], *, pattern: str = "") -> list[str]:
         """Store pairs of a name and a payload; return their message ids, in order.
 
+        `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
         Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
-        records = [(name, Record(self.new_id(), sent_us, payload, namespace)) for name, payload in outgoing]
-        self.send_records(records)
-        return [record.id for _, record in records]
+        ids = [self.new_id() for _ in outgoing]
+        with self.observer.sending(Sending(ids, pattern)):
+            context = self.observer.context()
+            records = [
+                (name, Record(id_, sent_us, payload, namespace, context=context))
+                for id_, (name, payload) in zip(ids, outgoing, strict=True)
+            ]
+            self.send_records(records)
+        return ids
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
         """Store records that have their ids already. Raises as `send` does."""

@@ -29,6 +29,8 @@ _LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
 _RECORD_OVERHEAD_BYTES = 48
 MAX_ID_CHARACTERS = 60
 """Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
+MAX_CONTEXT_CHARACTERS = 600
+"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512."""
 
 _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "n": ("namespace", str),
@@ -36,6 +38,7 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "t": ("not_before_ms", int),
     "r": ("receivers", list),
     "e": ("error", str),
+    "w": ("context", str),
 }
 
 
@@ -98,7 +101,8 @@ class Message(Generic[DataT]):
 
     `id` is the same on every attempt: use it to make a handler idempotent. `data` is of the type that the receiver's
     signal declares, if it does. `sent_at` is in UTC and aware. `attempt` is 1 for the first run. `namespace` is the
-    sender's, and the one that is set while the handler runs.
+    sender's, and the one that is set while the handler runs. `context` is the sender's trace context, if it had one: a
+    W3C traceparent, and behind a space its tracestate.
     """
 
     id: str
@@ -108,6 +112,7 @@ class Message(Generic[DataT]):
     attempt: int = 1
     namespace: str = ""
     _marks: list[str] = field(default_factory=list, repr=False, compare=False)
+    context: str = field(default="", repr=False, compare=False)
 
     def fail(self, reason: object = "") -> None:
         """Mark this message alone as failed; the others of its batch are not touched.
@@ -166,7 +171,8 @@ class Record:
     """A message as it is stored: its payload stays encoded until a handler needs it.
 
     `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
-    those that still have to run, empty for all that match; `error` is why it failed last.
+    those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
+    context it was sent with, kept by every retry.
     """
 
     id: str
@@ -178,11 +184,16 @@ class Record:
     receivers: tuple[str, ...] = ()
     error: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
+    context: str = ""
 
     @property
     def size(self) -> int:
         """About how many bytes the record takes, never fewer."""
-        texts = len(self.id) + 4 * (len(self.namespace) + len(self.error)) + sum(4 * len(r) for r in self.receivers)
+        texts = (
+            len(self.id)
+            + 4 * (len(self.namespace) + len(self.error) + len(self.context))
+            + sum(4 * len(r) for r in self.receivers)
+        )
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
 
     @property
@@ -207,6 +218,8 @@ class Record:
             options["r"] = list(self.receivers)
         if self.error:
             options["e"] = self.error
+        if self.context:
+            options["w"] = self.context
         wire: list[Any] = [self.id, self.sent_us, self.payload]
         return [*wire, options] if options else wire
 

@@ -11,7 +11,7 @@ from .codec import loads
 from .errors import InvalidOptionError
 from .handlers import Handler, is_coroutine_function
 from .shape import Shape, from_plain
-from .signal import Template, check_name
+from .template import Template, check_name
 
 MAX_BATCH: Final = 1000
 MAX_BACKOFF_SECONDS: Final = 7 * 86400
@@ -36,7 +36,8 @@ class Receiver:
     `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
     for a handler that takes the data of one. A message that fails is run again after about `backoff_seconds`, doubled
     each time, until `max_attempts` have been made. `shape` is that of the data where its signal declares a type.
-    `concurrency` is how many messages a coroutine handler is run for at a time.
+    `concurrency` is how many messages a coroutine handler is run for at a time. `is_pair` where it was made from a
+    plain pair, whose name may have been made at run time.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Receiver:
     backoff_seconds: float = 10.0
     batch: int | None = None
     concurrency: int = 1
+    is_pair: bool = False
 
     @property
     def chunk(self) -> int:

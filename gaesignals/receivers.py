@@ -15,7 +15,8 @@ from .handlers import DataHandler, Handler, check_handler, check_on_dead, identi
 from .message import Message
 from .receiver import Match, Options, Receiver, check_options, concurrency_of
 from .shape import Shape
-from .signal import Signal, Template, name_of
+from .signal import Signal, name_of
+from .template import Template
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -252,6 +253,7 @@ def _from_pairs(pairs: Iterable[tuple[object, Any]], *, reliable: bool) -> Recei
             shape=_shape(name),
             reliable=reliable,
             concurrency=concurrency_of(handler, batch=None),
+            is_pair=True,
         )
         receivers._add(receiver)
     return receivers

@@ -15,7 +15,7 @@ from .coroutines import Coroutines
 from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Drop, Message, Record, Retry, handling, text_of
-from .observing import HandlerCall
+from .observing import HandlerCall, Handling
 from .receiver import Match, Receiver
 from .run import Failed, Run
 
@@ -149,14 +149,16 @@ class Runner:
         """Tell the observer of a call of the handler, whatever it raises."""
         started = self._mailbox.clock()
         raised: Exception | None = None
-        try:
-            yield
-        except Exception as error:
-            raised = error
-            raise
-        finally:
-            seconds = max(0.0, self._mailbox.clock() - started)
-            self._mailbox.observer.handled(_handler_call(match.receiver, self._name, messages, seconds, raised))
+        handling = _handling(match.receiver, messages, started)
+        with self._mailbox.observer.handling(handling):
+            try:
+                yield
+            except Exception as error:
+                raised = error
+                raise
+            finally:
+                seconds = max(0.0, self._mailbox.clock() - started)
+                self._mailbox.observer.handled(_handler_call(handling, self._name, seconds, raised))
 
     def _fail_batch(self, match: Match, runs: Sequence[Run], error: Exception) -> None:
         """Only what fails alone has failed, so that a poison message never costs its neighbours an attempt."""
@@ -184,7 +186,9 @@ class Runner:
         except DecodeError as error:
             self._fail(match, run, error)
             return None
-        return Message(record.id, self._name, data, record.sent_at, record.attempt, record.namespace)
+        return Message(
+            record.id, self._name, data, record.sent_at, record.attempt, record.namespace, context=record.context
+        )
 
     def _check_mark(self, match: Match, run: Run, message: Message) -> None:
         if message.failure is not None:
@@ -234,15 +238,27 @@ def _failed(
     )
 
 
-def _handler_call(
-    receiver: Receiver, name: str, messages: Sequence[Message], seconds: float, raised: Exception | None
-) -> HandlerCall:
-    marks = [message.failure for message in messages if message.failure is not None]
+def _handling(receiver: Receiver, messages: Sequence[Message], now: float) -> Handling:
+    return Handling(
+        receiver.id,
+        messages,
+        pattern="" if receiver.is_pair else str(receiver.template),
+        is_reliable=receiver.reliable,
+        is_batch=receiver.batch is not None,
+        waited_seconds=[max(0.0, now - message.sent_at.timestamp()) for message in messages],
+    )
+
+
+def _handler_call(handling: Handling, name: str, seconds: float, raised: Exception | None) -> HandlerCall:
+    count = len(handling.messages)
     if raised is None or isinstance(raised, Drop):
-        return HandlerCall(receiver.id, name, len(messages), len(marks), seconds, marks[-1] if marks else "")
-    # A batch that is run again one by one is counted then.
-    count = 0 if receiver.reliable and len(messages) > 1 else len(messages)
-    return HandlerCall(receiver.id, name, count, count, seconds, f"{type(raised).__name__}: {text_of(raised)}")
+        marks = [message.failure for message in handling.messages if message.failure is not None]
+        error = marks[-1] if marks else ""
+        return HandlerCall(handling.receiver, name, count, len(marks), seconds, error, handling, raised)
+    if handling.is_reliable and count > 1:
+        count = 0  # A batch that is run again one by one is counted then.
+    error = f"{type(raised).__name__}: {text_of(raised)}"
+    return HandlerCall(handling.receiver, name, count, count, seconds, error, handling, raised)
 
 
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:

@@ -5,17 +5,16 @@ Everything about a name or its data is checked before anything is stored.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
 from .codec import dumps
 from .declaring import shape_of
 from .errors import InvalidMappingError, InvalidNameError, reject_unknown
-from .keys import MAX_NAME_BYTES
 from .mailbox import current_mailbox
 from .shape import Shape, to_plain
+from .template import Template, check_name
 
 if TYPE_CHECKING:
     # `Signal` alone stays what it was before it was generic: a signal of any data.
@@ -27,159 +26,31 @@ else:
 
     DataT = TypeVar("DataT")
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BRACED: Final = re.compile(r"\{([^{}]+)\}")
 
-
-def check_name(name: object) -> str:
-    """Return `name` if a signal may have it; raise `InvalidNameError` if not.
-
-    It may be any text of 1 to 200 bytes in UTF-8 without control characters.
-    """
-    if not isinstance(name, str):
-        raise InvalidNameError(name, f"a name is a str, not {type(name).__name__}")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidNameError(name, "it has a lone surrogate, which UTF-8 cannot express") from None
-    if not size:
-        raise InvalidNameError(name, "a name has at least one character")
-    if size > MAX_NAME_BYTES:
-        raise InvalidNameError(name, f"it takes {size} bytes in UTF-8; {MAX_NAME_BYTES} is the most")
-    if _CONTROL.search(name):
-        raise InvalidNameError(name, "it has a control character, such as a line break or a tab")
-    return str.__str__(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A name with fields in it: literal texts with one field between each two of them.
-
-    A field stands for one or more characters. Where a name could be read in several ways, the earlier fields are as
-    short as can be.
-    """
-
-    literals: tuple[str, ...]
-    fields: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, text: object) -> Template:
-        """Read `text`, where `{identifier}` is a field and any other brace an ordinary character."""
-        name = check_name(text)
-        literals: list[str] = []
-        fields: list[str] = []
-        end = 0
-        for braced in _BRACED.finditer(name):
-            if not braced[1].isidentifier():
-                continue
-            if braced[1] in fields:
-                raise InvalidNameError(name, f"the field {braced[0]} is in it twice")
-            literals.append(name[end : braced.start()])
-            fields.append(braced[1])
-            end = braced.end()
-        literals.append(name[end:])
-        return cls(tuple(literals), tuple(fields))
-
-    @classmethod
-    def literal(cls, name: object) -> Template:
-        """The template that is `name` and nothing else, whatever braces there are in it."""
-        return cls((check_name(name),))
-
-    @property
-    def is_literal(self) -> bool:
-        return not self.fields
-
-    def __str__(self) -> str:
-        fields = [f"{{{field}}}" for field in self.fields]
-        return "".join(text for pair in zip(self.literals, [*fields, ""], strict=True) for text in pair)
-
-    def fill(self, /, **values: str | int) -> str:
-        """Return the name with `values` in place of the fields.
-
-        Raises `InvalidNameError` for values that are missing, unknown, empty or neither str nor int, and where the name
-        would be read back as other values than these (`"{a}_{b}"` with a="x_y").
-        """
-        self._check_fields(values)
-        texts = [self._text(field, values[field]) for field in self.fields]
-        name = check_name("".join(a + b for a, b in zip(self.literals, [*texts, ""], strict=True)))
-        captures = self.match(name)
-        if captures != dict(zip(self.fields, texts, strict=True)):
-            raise InvalidNameError(
-                name, f"{str(self)!r} would read it as {captures}; leave its separators out of values"
-            )
-        return name
-
-    def match(self, name: str) -> dict[str, str] | None:
-        """Return what stands for each field in `name`, or None if the template does not match it.
-
-        Takes time in proportion to the length of the name, whatever is in it.
-        """
-        if not self.fields:
-            return {} if name == self.literals[0] else None
-        first, *between, last = self.literals
-        end = len(name) - len(last)
-        if not (name.startswith(first) and name.endswith(last)) or end < len(first) + len(self.fields):
-            return None
-        captures: dict[str, str] = {}
-        start = len(first)
-        for field, text in zip(self.fields, between, strict=False):
-            found = name.find(text, start + 1, end)
-            if found < 0:
-                return None
-            captures[field] = name[start:found]
-            start = found + len(text)
-        if start >= end:
-            return None
-        captures[self.fields[-1]] = name[start:end]
-        return captures
-
-    def overlaps(self, other: Template) -> bool:
-        """Whether there is a name that both match."""
-        if self.is_literal:
-            return other.match(self.literals[0]) is not None
-        if other.is_literal:
-            return other.overlaps(self)
-        # What is between the first and the last text never matters: a field can hold the other's texts.
-        heads = sorted((self.literals[0], other.literals[0]), key=len)
-        tails = sorted((self.literals[-1], other.literals[-1]), key=len)
-        return heads[1].startswith(heads[0]) and tails[1].endswith(tails[0])
-
-    def _check_fields(self, values: Iterable[str]) -> None:
-        given = set(values)
-        if given != set(self.fields):
-            wanted = ", ".join(self.fields) or "no fields"
-            raise InvalidNameError(
-                str(self), f"it is filled in with {wanted}, not with {', '.join(sorted(given)) or 'nothing'}"
-            )
-
-    def _text(self, field: str, value: object) -> str:
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InvalidNameError(
-                str(self),
-                f"{field} is of type {type(value).__name__}; give a str or an int",
-            )
-        if isinstance(value, int) and value.bit_length() > 8 * MAX_NAME_BYTES:
-            raise InvalidNameError(str(self), f"{field} has {value.bit_length()} bits, too many digits for a name")
-        text = str.__str__(value) if isinstance(value, str) else int.__repr__(value)
-        if not text:
-            raise InvalidNameError(str(self), f"{field} is empty; a field has at least one character")
-        return text
-
-
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Signal(Generic[DataT]):
     """A name that can be sent, or a template that is called to fill it in.
 
     `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template. With `data_type`, a
     dataclass as a rule, data of that type alone is sent, and receivers that are connected to this signal are given it.
-    Equal to signals of the same name and data type.
+    `filled_from` is the template that the name was filled in from, if it was. Equal to signals of the same name and
+    data type.
     """
 
     # Not by dataclass(slots=True), with which `Signal[Paid]("order_paid")` fails before Python 3.12.
-    __slots__ = ("data_type", "template")
+    __slots__ = ("data_type", "filled_from", "template")
 
     template: Template
     data_type: Any
+    filled_from: Template | None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Signal):
+            return NotImplemented
+        return (self.template, self.data_type) == (other.template, other.data_type)
+
+    def __hash__(self) -> int:
+        return hash((self.template, self.data_type))
 
     @overload
     def __init__(self: Signal[Any], name: str, *, data_type: None = None) -> None: ...
@@ -190,16 +61,17 @@ class Signal(Generic[DataT]):
     def __init__(self, name: str, *, data_type: Any = None, **unknown: NoReturn) -> None:
         """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for a type that cannot be carried."""
         reject_unknown(unknown, where="Signal()")
-        self._set(Template.parse(name), data_type)
+        self._set(Template.parse(name), data_type, None)
 
-    def _set(self, template: Template, data_type: Any) -> None:
+    def _set(self, template: Template, data_type: Any, filled_from: Template | None) -> None:
         if data_type is not None:
             shape_of(data_type)
         object.__setattr__(self, "template", template)
         object.__setattr__(self, "data_type", data_type)
+        object.__setattr__(self, "filled_from", filled_from)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _signal, (self.template, self.data_type)
+        return _signal, (self.template, self.data_type, self.filled_from)
 
     @property
     def name(self) -> str:
@@ -220,7 +92,8 @@ class Signal(Generic[DataT]):
 
         Raises `InvalidNameError` for fields that are missing, unknown or unfit, and for a name that cannot be one.
         """
-        return _signal(Template.literal(self.template.fill(**fields)), self.data_type)
+        filled_from = self.filled_from if self.template.is_literal else self.template
+        return _signal(Template.literal(self.template.fill(**fields)), self.data_type, filled_from)
 
     @overload
     def send(self: Signal[None]) -> str: ...
@@ -236,13 +109,13 @@ class Signal(Generic[DataT]):
         message is stored.
         """
         reject_unknown(unknown, where="send()")
-        (message_id,) = current_mailbox().send([(name_of(self), _payload(self, data))])
+        (message_id,) = current_mailbox().send([(name_of(self), _payload(self, data))], pattern=_pattern([self]))
         return message_id
 
 
-def _signal(template: Template, data_type: Any) -> Signal[Any]:
+def _signal(template: Template, data_type: Any, filled_from: Template | None = None) -> Signal[Any]:
     made: Signal[Any] = object.__new__(Signal)
-    made._set(template, data_type)
+    made._set(template, data_type, filled_from)
     return made
 
 
@@ -274,8 +147,16 @@ def send_many(pairs: Iterable[tuple[str | Signal[Any], Any]], **unknown: NoRetur
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
     """
     reject_unknown(unknown, where="send_many()")
-    outgoing = [(name_of(name), _payload(name, data)) for name, data in map(_checked_pair, _iterated(pairs))]
-    return current_mailbox().send(outgoing) if outgoing else []
+    checked = [_checked_pair(pair) for pair in _iterated(pairs)]
+    outgoing = [(name_of(name), _payload(name, data)) for name, data in checked]
+    return current_mailbox().send(outgoing, pattern=_pattern(name for name, _ in checked)) if outgoing else []
+
+
+def _pattern(names: Iterable[object]) -> str:
+    """The template that all of `names` were filled in from, or nothing: a literal name may be made at run time, too."""
+    templates = {name.filled_from if isinstance(name, Signal) else None for name in names}
+    template = templates.pop()
+    return str(template) if template and not templates else ""
 
 
 def _iterated(pairs: object) -> Iterable[object]:

@@ -13,9 +13,10 @@ PACKAGES = ("gaesignals", "worker", "devserver")
 
 LIBRARY = """
     errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
-    observing mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection
-    shape containers declaring signal handlers idempotency receiver receivers run coroutines running outcome round
-    takeover fresh delivery middleware testing fixture pytest_plugin
+    observing instruments telemetry cloudlog
+    mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection
+    shape containers declaring template signal handlers idempotency receiver receivers run coroutines running outcome
+    round takeover fresh delivery middleware testing fixture pytest_plugin
     cli.errors cli.schedule cli.schedule_parser cli.sdk cli.entries cli.text cli.terminal cli.address cli.token
     cli.client cli.context cli.options cli.wording cli.status cli.draining cli.sending cli.pausing cli.dead
     cli.checks.problem cli.checks.service cli.checks.project cli.checks.runtime cli.checks.routes cli.checks.cron

@@ -15,12 +15,13 @@ from werkzeug.wrappers import Response
 from gaesignals.deadletter import DeadLetters
 from gaesignals.errors import StoreError
 from gaesignals.mailbox import Mailbox, app_engine_mailbox, short_instance
-from gaesignals.observing import Observer
+from gaesignals.observing import Observer, Observers
 from gaesignals.pausing import Pauses
 from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
 from gaesignals.repair import repair
 from gaesignals.store import Store
+from gaesignals.telemetry import Telemetry
 
 from . import admin, cron, tasks
 from .answer import answer_errors, refuse
@@ -79,7 +80,7 @@ def create_app(
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
     statistics = Statistics()
-    mailbox = _mailbox(settings, store, statistics)
+    mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]))
     pending = Pending(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
     if queue is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from gaesignals.errors import InvalidNameError
-from gaesignals.signal import check_name
+from gaesignals.template import check_name
 
 from .address import LOCAL_WORKER
 from .context import Context

@@ -14,7 +14,8 @@ import pytest
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError
 from gaesignals.handlers import identity
 from gaesignals.receivers import Receivers, as_receivers
-from gaesignals.signal import Signal, Template
+from gaesignals.signal import Signal
+from gaesignals.template import Template
 
 
 def handle(data: Any) -> None: ...
