@@ -9,12 +9,12 @@ from typing import Any
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
 from google.appengine.api import croninfo
 
-from devserver.errors import ConfigError
-from devserver.outgoing import DEFAULT_SERVICE
-from devserver.retry_policy import RetryPolicy
-from devserver.schedule import Schedule
-from devserver.schedule_parser import ScheduleError, parse_schedule
-from devserver.sdk_parser import parse
+from .errors import ConfigError
+from .outgoing import DEFAULT_SERVICE
+from .retry_policy import RetryPolicy
+from .schedule import Schedule
+from .schedule_parser import ScheduleError, parse_schedule
+from .sdk_parser import parse
 
 DEFAULT_DEADLINE_SECONDS = 600.0
 # Cron's own defaults; unlike a task, a job that failed is not tried again unless its file says so.

@@ -10,8 +10,8 @@ import os
 import time
 from typing import Any
 
-from devserver.console import print_line
-from devserver.lifeline import end_with_starter, ignore_interrupts
+from .console import print_line
+from .lifeline import end_with_starter, ignore_interrupts
 
 TICKET_HEADER = "X-APPENGINE-API-TICKET"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from google.appengine.api import queueinfo
 
-from devserver.errors import ConfigError
-from devserver.retry_policy import RetryPolicy
-from devserver.sdk_parser import parse
+from .errors import ConfigError
+from .retry_policy import RetryPolicy
+from .sdk_parser import parse
 
 MAX_RATE_PER_SECOND = 500.0
 MAX_CONCURRENT_REQUESTS = 5000

@@ -7,8 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
+from google.appengine.api import appinfo
 
-from devserver.errors import ConfigError
+from .errors import ConfigError
+
+
+def parse_service(text: str, *, file: str = "app.yaml") -> Any:
+    """Read an app.yaml; ConfigError in one line that begins with `file` if the SDK refuses it."""
+    try:
+        return appinfo.LoadSingleAppInfo(text)
+    except Exception as error:  # the parsers' errors have no root of their own
+        raise ConfigError(f"{file}: {_one_line(error)}") from error
 
 
 def parse(text: str, parser: Callable[[str], Any], *, section: str) -> Any:
