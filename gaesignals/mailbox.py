@@ -72,6 +72,7 @@ class Mailbox(Connection):
         namespace = self.namespaces.current()
         records = [(name, Record(self.new_id(), sent_us, payload, namespace)) for name, payload in outgoing]
         self.send_records(records)
+        self.observer.sent([name for name, _ in records])
         return [record.id for _, record in records]
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:

@@ -1,4 +1,4 @@
-"""Watching what the library does: told of each call of a handler and of each delivery, and able to change neither.
+"""Watching what the library does: told of each send, call of a handler and delivery, and able to change none of them.
 
 A mailbox has one observer. What an observer raises is logged and forgotten: watching must never lose a message.
 """
@@ -33,6 +33,9 @@ class HandlerCall:
 class Observer:
     """Does nothing. Override what is to be watched; the methods may be called in several threads at once."""
 
+    def sent(self, names: Sequence[str]) -> None:
+        """A send has stored messages: one for each of these names."""
+
     def handled(self, call: HandlerCall) -> None:
         """A handler returned or raised."""
 
@@ -45,6 +48,13 @@ class Observers(Observer):
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+
+    def sent(self, names: Sequence[str]) -> None:
+        for observer in self._observers:
+            try:
+                observer.sent(names)
+            except Exception:
+                logger.exception("an observer failed")
 
     def handled(self, call: HandlerCall) -> None:
         for observer in self._observers:
