@@ -79,14 +79,18 @@ def _text(path: Path) -> str:
 
 def _service(file: str, text: str) -> ServiceConfig:
     info = parse_service(text, file=file)
-    if not str(info.runtime).startswith("python") or info.env in ("flex", "flexible"):
-        raise _NotServedError(f"its runtime is {info.runtime}{' (flexible)' if info.env else ''}")
+    if info.env in ("flex", "flexible"):
+        raise _NotServedError("it is for the flexible environment")
+    if not str(info.runtime).startswith("python"):
+        raise _NotServedError(f"its runtime is {info.runtime}")
     variables = {name: str(value) for name, value in (info.env_variables or {}).items()}
     return ServiceConfig(file, info.service or info.module or DEFAULT_SERVICE, _app(info.entrypoint), variables)
 
 
 def _app(entrypoint: str | None) -> str:
     """Find the app in a command line of gunicorn."""
+    # The SDK's parser puts exec in front.
+    entrypoint = (entrypoint or "").removeprefix("exec").strip()
     if not entrypoint:
         return DEFAULT_APP
     try:
