@@ -8,12 +8,13 @@ from typing import Any
 
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
 
-from devserver.errors import ConfigError
-from devserver.outgoing import DEFAULT_SERVICE
-from devserver.retry_policy import RetryPolicy
 from gaesignals.cli.schedule import Schedule
 from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
 from gaesignals.cli.sdk import parse_cron
+
+from .errors import ConfigError
+from .outgoing import DEFAULT_SERVICE
+from .retry_policy import RetryPolicy
 
 DEFAULT_DEADLINE_SECONDS = 600.0
 # Cron's own defaults; unlike a task, a job that failed is not tried again unless its file says so.

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from devserver.errors import ConfigError
-from devserver.retry_policy import RetryPolicy
 from gaesignals.cli.checks.queue import (
     DEFAULT_CONCURRENT_REQUESTS,
     MAX_BUCKET_SIZE,
@@ -17,6 +15,9 @@ from gaesignals.cli.checks.queue import (
     MAX_RATE_PER_SECOND,
 )
 from gaesignals.cli.sdk import parse_queues, rate_per_second, retry_parameters
+
+from .errors import ConfigError
+from .retry_policy import RetryPolicy
 
 DEFAULT_BUCKET_SIZE = 5
 

@@ -99,6 +99,7 @@ class Mailbox(Connection):
                 for id_, (name, payload) in zip(ids, outgoing, strict=True)
             ]
             self.send_records(records)
+            self.observer.sent([name for name, _ in records])
         return ids
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:

@@ -78,6 +78,9 @@ class Observer:
         """Return the trace context that a message sent now carries, or an empty text; asked inside `sending`."""
         return ""
 
+    def sent(self, names: Sequence[str]) -> None:
+        """A send has stored messages: one for each of these names; told inside `sending`."""
+
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""
         return nullcontext()
@@ -104,6 +107,9 @@ class Observers(Observer):
 
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         return _Blocks(self._observers, lambda observer: observer.sending(sending))
+
+    def sent(self, names: Sequence[str]) -> None:
+        self._tell(lambda observer: observer.sent(names))
 
     def context(self) -> str:
         """The first one's that has one which can be stored."""

@@ -80,12 +80,15 @@ def test_the_worker_does_not_know_the_local_cloud(path: Path) -> None:
     assert not [name for name in imports(path) if name.startswith(("devserver", "examples"))]
 
 
-@pytest.mark.parametrize("path", modules("worker"), ids=lambda path: path.stem)
-def test_imports_inside_the_worker_are_relative(path: Path) -> None:
-    """A wheel ships it under another name."""
+@pytest.mark.parametrize(
+    "path", [*modules("worker"), *modules("devserver")], ids=lambda path: f"{path.parent.name}.{path.stem}"
+)
+def test_imports_inside_the_worker_and_the_local_cloud_are_relative(path: Path) -> None:
+    """A wheel ships them under other names."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            assert (node.module or "").split(".")[0] != "worker"
+        absolute = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        absolute += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not {name.split(".")[0] for name in absolute} & {"worker", "devserver"}
 
 
 @pytest.mark.parametrize("package", GOOGLE)

@@ -72,8 +72,9 @@ def create_app(
     """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
 
     `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
-    `wait_seconds`. `fetch_keys` gets the keys that tokens are checked with. Raises `SettingsError` if the settings or
-    the receivers they name cannot be used.
+    `wait_seconds`. `fetch_keys` gets the keys that tokens are checked with. Whoever wants to observe its mailbox finds
+    that as `app.extensions["gaesignals"]`. Raises `SettingsError` if the settings or the receivers they name cannot be
+    used.
     """
     if settings is None:
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
@@ -94,6 +95,7 @@ def create_app(
     )
     deliveries = Deliveries()
     app = Worker(__package__ or __name__, static_url_path="/admin/static")
+    app.extensions["gaesignals"] = mailbox
     deliverer = tasks.Deliverer(
         receivers=receivers,
         mailbox=mailbox,

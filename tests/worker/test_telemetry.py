@@ -23,6 +23,7 @@ def test_a_handler_that_a_task_runs_is_in_the_trace_of_the_request_that_sent(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     # A process's own provider can be set once, so here the default observer is given one.
     monkeypatch.setattr("gaesignals.mailbox.Telemetry", lambda: Telemetry(tracer_provider=provider))
+    monkeypatch.setattr("worker.app.Telemetry", lambda: Telemetry(tracer_provider=provider))
     receivers = Receivers()
     receivers.connect("order_paid", lambda data: None, reliable=reliable)
     client = make_client(receivers)
