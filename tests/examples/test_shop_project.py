@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devserver.schedule_parser import parse_schedule
+from gaesignals.cli.schedule_parser import parse_schedule
 from google.appengine.api import appinfo, croninfo, queueinfo
 
 from worker.config import Settings, load_receivers
