@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test versions check stress mutants clean
+.PHONY: setup run test versions check build wheel-test stress mutants clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,17 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# What is published, into dist/. Twine has an environment of its own: it and the SDK want different versions of urllib3.
+build: setup
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	@test -x .venv-twine/bin/twine || { $(PYTHON) -m venv .venv-twine && .venv-twine/bin/pip install --quiet twine; }
+	.venv-twine/bin/twine check --strict dist/*
+
+# The wheel with its own dependencies in a fresh environment, and all tests of the library and the worker against it.
+wheel-test: setup
+	WHEEL_TEST=fresh $(BIN)/python -m pytest tests/packaging $(ARGS)
 
 # The tests on every supported Python that is there, each in an environment of its own.
 versions:
@@ -44,4 +55,4 @@ check: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-twine .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -9,45 +9,69 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from devserver.checks import AppCheck, check_files
-from devserver.console import Console
-from devserver.cron_config import CronJob
-from devserver.errors import ConfigError
-from devserver.loopback_http import LOOPBACK
-from devserver.options import read_options
-from devserver.ports import choose_ports
-from devserver.services import Services
-from devserver.supervisor import StartError, StoppedError, Supervisor
+from .checks import AppCheck, check_files
+from .console import Console
+from .cron_config import CronJob
+from .errors import ConfigError
+from .loopback_http import LOOPBACK
+from .options import read_options
+from .ports import choose_ports
+from .reloader import Reloader
+from .services import Services
+from .supervisor import StartError, StoppedError, Supervisor
+from .team import read_team
+from .watcher import Watcher
 
 START_SECONDS = 60.0
+POLL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cloud; 0 when it was ended, 2 if it cannot start as things are, 1 if a process does not come up."""
     options = read_options(arguments)
+    environ = dict(os.environ)
     console = Console()
     try:
-        services = Services(options, choose_ports(options.ports), dict(os.environ))
+        services = _with_ports(Services(options, read_team(options, environ), {}, environ))
         jobs = check_files(services)
+        watcher = Watcher(options.root)
         with Supervisor(console.tell) as supervisor:
             _start(supervisor, services)
             _say_ready(console, services, jobs)
-            supervisor.keep_running()
+            tell = functools.partial(console.tell, "cloud")
+            reloader = Reloader(supervisor, services, watcher=watcher, read=_read_again, tell=tell)
+            with contextlib.closing(reloader):
+                supervisor.keep_running(reloader.poll, poll_seconds=POLL_SECONDS)
             console.say("Stopping.")
     except (KeyboardInterrupt, StoppedError):
         return 0
     except (ConfigError, StartError) as error:
-        print(f"devserver: {error}", file=sys.stderr)
+        print(f"{__package__}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     return 0
+
+
+def _read_again(services: Services) -> Services:
+    """Read the files once more, keeping the ports that there are."""
+    again = _with_ports(replace(services, team=read_team(services.options, services.environ)))
+    check_files(again)
+    return again
+
+
+def _with_ports(services: Services) -> Services:
+    """Choose the ports that are not chosen yet."""
+    wanted = {**services.options.ports, **{service.port_option: 0 for service in services.team.others}}
+    missing = {option: port for option, port in wanted.items() if option not in services.ports}
+    return replace(services, ports={**services.ports, **choose_ports(missing)})
 
 
 def _start(supervisor: Supervisor, services: Services) -> None:
     """Start what others need first, and go on when it is ready."""
     wait_until = functools.partial(supervisor.wait_until, within_seconds=START_SECONDS)
     with contextlib.ExitStack() as stack:
-        checks = [AppCheck(command, option=option) for option, command in services.preflights().items()]
+        checks = [AppCheck(command, origin=origin) for origin, command in services.preflights().items()]
         for check in checks:
             stack.callback(check.close)
         supervisor.start(services.api_server(), services.tasks_emulator())
@@ -56,22 +80,27 @@ def _start(supervisor: Supervisor, services: Services) -> None:
             check.raise_problem()
     wait_until(lambda: _answers(services.ports["--api-port"]), name="api")
     wait_until(lambda: _listens(services.ports["--tasks-port"]), name="tasks")
-    supervisor.start(services.worker(), services.frontend())
-    wait_until(lambda: _answers(services.ports["--worker-port"], is_healthy=True), name="worker")
-    wait_until(lambda: _answers(services.ports["--frontend-port"]), name="frontend")
+    supervisor.start(*services.apps())
+    for service in services.team.services:
+        is_worker, port = service is services.team.worker, services.ports[service.port_option]
+        wait_until(functools.partial(_answers, port, is_healthy=is_worker), name=service.label)
     supervisor.start(services.cron())
 
 
 def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob]) -> None:
     console.say()
-    console.say(f"  Frontend      {services.frontend_url}/")
+    console.say(f"  Frontend      {services.url(services.team.frontend)}/")
     console.say(f"  Worker        {services.worker_url}/admin/")
+    for service in services.team.others:
+        console.say(f"  {service.name:<12}  {services.url(service)}/")
     console.say(f"  App Engine    {services.api_address}   API_HOST and API_PORT of other processes")
     console.say(f"  Cloud Tasks   {services.tasks_address}   their CLOUD_TASKS_EMULATOR_HOST")
     for job in jobs:
         often = services.options.cron_every_seconds
         when = job.schedule_text if often is None else f"every {often:g} seconds"
         console.say(f"  Cron          {when}: {job.service}{job.url}")
+    for notice in services.team.notices:
+        console.say(f"  {notice}")
     console.say()
     console.say("Ready. Press Ctrl-C to stop.")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from google.appengine.api import apiproxy_stub_map
 from google.appengine.runtime.default_api_stub import DefaultApiStub
 
-from devserver.loopback_http import LOOPBACK
+from .loopback_http import LOOPBACK
 
 
 @contextlib.contextmanager

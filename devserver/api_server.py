@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from devserver.app_engine import AppEngine
-from devserver.lifeline import end_on_signals
-from devserver.loopback_http import LOOPBACK, LoopbackServer, Request, Response, plain
+from .app_engine import AppEngine
+from .lifeline import end_on_signals
+from .loopback_http import LOOPBACK, LoopbackServer, Request, Response, plain
 
 RPC_PATH = "/rpc_http"
 _ENDPOINT_HEADER = "x-google-rpc-service-endpoint"
@@ -65,7 +65,7 @@ class ApiServer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m devserver.api_server", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.api_server", description=__doc__.split("\n")[0])
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=8089)
     options = parser.parse_args(arguments)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from devserver import preflight
-from devserver.child import Command
-from devserver.cron_config import CronJob, load_cron
-from devserver.errors import ConfigError
-from devserver.queue_config import load_queues
-from devserver.services import Services
+from . import preflight
+from .child import Command
+from .cron_config import CronJob, load_cron
+from .errors import ConfigError
+from .queue_config import load_queues
+from .services import Services
 
 Loaded = TypeVar("Loaded")
 
@@ -22,8 +22,9 @@ def check_files(services: Services) -> list[CronJob]:
     """Read cron.yaml and queue.yaml; return the jobs."""
     root = services.options.root
     queues = _load(root / "queue.yaml", load_queues)
-    if services.queue not in queues:
-        raise ConfigError(f"queue.yaml has no queue {services.queue!r}, which the worker uses; SIGNALS_QUEUE names it")
+    queue = services.team.queue
+    if queue not in queues:
+        raise ConfigError(f"queue.yaml has no queue {queue!r}, which the worker uses; SIGNALS_QUEUE names it")
     return _load(root / "cron.yaml", load_cron)
 
 
@@ -39,12 +40,12 @@ def _load(path: Path, read: Callable[[str], Loaded]) -> Loaded:
 class AppCheck:
     """Imports an app in a process of its own; `close` it.
 
-    `command` is a preflight's, `option` what names the app on the command line, or would.
+    `command` is a preflight's, `origin` what names the app: an option of the command line, or a line of a file.
     """
 
-    def __init__(self, command: Command, *, option: str) -> None:
+    def __init__(self, command: Command, *, origin: str) -> None:
         self._name = command.name
-        self._option = option
+        self._origin = origin
         self._output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # see close
         self._process = subprocess.Popen(
             command.arguments,
@@ -69,9 +70,9 @@ class AppCheck:
         lines = [line.strip() for line in self._output if line.strip()]
         for line in reversed(lines):
             if line.startswith(preflight.VERDICT):
-                raise ConfigError(f"{line.removeprefix(preflight.VERDICT)} ({self._option})")
+                raise ConfigError(f"{line.removeprefix(preflight.VERDICT)} ({self._origin})")
         last = lines[-1] if lines else "it said nothing"
-        raise ConfigError(f"{self._name} ends the process that imports it, with {code}: {last} ({self._option})")
+        raise ConfigError(f"{self._name} ends the process that imports it, with {code}: {last} ({self._origin})")
 
     def close(self) -> None:
         """End the import if it has not ended."""

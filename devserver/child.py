@@ -63,6 +63,10 @@ class Child:
         """Ask it to end."""
         self._process.terminate()
 
+    def hang_up(self) -> None:
+        """Tell it to load itself again, as gunicorn does."""
+        self._process.send_signal(signal.SIGHUP)
+
     def end(self, *, within_seconds: float) -> bool:
         """Wait for its end; after that time, kill it and what it started. Whether it ended by itself."""
         try:

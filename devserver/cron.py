@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from devserver.console import print_line
-from devserver.cron_config import CronJob, load_cron
-from devserver.errors import ConfigError
-from devserver.lifeline import end_on_signals
-from devserver.outgoing import APP_ENGINE_AGENT, Answer, OutgoingRequest, Resolve, send
-from devserver.schedule_parser import ScheduleError, parse_schedule
-from devserver.service_option import service
+from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
+
+from .console import print_line
+from .cron_config import CronJob, load_cron
+from .errors import ConfigError
+from .lifeline import end_on_signals
+from .outgoing import APP_ENGINE_AGENT, Answer, OutgoingRequest, Resolve, send
+from .service_option import service
 
 __all__ = ["Cron", "CronRun", "ScheduleError", "load_cron", "parse_schedule", "run_line"]
 
@@ -136,7 +137,7 @@ def run_line(run: CronRun) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the jobs until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m devserver.cron", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.cron", description=__doc__.split("\n")[0])
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, default=Path("cron.yaml"), help="the cron.yaml to read")
     parser.add_argument("--service", type=service, action="append", default=[], metavar="NAME=URL", dest="services")

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
-from google.appengine.api import croninfo
 
-from devserver.errors import ConfigError
-from devserver.outgoing import DEFAULT_SERVICE
-from devserver.retry_policy import RetryPolicy
-from devserver.schedule import Schedule
-from devserver.schedule_parser import ScheduleError, parse_schedule
-from devserver.sdk_parser import parse
+from gaesignals.cli.schedule import Schedule
+from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
+from gaesignals.cli.sdk import parse_cron
+
+from .errors import ConfigError
+from .outgoing import DEFAULT_SERVICE
+from .retry_policy import RetryPolicy
 
 DEFAULT_DEADLINE_SECONDS = 600.0
 # Cron's own defaults; unlike a task, a job that failed is not tried again unless its file says so.
@@ -41,8 +41,7 @@ class CronJob:
 
 def load_cron(text: str) -> list[CronJob]:
     """Read the text of a `cron.yaml`; ConfigError in one line that names the job if App Engine would not take it."""
-    parsed = parse(text, croninfo.LoadSingleCron, section="cron")
-    return [_job(entry) for entry in parsed.cron or ()]
+    return [_job(entry) for entry in parse_cron(text)]
 
 
 def _job(entry: Any) -> CronJob:

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from devserver.outgoing import Answer
-from devserver.task_queue import QueuedTask, TaskQueue
+from .outgoing import Answer
+from .task_queue import QueuedTask, TaskQueue
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gaesignals.errors import SignalsError
+from gaesignals.cli.errors import ConfigError
 
-
-class ConfigError(SignalsError, ValueError):
-    """A file or an option that cannot be used; the message is one line for the person who wrote it."""
+__all__ = ["ConfigError"]

@@ -10,8 +10,9 @@ import os
 import time
 from typing import Any
 
-from devserver.console import print_line
-from devserver.lifeline import end_with_starter, ignore_interrupts
+from .console import print_line
+from .lifeline import end_with_starter, ignore_interrupts
+from .narrator import narrate
 
 TICKET_HEADER = "X-APPENGINE-API-TICKET"
 
@@ -36,6 +37,7 @@ def post_worker_init(worker: Any) -> None:
     """Called in the process that runs the app, when it was loaded."""
     ignore_interrupts()
     end_with_starter(os.getppid(), os.getpid())
+    narrate(worker.wsgi)
 
 
 def pre_request(worker: Any, request: Any) -> None:

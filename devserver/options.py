@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The local cloud's options; a port of 0 is any that is free."""
+    """The local cloud's options; a port of 0 is any that is free.
+
+    `frontend` and `receivers` are None if the files in `root` are to say what they are.
+    """
 
     root: Path
-    frontend: str
-    receivers: str
+    frontend: str | None
+    receivers: str | None
     frontend_port: int
     worker_port: int
     api_port: int
@@ -36,12 +38,12 @@ class Options:
         }
 
 
-def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; print what is wrong with it and exit with 2 if anything is."""
     parser = argparse.ArgumentParser(
-        prog="python -m devserver",
-        description="Run the whole cloud on this machine: memcache, Cloud Tasks, cron, the worker and a frontend.",
-        epilog="With make: make run ARGS='--frontend-port 9000'.",
+        prog=f"python -m {__package__}",
+        description="Run a whole cloud on this machine: memcache, Cloud Tasks, cron, and the services of an "
+        "application as its yaml files describe them. What is changed in its files is loaded again.",
     )
     add = parser.add_argument
     add("--frontend-port", type=_port, default=8080, metavar="PORT", help="of the frontend (%(default)s; 0: any free)")
@@ -51,23 +53,21 @@ def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, s
     add(
         "--receivers",
         type=_app,
-        default=environ.get("SIGNALS_RECEIVERS") or "examples.shop.receivers:receivers",
         metavar="MODULE:NAME",
-        help="what the worker delivers to (SIGNALS_RECEIVERS, or else %(default)s)",
+        help="what the worker delivers to (default: SIGNALS_RECEIVERS of the shell, or else of the worker's yaml)",
     )
     add(
         "--frontend",
         type=_app,
-        default="examples.shop.main:app",
         metavar="MODULE:NAME",
-        help="the WSGI app of the frontend (%(default)s)",
+        help="the WSGI app of the default service (default: what app.yaml says)",
     )
     add(
         "--root",
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where cron.yaml, queue.yaml and the modules are (default: this directory)",
+        help="where app.yaml and the other yaml files and the modules are (default: this directory)",
     )
     add(
         "--cron-every",

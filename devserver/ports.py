@@ -6,8 +6,8 @@ import errno
 import socket
 from collections.abc import Mapping
 
-from devserver.errors import ConfigError
-from devserver.loopback_http import LOOPBACK
+from .errors import ConfigError
+from .loopback_http import LOOPBACK
 
 
 def choose_ports(wanted: Mapping[str, int]) -> dict[str, int]:

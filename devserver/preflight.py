@@ -11,16 +11,20 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from devserver.lifeline import ignore_interrupts
 from gaesignals.errors import SignalsError
+
+from .lifeline import ignore_interrupts
 
 # Marks the line among all that an app may print while it is imported.
 VERDICT = "preflight: "
 
 
 def problem_with(path: str) -> str | None:
-    """Import `path`, a `package.module:attribute`; return what is wrong with it, None if nothing is."""
-    module_name, _, attribute = path.partition(":")
+    """Import `path`, a `package.module:attribute`; return what is wrong with it, None if nothing is.
+
+    A factory, `package.module:make()`, is looked for and not called.
+    """
+    module_name, _, attribute = path.partition("(")[0].partition(":")
     try:
         module = importlib.import_module(module_name)
     except SignalsError as error:

@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.appengine.api import queueinfo
+from gaesignals.cli.checks.queue import (
+    DEFAULT_CONCURRENT_REQUESTS,
+    MAX_BUCKET_SIZE,
+    MAX_CONCURRENT_REQUESTS,
+    MAX_RATE_PER_SECOND,
+)
+from gaesignals.cli.sdk import parse_queues, rate_per_second, retry_parameters
 
-from devserver.errors import ConfigError
-from devserver.retry_policy import RetryPolicy
-from devserver.sdk_parser import parse
+from .errors import ConfigError
+from .retry_policy import RetryPolicy
 
-MAX_RATE_PER_SECOND = 500.0
-MAX_CONCURRENT_REQUESTS = 5000
 DEFAULT_BUCKET_SIZE = 5
-DEFAULT_CONCURRENT_REQUESTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,8 @@ class QueueSettings:
 
 def load_queues(text: str) -> dict[str, QueueSettings]:
     """Read the text of a `queue.yaml`; ConfigError in one line if App Engine would not take it."""
-    parsed = parse(text, queueinfo.LoadSingleQueue, section="queue")
     queues: dict[str, QueueSettings] = {}
-    for entry in parsed.queue or ():
+    for entry in parse_queues(text):
         settings = _settings(entry)
         if settings.name in queues:
             raise ConfigError(f"queue.yaml: queue {settings.name!r} is there twice")
@@ -57,7 +58,7 @@ def _settings(entry: Any) -> QueueSettings:
     return QueueSettings(
         name=entry.name,
         rate_per_second=_rate(entry.rate, where),
-        bucket_size=_between(entry.bucket_size, DEFAULT_BUCKET_SIZE, 1, 500, f"{where}: bucket_size"),
+        bucket_size=_between(entry.bucket_size, DEFAULT_BUCKET_SIZE, 1, MAX_BUCKET_SIZE, f"{where}: bucket_size"),
         max_concurrent_requests=_between(
             entry.max_concurrent_requests,
             DEFAULT_CONCURRENT_REQUESTS,
@@ -74,7 +75,7 @@ def _settings(entry: Any) -> QueueSettings:
 def _rate(text: str | None, where: str) -> float:
     if text is None:
         raise ConfigError(f"{where}: rate is required, like 5/s")
-    rate = float(queueinfo.ParseRate(text))
+    rate = rate_per_second(text)
     if rate > MAX_RATE_PER_SECOND:
         raise ConfigError(f"{where}: rate {text} is over the most there is, {MAX_RATE_PER_SECOND:.0f}/s")
     return rate
@@ -92,8 +93,8 @@ def _retry_policy(parameters: Any, where: str) -> RetryPolicy:
     if parameters is None:
         return RetryPolicy()
     try:
-        translated = queueinfo.TranslateRetryParameters(parameters)
-    except queueinfo.MalformedQueueConfiguration as error:
+        translated = retry_parameters(parameters)
+    except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     default = RetryPolicy()
     return RetryPolicy(

@@ -6,38 +6,36 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from devserver.child import Command
-from devserver.loopback_http import LOOPBACK
-from devserver.options import Options
-from devserver.outgoing import DEFAULT_SERVICE
+from .child import Command
+from .loopback_http import LOOPBACK
+from .options import Options
+from .place import CHECKOUT, module
+from .team import Service, Team
 
 PROJECT = "localdev"
 LOCATION = "local"
-WORKER_APP = "devserver.worker:app"
-
-_REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """The cloud's addresses under `options`, with all `ports` chosen, and the commands that make it.
 
-    `environ` is what the processes inherit.
+    `environ` is what the processes inherit; a variable in it counts more than the same one in a service's file.
     """
 
     options: Options
+    team: Team
     ports: Mapping[str, int]
     environ: Mapping[str, str]
 
     @property
-    def frontend_url(self) -> str:
-        return f"http://localhost:{self.ports['--frontend-port']}"
-
-    @property
     def worker_url(self) -> str:
-        return f"http://localhost:{self.ports['--worker-port']}"
+        return self.url(self.team.worker)
+
+    def url(self, service: Service) -> str:
+        """The address of a service for people."""
+        return f"http://localhost:{self.ports[service.port_option]}"
 
     @property
     def api_address(self) -> str:
@@ -47,25 +45,15 @@ class Services:
     def tasks_address(self) -> str:
         return f"{LOOPBACK}:{self.ports['--tasks-port']}"
 
-    @property
-    def worker_service(self) -> str:
-        """The name under which tasks and cron address the worker."""
-        return self.environ.get("SIGNALS_SERVICE") or "worker"
-
-    @property
-    def queue(self) -> str:
-        """The queue that the worker's tasks go to."""
-        return self.environ.get("SIGNALS_QUEUE") or "signals"
-
     def api_server(self) -> Command:
         """App Engine's API server."""
-        return self._python("api", "devserver.api_server", "--supervised", "--port", str(self.ports["--api-port"]))
+        return self._python("api", "api_server", "--supervised", "--port", str(self.ports["--api-port"]))
 
     def tasks_emulator(self) -> Command:
         """The Cloud Tasks emulator."""
         port, queues = str(self.ports["--tasks-port"]), str(self.options.root / "queue.yaml")
         return self._python(
-            "tasks", "devserver.tasks_emulator", "--supervised", "--port", port, "--queues", queues, *self._addresses()
+            "tasks", "tasks_emulator", "--supervised", "--port", port, "--queues", queues, *self._addresses()
         )
 
     def cron(self) -> Command:
@@ -73,71 +61,63 @@ class Services:
         arguments = ["--supervised", "--file", str(self.options.root / "cron.yaml"), *self._addresses()]
         if self.options.cron_every_seconds is not None:
             arguments += ["--every", str(self.options.cron_every_seconds)]
-        return self._python("cron", "devserver.cron", *arguments)
+        return self._python("cron", "cron", *arguments)
 
-    def worker(self) -> Command:
-        """The worker, as app.yaml starts it."""
-        return self._gunicorn("worker", WORKER_APP, "--worker-port", self.worker_environ())
+    def app(self, service: Service) -> Command:
+        """A service of the application, served much as App Engine does."""
+        arguments = [
+            "--config",
+            f"python:{module('gunicorn_settings')}",
+            "--bind",
+            f"{LOOPBACK}:{self.ports[service.port_option]}",
+        ]
+        command = [sys.executable, "-m", "gunicorn", *arguments, service.app]
+        return Command(service.label, command, self.service_environ(service), self.options.root)
 
-    def frontend(self) -> Command:
-        """The frontend, the app's default service."""
-        return self._gunicorn("frontend", self.options.frontend, "--frontend-port", self.frontend_environ())
+    def apps(self) -> list[Command]:
+        """All services of the application, the worker first."""
+        return [self.app(service) for service in self.team.services]
 
     def preflights(self) -> Mapping[str, Command]:
-        """The checks of both apps, by the option that names what they load."""
+        """The check of each app, by what names it."""
+        return {service.origin: self._preflight(service) for service in self.team.services}
+
+    def service_environ(self, service: Service) -> Mapping[str, str]:
+        """The environment of a service; the example's page links to the worker."""
         return {
-            f"--receivers {self.options.receivers}": self._preflight(WORKER_APP, self.worker_environ()),
-            f"--frontend {self.options.frontend}": self._preflight(self.options.frontend, self.frontend_environ()),
-        }
-
-    def worker_environ(self) -> Mapping[str, str]:
-        """The environment of the worker."""
-        own = {"SIGNALS_RECEIVERS": self.options.receivers}
-        return self._service_environ(self.worker_service, "--worker-port") | own
-
-    def frontend_environ(self) -> Mapping[str, str]:
-        """The environment of the frontend; the example's page links to the worker."""
-        return self._service_environ(DEFAULT_SERVICE, "--frontend-port") | {"SHOP_WORKER_URL": self.worker_url}
-
-    def _service_environ(self, service: str, port_option: str) -> dict[str, str]:
-        return self._base_environ() | {
+            **service.variables,
+            **self._base_environ(),
+            # As it was chosen: the command line counts more than the shell.
+            **{name: service.variables[name] for name in ("SIGNALS_RECEIVERS",) if name in service.variables},
             "GAE_ENV": "localdev",
             "GAE_APPLICATION": PROJECT,
-            "GAE_SERVICE": service,
+            "GAE_SERVICE": service.name,
             "GAE_VERSION": "local",
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "SIGNALS_LOCATION": LOCATION,
             "CLOUD_TASKS_EMULATOR_HOST": self.tasks_address,
             "API_HOST": LOOPBACK,
             "API_PORT": str(self.ports["--api-port"]),
-            "PORT": str(self.ports[port_option]),
+            "PORT": str(self.ports[service.port_option]),
+            "SHOP_WORKER_URL": self.worker_url,
         }
 
     def _base_environ(self) -> dict[str, str]:
         # An option of the person's own gunicorn would change these; output is wanted when it is printed.
         inherited = {name: value for name, value in self.environ.items() if name != "GUNICORN_CMD_ARGS"}
-        paths = [str(self.options.root), str(_REPOSITORY), inherited.get("PYTHONPATH", "")]
+        paths = [str(self.options.root), str(CHECKOUT or ""), inherited.get("PYTHONPATH", "")]
         return inherited | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
     def _addresses(self) -> list[str]:
         # By number: a name may lead to another interface first.
         addresses = {
-            DEFAULT_SERVICE: f"http://{LOOPBACK}:{self.ports['--frontend-port']}",
-            self.worker_service: f"http://{LOOPBACK}:{self.ports['--worker-port']}",
+            service.name: f"http://{LOOPBACK}:{self.ports[service.port_option]}" for service in self.team.services
         }
         return [word for name, url in addresses.items() for word in ("--service", f"{name}={url}")]
 
-    def _preflight(self, app: str, environ: Mapping[str, str]) -> Command:
-        return Command(app, [sys.executable, "-m", "devserver.preflight", app], environ, self.options.root)
+    def _preflight(self, service: Service) -> Command:
+        command = [sys.executable, "-m", module("preflight"), service.app]
+        return Command(service.app, command, self.service_environ(service), self.options.root)
 
-    def _python(self, name: str, module: str, *arguments: str) -> Command:
-        return Command(name, [sys.executable, "-m", module, *arguments], self._base_environ(), self.options.root)
-
-    def _gunicorn(self, name: str, app: str, port_option: str, environ: Mapping[str, str]) -> Command:
-        arguments = [
-            "--config",
-            "python:devserver.gunicorn_settings",
-            "--bind",
-            f"{LOOPBACK}:{self.ports[port_option]}",
-        ]
-        return Command(name, [sys.executable, "-m", "gunicorn", *arguments, app], environ, self.options.root)
+    def _python(self, name: str, part: str, *arguments: str) -> Command:
+        return Command(name, [sys.executable, "-m", module(part), *arguments], self._base_environ(), self.options.root)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devserver.child import Child, Command
+from .child import Child, Command
 
 GRACE_SECONDS = 8.0
 # A process that ran this long was all right; one that did not is started again ever later.
@@ -59,10 +59,7 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         for kept in reversed(self._kept):
-            if kept.child.is_running:
-                kept.child.terminate()
-            if not kept.child.end(within_seconds=GRACE_SECONDS):
-                self._tell("cloud", f"{kept.child.name} did not end within {GRACE_SECONDS:.0f} s and was killed")
+            self._end(kept)
 
     def start(self, *commands: Command) -> None:
         """Start processes, to be kept running from now on."""
@@ -81,16 +78,48 @@ class Supervisor:
         if self._stopping.is_set():
             raise StoppedError
 
-    def keep_running(self) -> None:
-        """Start again what ends, until Ctrl-C or a signal."""
+    def keep_running(self, poll: Callable[[], None] = lambda: None, *, poll_seconds: float | None = None) -> None:
+        """Start again what ends, until Ctrl-C or a signal; call `poll` every `poll_seconds` meanwhile."""
         while not self._stopping.is_set():
             try:
-                ended = self._ended.get(timeout=self._seconds_to_restart())
+                ended = self._ended.get(timeout=self._seconds_to_restart(at_most=poll_seconds))
             except queue.Empty:
                 ended = None
-            if ended is not None and not self._stopping.is_set():
+            if self._stopping.is_set():
+                return
+            if ended is not None:
                 self._plan_restart(ended)
             self._restart_due()
+            poll()
+
+    def runs(self, command: Command) -> bool:
+        """Whether exactly this is among what is kept running."""
+        return any(kept.command == command for kept in self._kept)
+
+    def load_again(self, command: Command) -> None:
+        """Let the process of that name, a gunicorn, load its app again: it keeps its port and answers all requests.
+
+        Where the command is another than before, or there was none, a process is started instead.
+        """
+        if self.runs(command):
+            self._named(command.name).child.hang_up()
+        elif any(kept.command.name == command.name for kept in self._kept):
+            self.start_again(command)
+        else:
+            self.start(command)
+
+    def start_again(self, command: Command) -> None:
+        """End the process of that name and start this one in its place."""
+        kept = self._named(command.name)
+        self._end(kept)
+        kept.command = command
+        self._restart(kept)
+
+    def drop(self, name: str) -> None:
+        """End the process of that name for good."""
+        kept = self._named(name)
+        self._kept.remove(kept)
+        self._end(kept)
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping.set()
@@ -98,6 +127,18 @@ class Supervisor:
 
     def _child(self, command: Command) -> Child:
         return Child(command, tell=self._tell, ended=self._ended.put)
+
+    def _named(self, name: str) -> _Kept:
+        return next(kept for kept in self._kept if kept.command.name == name)
+
+    def _end(self, kept: _Kept) -> None:
+        if kept.child.is_running:
+            kept.child.terminate()
+        if not kept.child.end(within_seconds=GRACE_SECONDS):
+            self._tell("cloud", f"{kept.child.name} did not end within {GRACE_SECONDS:.0f} s and was killed")
+
+    def _restart(self, kept: _Kept) -> None:
+        kept.child, kept.started_at, kept.restart_at = self._child(kept.command), time.monotonic(), None
 
     def _check_running(self) -> None:
         if self._stopping.is_set():
@@ -117,13 +158,14 @@ class Supervisor:
                 self._tell("cloud", f"{ended.name} ended unexpectedly: {ended.outcome}; {again}")
                 kept.delay_seconds = min(kept.delay_seconds * 2, MAX_DELAY_SECONDS)
 
-    def _seconds_to_restart(self) -> float | None:
-        times = [kept.restart_at for kept in self._kept if kept.restart_at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+    def _seconds_to_restart(self, *, at_most: float | None) -> float | None:
+        now = time.monotonic()
+        seconds = [max(0.0, kept.restart_at - now) for kept in self._kept if kept.restart_at is not None]
+        return min([*seconds, *([] if at_most is None else [at_most])], default=None)
 
     def _restart_due(self) -> None:
         for kept in self._kept:
             if kept.restart_at is not None and kept.restart_at <= time.monotonic() and not self._stopping.is_set():
                 # What it may have started has to be gone first, or it would still hold the port.
                 kept.child.end(within_seconds=GRACE_SECONDS)
-                kept.child, kept.started_at, kept.restart_at = self._child(kept.command), time.monotonic(), None
+                self._restart(kept)

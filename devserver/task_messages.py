@@ -11,8 +11,8 @@ from google.longrunning import operations_pb2  # type: ignore[import-untyped]  #
 from google.protobuf import empty_pb2
 from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 
-from devserver.task_check import ServiceError
-from devserver.task_queue import QueuedTask, TaskQueue
+from .task_check import ServiceError
+from .task_queue import QueuedTask, TaskQueue
 
 _FULL = types.Task.View.FULL
 _CODES_OF_HTTP: Mapping[int, int] = {

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devserver.outgoing import Answer
-from devserver.queue_config import QueueSettings
-from devserver.token_bucket import TokenBucket
+from .outgoing import Answer
+from .queue_config import QueueSettings
+from .token_bucket import TokenBucket
 
 NAME_IS_RESERVED_SECONDS = 9 * 86400.0
 MAX_RESERVED_NAMES = 100_000

@@ -18,10 +18,10 @@ from google.cloud.tasks_v2 import types
 from google.longrunning import operations_pb2  # type: ignore[import-untyped]  # it ships no types
 from google.protobuf import empty_pb2
 
-from devserver.dispatcher import Dispatcher
-from devserver.task_check import ServiceError, check_location, check_task, due_at, invalid, parent_of, queue_id
-from devserver.task_messages import create_operation, delete_operation, queue_message, task_message
-from devserver.task_queue import TaskExistsError, TaskQueue
+from .dispatcher import Dispatcher
+from .task_check import ServiceError, check_location, check_task, due_at, invalid, parent_of, queue_id
+from .task_messages import create_operation, delete_operation, queue_message, task_message
+from .task_queue import TaskExistsError, TaskQueue
 
 SERVICE = "google.cloud.tasks.v2.CloudTasks"
 OPERATIONS = "google.longrunning.Operations"

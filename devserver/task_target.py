@@ -11,8 +11,8 @@ from typing import Any
 
 from google.cloud.tasks_v2 import types
 
-from devserver.outgoing import APP_ENGINE_AGENT, DEFAULT_SERVICE, OutgoingRequest, Resolve
-from devserver.task_queue import QueuedTask, TaskQueue
+from .outgoing import APP_ENGINE_AGENT, DEFAULT_SERVICE, OutgoingRequest, Resolve
+from .task_queue import QueuedTask, TaskQueue
 
 DEFAULT_DEADLINE_SECONDS = 600.0
 

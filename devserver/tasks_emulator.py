@@ -16,17 +16,17 @@ from types import TracebackType
 
 import grpc
 
-from devserver.console import print_line
-from devserver.dispatcher import Attempt, Dispatcher
-from devserver.errors import ConfigError
-from devserver.lifeline import end_on_signals
-from devserver.loopback_http import LOOPBACK
-from devserver.outgoing import Answer, Resolve, send
-from devserver.queue_config import load_queues
-from devserver.service_option import service
-from devserver.task_queue import QueuedTask, TaskQueue
-from devserver.task_service import TaskService
-from devserver.task_target import request_of
+from .console import print_line
+from .dispatcher import Attempt, Dispatcher
+from .errors import ConfigError
+from .lifeline import end_on_signals
+from .loopback_http import LOOPBACK
+from .outgoing import Answer, Resolve, send
+from .queue_config import load_queues
+from .service_option import service
+from .task_queue import QueuedTask, TaskQueue
+from .task_service import TaskService
+from .task_target import request_of
 
 
 class TasksEmulator:
@@ -109,7 +109,7 @@ def _listen(server: grpc.Server, port: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m devserver.tasks_emulator", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.tasks_emulator", description=__doc__.split("\n")[0])
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--queues", type=Path, default=Path("queue.yaml"), help="the queue.yaml to read")

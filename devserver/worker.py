@@ -1,6 +1,7 @@
-"""The worker's app, under the name that its package has in a wheel: `gaesignals_worker`.
+"""The worker's app, from the package that a wheel has it in: `gaesignals_worker`.
 
-Here it lies in a directory `worker`, and modules of a team's own, which come first on the path, may be called that.
+In a checkout it lies in a directory `worker`, and modules of a team's own, which come first on the path, may be called
+that: so it is loaded from there under the name of the wheel.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from .place import CHECKOUT
+
 PACKAGE = "gaesignals_worker"
-_DIRECTORY = Path(__file__).resolve().parent.parent / "worker"
 
 
-def _name_package() -> None:
-    spec = importlib.util.spec_from_file_location(
-        PACKAGE, _DIRECTORY / "__init__.py", submodule_search_locations=[str(_DIRECTORY)]
-    )
+def _load_from(directory: Path) -> None:
+    spec = importlib.util.spec_from_file_location(PACKAGE, directory / "__init__.py")
     assert spec is not None
     assert spec.loader is not None
     sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[PACKAGE])
 
 
-_name_package()
+if CHECKOUT is not None:
+    _load_from(CHECKOUT / "worker")
 app = importlib.import_module(f"{PACKAGE}.main").app

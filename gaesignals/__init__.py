@@ -15,10 +15,12 @@ from .errors import (
     InvalidNameError,
     InvalidOptionError,
     NoCurrentMessageError,
+    RunningLoopError,
     SendError,
     SignalsError,
     StoreError,
 )
+from .idempotency import once
 from .message import Drop, Message, Retry, current_message
 from .middleware import SignalsMiddleware
 from .receivers import Receivers
@@ -38,6 +40,7 @@ __all__ = [
     "NoCurrentMessageError",
     "Receivers",
     "Retry",
+    "RunningLoopError",
     "SendError",
     "Signal",
     "SignalsError",
@@ -45,6 +48,7 @@ __all__ = [
     "StoreError",
     "current_message",
     "deliver",
+    "once",
     "send_many",
     "waiting_names",
 ]

@@ -91,6 +91,9 @@ class Connection:
         self.random = random or _system_random
         self._sleep = sleep
 
+    def on_call(self, verb: str) -> None:
+        """Called for each call to the store, with its verb; does nothing here."""
+
     def now_ms(self) -> int:
         return int(self.clock() * 1000)
 
@@ -116,6 +119,7 @@ class Connection:
         return found
 
     def _gets(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
+        self.on_call("gets")
         answers = self.store.gets(keys)
         reads = {key: answers.get(key, Absent.FAILED) for key in keys}
         if len(keys) > _SURE_KEYS and _is_all_failed(reads):
@@ -144,6 +148,7 @@ class Connection:
         for key in outcomes:
             logger.error("a value is too large for memcache and is not written", extra={"signals_key": ascii(key)})
         for chunk in _chunks([write for write in writes if write.key not in outcomes], lambda write: len(write.value)):
+            self.on_call("write")
             answers = self.store.write(chunk)
             outcomes.update((write.key, answers.get(write.key, Outcome.FAILED)) for write in chunk)
         return outcomes
@@ -151,6 +156,7 @@ class Connection:
     def delete(self, keys: Iterable[bytes]) -> None:
         """Delete what nothing refers to any more. Failing is harmless: it expires."""
         for chunk in _chunks(list(keys), lambda _: 0):
+            self.on_call("delete")
             self.store.delete(chunk)
 
 

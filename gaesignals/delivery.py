@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NoReturn
 
+from .coroutines import Coroutines, is_loop_running, reject_running_loop
 from .errors import InvalidOptionError, StoreError, reject_unknown
 from .fresh import FreshDelivery
+from .handlers import is_coroutine_function
 from .mailbox import Mailbox, current_mailbox, use_mailbox
 from .pending import Pending
-from .receivers import Match, ReceiverMapping, Receivers, as_receivers
+from .receiver import Match
+from .receivers import ReceiverMapping, Receivers, as_receivers
 from .report import DeliveryReport
 from .round import Limits, Round
 from .signal import Signal, name_of
@@ -43,12 +47,14 @@ def deliver(
     receivers asks for, weak for plain handlers; True makes all reliable.
 
     A reliable delivery holds its messages for `lease_seconds`, at least one, and renews that while it works; each
-    handler has to finish within half of it. `max_messages` and `max_seconds` bound the delivery: what it claimed and
-    did not begin goes back. `should_stop` is asked before each message, too. `on_backlog` is called with the names that
-    it claimed from and that have more waiting, before the first handler is run.
+    handler has to finish within half of it; an `async def` one that does not is cancelled. `max_messages` and
+    `max_seconds` bound the delivery: what it claimed and did not begin goes back. `should_stop` is asked before each
+    message, too. `on_backlog` is called with the names that it claimed from and that have more waiting, before the
+    first handler is run.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
-    none of the names, and an error of ours for a mapping or an option that makes no sense.
+    none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
+    a mapping or an option that makes no sense.
     """
     reject_unknown(unknown, where="deliver()")
     check_options(lease_seconds, max_messages, max_seconds)
@@ -56,14 +62,22 @@ def deliver(
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
     box = mailbox or current_mailbox()
+    if is_loop_running() and any(
+        is_coroutine_function(match.receiver.handler) for group in matches.values() for match in group
+    ):
+        reject_running_loop()
     deadline = None if max_seconds is None else box.clock() + max_seconds
     limits = Limits(lease_seconds, max_messages, deadline, should_stop or _never)
-    with use_mailbox(box):
-        report = FreshDelivery(Round(box, receivers, limits), matches, on_backlog).run()
+    with (
+        box.observer.delivering(),
+        use_mailbox(box),
+        closing(Coroutines(limit_seconds=lease_seconds / 2)) as coroutines,
+    ):
+        report = FreshDelivery(Round(box, receivers, limits, coroutines), matches, on_backlog).run()
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])
         _settle(box)
-    box.observer.delivered(report)
+        box.observer.delivered(report)
     return report
 
 

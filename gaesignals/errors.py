@@ -40,6 +40,10 @@ class NoCurrentMessageError(SignalsError, RuntimeError):
     """`current_message()` was called outside a handler."""
 
 
+class RunningLoopError(SignalsError, RuntimeError):
+    """Coroutine handlers were to be delivered inside a running event loop. Nothing was claimed."""
+
+
 class StoreError(SignalsError):
     """Memcache failed, or an outcome stayed unknown. What was asked may or may not have happened."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,10 +20,11 @@ from .leases import Acknowledger, Settlement, renew
 from .loading import Loaded, load
 from .message import Record
 from .outcome import Outcome, decide
-from .receivers import Match
+from .receiver import Match
 from .report import DeliveryReport, Failure
 from .round import Round, going_back
-from .running import LeaseLostError, Run, Runner, plan
+from .run import Run, plan
+from .running import LeaseLostError, Runner
 from .takeover import Takeover
 
 logger = logging.getLogger("gaesignals")
@@ -37,7 +39,7 @@ class _Work:
     matches: Sequence[Match]
     runs: list[Run] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-    waiting: list[Record] = field(default_factory=list)
+    waiting: deque[Record] = field(default_factory=deque)
     later: list[Record] = field(default_factory=list)
     is_lost: bool = False
 
@@ -52,12 +54,12 @@ class _Work:
     @property
     def unrun(self) -> list[Record]:
         """What could be run at once, and was not or not by all its receivers."""
-        return [record for outcome in self.outcomes for record in outcome.unbegun] + self.waiting
+        return [record for outcome in self.outcomes for record in outcome.unbegun] + [*self.waiting]
 
     @property
     def chunk(self) -> int:
-        """How many messages are begun together: as many as the largest batch takes."""
-        return max(match.receiver.batch or 1 for match in self.matches)
+        """How many messages are begun together: as many as the receiver that takes most does."""
+        return max(match.receiver.chunk for match in self.matches)
 
 
 class FreshDelivery:
@@ -135,19 +137,23 @@ class FreshDelivery:
         now_ms = self._mailbox.now_ms()
         records = [record for _, record in work.loaded.items]
         work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
-        work.waiting = [record for record in records if is_due(record.not_before_ms, now_ms)]
-        runner = Runner(self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late)
+        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))
+        runner = Runner(
+            self._round.coroutines, self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late
+        )
         while work.waiting and not work.is_lost and not self._round.is_over:
-            size = self._round.allowance(work.chunk)
-            runs = [plan(record, work.matches, is_takeover=False) for record in work.waiting[:size]]
+            size = min(self._round.allowance(work.chunk), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
-            begun, rest = work.waiting[:size], work.waiting[size:]
-            work.waiting = rest
-            self._round.run_count += len(begun)
+            runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
+            self._round.run_count += size
             try:
                 runner.run(runs)
             except LeaseLostError:
                 return
+            except BaseException:
+                # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
+                work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
+                raise
             now_ms = self._mailbox.now_ms()
             work.runs += runs
             work.outcomes += [decide(run, now_ms=now_ms, random=self._mailbox.random) for run in runs]
@@ -202,7 +208,7 @@ class FreshDelivery:
         settlements = [
             Settlement(
                 work.claim,
-                going_back(work.outcomes, is_buried=is_buried) + work.waiting + work.later,
+                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],
                 work.loaded.keys,
             )
             for work in held

@@ -5,21 +5,33 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from .errors import InvalidMappingError, InvalidOptionError
-from .signal import Template
+from .template import Template
 
 Handler: TypeAlias = Callable[..., object]
+DataT_contra = TypeVar("DataT_contra", contravariant=True)
+
+
+class DataHandler(Protocol[DataT_contra]):
+    """To a type checker: a handler whose first argument may be of this type, whatever fields it takes besides."""
+
+    def __call__(self, data: DataT_contra, /, *args: Any, **kwargs: Any) -> object: ...
+
+
+def named(handler: Handler) -> Any:
+    """What `handler` has its name from: the function in a partial, and the class of a callable object."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
 
 
 def identity(handler: Handler) -> str:
-    """Return `module.qualname` of `handler`: of the function in a partial, and of the class of a callable object."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    named: Any = handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
-    module = getattr(named, "__module__", None)
-    return f"{module}.{named.__qualname__}" if module else str(named.__qualname__)
+    """Return `module.qualname` of what `handler` has its name from."""
+    source = named(handler)
+    module = getattr(source, "__module__", None)
+    return f"{module}.{source.__qualname__}" if module else str(source.__qualname__)
 
 
 def check_handler(handler: object, template: Template, *, takes_batch: bool) -> None:
@@ -30,7 +42,7 @@ def check_handler(handler: object, template: Template, *, takes_batch: bool) -> 
     if not callable(handler):
         raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {handler!r:.80}")
     argument = "messages" if takes_batch else "data"
-    problem = _problem(handler, "handler", argument, fields=template.fields)
+    problem = _problem(handler, "handler", argument, fields=template.fields, may_await=True)
     if problem:
         raise InvalidMappingError(f"the handler {identity(handler)} of {str(template)!r} {problem}")
 
@@ -44,11 +56,18 @@ def check_on_dead(on_dead: object) -> None:
         raise InvalidOptionError(f"{identity(on_dead)} {problem}")
 
 
-def _problem(function: Handler, role: str, *arguments: str, fields: Sequence[str] = ()) -> str | None:
+def is_coroutine_function(handler: object) -> bool:
+    """Whether a call of `handler` is to be awaited: of an `async def`, in a partial, a method or `__call__` as well."""
+    return _is_any(handler, inspect.iscoroutinefunction)
+
+
+def _problem(
+    function: Handler, role: str, *arguments: str, fields: Sequence[str] = (), may_await: bool = False
+) -> str | None:
     """Why `function` cannot be called with `arguments` and with `fields` as keywords, or None."""
-    if _is_any(function, inspect.iscoroutinefunction, inspect.isasyncgenfunction):
+    if is_coroutine_function(function) and not may_await:
         return "is asynchronous; give a plain function, which may run an event loop of its own"
-    if _is_any(function, inspect.isgeneratorfunction):
+    if _is_any(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
         return "is a generator, of which a call runs nothing; give a function without yield"
     try:
         signature = inspect.signature(function)

@@ -148,10 +148,10 @@ class Acknowledger:
     def _replant(self, ending: _Ending, seen: Seen[Page]) -> Page | None:
         """The page was lost with its lease: what was to go back goes to the one that is there now."""
         page = seen.value or Page(self._connection.new_id())
-        if not ending.refs or set(ending.refs) <= set(page.retries):
+        if not ending.refs:
             self._win(ending)
             return None
-        return page.with_retries(ending.refs)
+        return page.with_retries([ref for ref in ending.refs if ref not in page.retries])
 
     def _is_ended_by_us(self, ending: _Ending, page: Page) -> bool:
         """After a write of unknown outcome the lease is gone: by us, unless there was time to take it over."""
@@ -181,7 +181,10 @@ class Acknowledger:
 
 
 def renew(connection: Connection, claims: Sequence[Claim], *, expires_ms: int) -> dict[str, Claim]:
-    """Extend the leases of `claims` in one read and one write; return those certainly still held, by lease id."""
+    """Extend the leases of `claims` in one read and one write; return those certainly still held, by lease id.
+
+    One whose page memcache lost is still held: nobody can take it over.
+    """
     return _change(connection, [(claim, replace(_lease(claim), expires_ms=expires_ms)) for claim in claims])
 
 
@@ -202,6 +205,7 @@ def advance(
 ) -> Claim | None:
     """Note that everything before `position` is done but for `marks`; None if the lease is not ours any more.
 
+    The claim without that position if memcache lost the page: nothing could be noted, and nobody can take over.
     `spilled` are bundles with what earlier marks stood for; they join the page's retries in the same write.
     """
     lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)
@@ -217,7 +221,8 @@ def _change(
 ) -> dict[str, Claim]:
     """Replace the lease of each claim, each on a page of its own; return the claims as they are now, by the old id.
 
-    A claim whose lease is gone from its page is left out; with `is_exact`, also one whose lease has changed.
+    A claim whose lease is gone from its page is left out; with `is_exact`, also one whose lease has changed. One whose
+    page is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
     """
     changed: dict[str, Claim] = {}
     todo = {claim.address.key: (claim, lease) for claim, lease in changes}
@@ -232,6 +237,9 @@ def _change(
             page = _changed_page(claim, lease, seen, spilled, is_exact=is_exact)
             if page is None:
                 del todo[key]
+                if not is_exact and _is_nobodys(claim, seen, connection.now_ms()):
+                    held = replace(_lease(claim), expires_ms=lease.expires_ms)
+                    changed[held.id] = claim.with_lease(held)
             elif page is seen.value:
                 changed[_lease(claim).id] = claim.with_lease(lease)
                 del todo[key]
@@ -260,6 +268,12 @@ def _changed_page(
     if held is None or (is_exact and held != claim.lease):
         return None
     return page.replace_lease(held.id, lease).with_retries([ref for ref in spilled if ref not in page.retries])
+
+
+def _is_nobodys(claim: Claim, seen: Seen[Page], now_ms: int) -> bool:
+    """Whether memcache lost the page of a lease that there was no time to take over."""
+    is_gone = seen.is_writable and (seen.value is None or seen.value.epoch != claim.epoch)
+    return is_gone and now_ms < _lease(claim).expires_ms + GRACE_MS
 
 
 def _lease(claim: Claim) -> Lease:

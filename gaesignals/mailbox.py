@@ -20,16 +20,20 @@ from .errors import InvalidOptionError
 from .lanes import Lanes
 from .lease import MAX_HOLDER_CHARACTERS
 from .message import Record
-from .observing import Observer, Observers
+from .observing import Observer, Observers, Sending
 from .sending import send
 from .store import Store
+from .telemetry import Telemetry
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 INSTANCE_VARIABLE = "GAE_INSTANCE"
 
 
 class Namespaces(Protocol):
-    """How to read and set the namespace that a message is sent from and its handlers run with."""
+    """How to read and set the namespace that a message is sent from and its handlers run with.
+
+    Each context (`contextvars`) has its own, as App Engine's: coroutine handlers of several namespaces run in turns.
+    """
 
     def current(self) -> str: ...
 
@@ -50,6 +54,8 @@ class Mailbox(Connection):
     """Where signals wait. Safe to share between threads and requests.
 
     `holder` is noted in the leases of its deliveries, so that a person can tell whose they are: at most 20 characters.
+    `observer` None stands for `Telemetry`, which tells OpenTelemetry; whoever gives another one and wants both gives
+    `Observers([Telemetry(), another])`.
     """
 
     def __init__(
@@ -69,21 +75,32 @@ class Mailbox(Connection):
             )
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
-        self.observer: Observer = Observers([observer] if observer else [])
+        self.observer: Observer = Observers([Telemetry() if observer is None else observer])
         self.holder = holder
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
-    def send(self, outgoing: Sequence[tuple[str, bytes]]) -> list[str]:
+    def on_call(self, verb: str) -> None:
+        self.observer.called(verb)
+
+    def send(self, outgoing: Sequence[tuple[str, bytes]], *, pattern: str = "") -> list[str]:
         """Store pairs of a name and a payload; return their message ids, in order.
 
+        `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
         Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
-        records = [(name, Record(self.new_id(), sent_us, payload, namespace)) for name, payload in outgoing]
-        self.send_records(records)
-        return [record.id for _, record in records]
+        ids = [self.new_id() for _ in outgoing]
+        with self.observer.sending(Sending(ids, pattern)):
+            context = self.observer.context()
+            records = [
+                (name, Record(id_, sent_us, payload, namespace, context=context))
+                for id_, (name, payload) in zip(ids, outgoing, strict=True)
+            ]
+            self.send_records(records)
+            self.observer.sent([name for name, _ in records])
+        return ids
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
         """Store records that have their ids already. Raises as `send` does."""
@@ -131,9 +148,10 @@ _default_lock = threading.Lock()
 
 
 def current_mailbox() -> Mailbox:
-    """Return the mailbox in use: the one `use_mailbox` set here, or the process's App Engine mailbox.
+    """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
 
-    The latter is made on first use and reads `SIGNALS_NAMESPACE` then.
+    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` of then, unless `use_mailbox_everywhere`
+    set another.
     """
     global _default
     override = _override.get()
@@ -180,3 +198,20 @@ def use_mailbox(mailbox: Mailbox) -> Iterator[Mailbox]:
         yield mailbox
     finally:
         _override.reset(token)
+
+
+@contextmanager
+def use_mailbox_everywhere(mailbox: Mailbox) -> Iterator[Mailbox]:
+    """Make `mailbox` the process's inside the block: in all threads, whenever they were started.
+
+    Where `use_mailbox` has set one it stays, except here in this thread or task.
+    """
+    global _default
+    with _default_lock:
+        previous, _default = _default, mailbox
+    try:
+        with use_mailbox(mailbox):
+            yield mailbox
+    finally:
+        with _default_lock:
+            _default = previous

@@ -11,15 +11,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from .errors import DecodeError, InvalidOptionError, NoCurrentMessageError, reject_unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    DataT = TypeVar("DataT", default=Any)
+else:
+    from typing import TypeVar
+
+    DataT = TypeVar("DataT")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
 _RECORD_OVERHEAD_BYTES = 48
 MAX_ID_CHARACTERS = 60
 """Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
+MAX_CONTEXT_CHARACTERS = 600
+"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512."""
 
 _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "n": ("namespace", str),
@@ -27,6 +38,7 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "t": ("not_before_ms", int),
     "r": ("receivers", list),
     "e": ("error", str),
+    "w": ("context", str),
 }
 
 
@@ -50,7 +62,7 @@ def is_count(number: int) -> bool:
 
 def is_id(text: str) -> bool:
     """Whether `text` can be an id of ours."""
-    return 0 < len(text) <= MAX_ID_CHARACTERS
+    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
 
 
 _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
@@ -84,20 +96,23 @@ class Drop(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(Generic[DataT]):
     """One signal as a handler sees it.
 
-    `id` is the same on every attempt: use it to make a handler idempotent. `sent_at` is in UTC and aware. `attempt` is
-    1 for the first run. `namespace` is the sender's, and the one that is set while the handler runs.
+    `id` is the same on every attempt: use it to make a handler idempotent. `data` is of the type that the receiver's
+    signal declares, if it does. `sent_at` is in UTC and aware. `attempt` is 1 for the first run. `namespace` is the
+    sender's, and the one that is set while the handler runs. `context` is the sender's trace context, if it had one: a
+    W3C traceparent, and behind a space its tracestate.
     """
 
     id: str
     name: str
-    data: Any
+    data: DataT
     sent_at: datetime
     attempt: int = 1
     namespace: str = ""
     _marks: list[str] = field(default_factory=list, repr=False, compare=False)
+    context: str = field(default="", repr=False, compare=False)
 
     def fail(self, reason: object = "") -> None:
         """Mark this message alone as failed; the others of its batch are not touched.
@@ -113,7 +128,8 @@ class Message:
         return self._marks[0] if self._marks else None
 
 
-_current: ContextVar[Message] = ContextVar("gaesignals_current_message")
+_current: ContextVar[Message | None] = ContextVar("gaesignals_current_message", default=None)
+_receiver: ContextVar[str | None] = ContextVar("gaesignals_current_receiver", default=None)
 
 
 def current_message() -> Message:
@@ -121,22 +137,33 @@ def current_message() -> Message:
 
     Raises `NoCurrentMessageError` outside a handler, and in a batch handler, which is given its messages.
     """
-    try:
-        return _current.get()
-    except LookupError:
+    message = _current.get()
+    if message is None:
         raise NoCurrentMessageError(
             "no message is being handled here; call current_message() inside a handler that takes one message"
-        ) from None
+        )
+    return message
+
+
+def handled_message() -> Message | None:
+    """The message whose handler is running, if it takes one message."""
+    return _current.get()
+
+
+def current_receiver() -> str | None:
+    """The id of the receiver whose handler is running."""
+    return _receiver.get()
 
 
 @contextmanager
-def handling(message: Message) -> Iterator[None]:
-    """Make `message` the current one inside the block."""
-    token = _current.set(message)
+def handling(message: Message | None, receiver: str) -> Iterator[None]:
+    """Make `message`, or none for a batch, and `receiver` the current ones inside the block."""
+    message_token, receiver_token = _current.set(message), _receiver.set(receiver)
     try:
         yield
     finally:
-        _current.reset(token)
+        _receiver.reset(receiver_token)
+        _current.reset(message_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +171,8 @@ class Record:
     """A message as it is stored: its payload stays encoded until a handler needs it.
 
     `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
-    those that still have to run, empty for all that match; `error` is why it failed last.
+    those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
+    context it was sent with, kept by every retry.
     """
 
     id: str
@@ -156,11 +184,16 @@ class Record:
     receivers: tuple[str, ...] = ()
     error: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
+    context: str = ""
 
     @property
     def size(self) -> int:
         """About how many bytes the record takes, never fewer."""
-        texts = len(self.id) + 4 * (len(self.namespace) + len(self.error)) + sum(4 * len(r) for r in self.receivers)
+        texts = (
+            len(self.id)
+            + 4 * (len(self.namespace) + len(self.error) + len(self.context))
+            + sum(4 * len(r) for r in self.receivers)
+        )
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
 
     @property
@@ -185,6 +218,8 @@ class Record:
             options["r"] = list(self.receivers)
         if self.error:
             options["e"] = self.error
+        if self.context:
+            options["w"] = self.context
         wire: list[Any] = [self.id, self.sent_us, self.payload]
         return [*wire, options] if options else wire
 

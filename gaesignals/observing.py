@@ -1,17 +1,48 @@
-"""Watching what the library does: told of each call of a handler and of each delivery, and able to change neither.
+"""Watching what the library does: sends, deliveries, calls of handlers and of memcache; able to change none of them.
 
-A mailbox has one observer. What an observer raises is logged and forgotten: watching must never lose a message.
+A mailbox has one observer. What an observer raises is logged and forgotten, and it cannot swallow what is raised inside
+the blocks that it wraps: watching must never lose a message.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from types import TracebackType
 
+from .message import MAX_CONTEXT_CHARACTERS, Message
 from .report import DeliveryReport
 
 logger = logging.getLogger("gaesignals")
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A send that is about to be made, of these message ids.
+
+    `pattern` is the template that all their names were filled in from, and empty where that is not known.
+    """
+
+    ids: Sequence[str]
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """A call of a handler that is about to be made.
+
+    `pattern` is the name or template that the receiver was connected to. It is empty for a plain pair, whose name may
+    have been made at run time. `waited_seconds` has one number a message, from its sending until now.
+    """
+
+    receiver: str
+    messages: Sequence[Message]
+    pattern: str = ""
+    is_reliable: bool = False
+    is_batch: bool = False
+    waited_seconds: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +50,7 @@ class HandlerCall:
     """One call of a handler: of which receiver, with how many messages of which name, and what became of it.
 
     `failed` of the `count` messages failed or are to be retried; `error` is the last one's. `seconds` is how long the
-    handler took.
+    handler took. `handling` is what the observer was told before, `raised` what the handler raised, if it did.
     """
 
     receiver: str
@@ -28,16 +59,44 @@ class HandlerCall:
     failed: int
     seconds: float
     error: str = ""
+    handling: Handling | None = field(default=None, repr=False, compare=False)
+    raised: Exception | None = field(default=None, repr=False, compare=False)
 
 
 class Observer:
-    """Does nothing. Override what is to be watched; the methods may be called in several threads at once."""
+    """Does nothing. Override what is to be watched; the methods may be called in several threads at once.
 
-    def handled(self, call: HandlerCall) -> None:
-        """A handler returned or raised."""
+    The blocks of `sending`, `delivering` and `handling` are left in the thread or task that entered them, and may hold
+    an `await`.
+    """
+
+    def sending(self, sending: Sending) -> AbstractContextManager[object]:
+        """Return a block around a send, which raises inside it if it fails."""
+        return nullcontext()
+
+    def context(self) -> str:
+        """Return the trace context that a message sent now carries, or an empty text; asked inside `sending`."""
+        return ""
+
+    def sent(self, names: Sequence[str]) -> None:
+        """A send has stored messages: one for each of these names; told inside `sending`."""
+
+    def delivering(self) -> AbstractContextManager[object]:
+        """Return a block around a delivery."""
+        return nullcontext()
 
     def delivered(self, report: DeliveryReport) -> None:
-        """A delivery ended."""
+        """A delivery ended; told inside `delivering`."""
+
+    def handling(self, handling: Handling) -> AbstractContextManager[object]:
+        """Return a block around a call of a handler, which raises inside it if it fails."""
+        return nullcontext()
+
+    def handled(self, call: HandlerCall) -> None:
+        """A handler returned or raised; told inside `handling`."""
+
+    def called(self, verb: str) -> None:
+        """The store was called: `gets`, `write` or `delete`."""
 
 
 class Observers(Observer):
@@ -46,16 +105,71 @@ class Observers(Observer):
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
-    def handled(self, call: HandlerCall) -> None:
+    def sending(self, sending: Sending) -> AbstractContextManager[object]:
+        return _Blocks(self._observers, lambda observer: observer.sending(sending))
+
+    def sent(self, names: Sequence[str]) -> None:
+        self._tell(lambda observer: observer.sent(names))
+
+    def context(self) -> str:
+        """The first one's that has one which can be stored."""
         for observer in self._observers:
             try:
-                observer.handled(call)
+                context = observer.context()
+                if context and len(context) <= MAX_CONTEXT_CHARACTERS and context.isascii():
+                    return str(context)
+            except Exception:
+                logger.exception("an observer failed")
+        return ""
+
+    def delivering(self) -> AbstractContextManager[object]:
+        return _Blocks(self._observers, lambda observer: observer.delivering())
+
+    def delivered(self, report: DeliveryReport) -> None:
+        self._tell(lambda observer: observer.delivered(report))
+
+    def handling(self, handling: Handling) -> AbstractContextManager[object]:
+        return _Blocks(self._observers, lambda observer: observer.handling(handling))
+
+    def handled(self, call: HandlerCall) -> None:
+        self._tell(lambda observer: observer.handled(call))
+
+    def called(self, verb: str) -> None:
+        self._tell(lambda observer: observer.called(verb))
+
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                tell(observer)
             except Exception:
                 logger.exception("an observer failed")
 
-    def delivered(self, report: DeliveryReport) -> None:
+
+class _Blocks:
+    """The blocks of several observers, left in reverse order. None of them can fail or swallow what is inside."""
+
+    def __init__(
+        self, observers: Sequence[Observer], block_of: Callable[[Observer], AbstractContextManager[object]]
+    ) -> None:
+        self._observers = observers
+        self._block_of = block_of
+        self._entered: list[AbstractContextManager[object]] = []
+
+    def __enter__(self) -> None:
         for observer in self._observers:
             try:
-                observer.delivered(report)
+                block = self._block_of(observer)
+                block.__enter__()
+            except Exception:
+                logger.exception("an observer failed")
+            else:
+                self._entered.append(block)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for block in reversed(self._entered):
+            try:
+                block.__exit__(kind, error, traceback)
             except Exception:
                 logger.exception("an observer failed")

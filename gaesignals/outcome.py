@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from .deadletter import MAX_ERROR_CHARACTERS, DeadLetter
 from .message import Record, text_of
 from .report import DeliveryReport, Failure
-from .running import Failed, Run
+from .run import Failed, Run
 
 MAX_BACKOFF_SECONDS = 3600.0
 DIED = "the process died while it ran this message, or it ran past its lease"

@@ -112,7 +112,7 @@ class _Packer:
         try:
             return self.pack(value, depth)
         except _Refused as refused:
-            refused.place.append(place.format(_shown(key)))
+            refused.place.append(place.format(shown(key)))
             raise
 
 
@@ -120,7 +120,8 @@ def too_large(max_bytes: int) -> str:
     return f"data takes more than {max_bytes:,} bytes; store it elsewhere and send the key under which it can be found"
 
 
-def _shown(key: object) -> str:
+def shown(key: object) -> str:
+    """A key as it stands in the place that an error names."""
     try:
         text = json.dumps(key) if type(key) is str else repr(key)
     except ValueError:  # an integer of thousands of digits

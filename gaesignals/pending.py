@@ -159,6 +159,8 @@ class Pending:
             if not seen[number].is_writable:
                 continue
             slot = seen[number].value or Slot()
+            fresh = {name: slot.due_ms[name] for name in group if due_ms[name] is None and slot.is_fresh(name, now_ms)}
+            due_ms |= fresh
             gone = [name for name in group if due_ms[name] is None and name in slot.due_ms]
             due = {name: at for name in group if (at := due_ms[name]) is not None}
             if gone or any(slot.due_ms.get(name) != at for name, at in due.items()):

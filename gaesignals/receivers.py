@@ -6,49 +6,28 @@ Whatever cannot work is refused when it is connected, not when the first message
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
-from .handlers import Handler, check_handler, check_on_dead, identity
+from .handlers import DataHandler, Handler, check_handler, check_on_dead, identity
 from .message import Message
-from .signal import Signal, Template, check_name, name_of
+from .receiver import Match, Options, Receiver, check_options, concurrency_of
+from .shape import Shape
+from .signal import Signal, name_of
+from .template import Template
 
-MAX_BATCH: Final = 1000
-MAX_BACKOFF_SECONDS: Final = 7 * 86400
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _CACHED_NAMES: Final = 10_000
 
 OnDead: TypeAlias = Callable[[Message, str], object]
 HandlerT = TypeVar("HandlerT", bound=Handler)
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """A handler, the names it is for, and how it is run.
-
-    `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
-    for a handler that takes the data of one. A message that fails is run again after about `backoff_seconds`, doubled
-    each time, until `max_attempts` have been made.
-    """
-
-    id: str
-    handler: Handler
-    template: Template
-    reliable: bool = False
-    max_attempts: int = 20
-    backoff_seconds: float = 10.0
-    batch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A receiver of a name, with what the name holds for the fields of its pattern."""
-
-    receiver: Receiver
-    captures: Mapping[str, str]
+DataT = TypeVar("DataT")
+ResultT = TypeVar("ResultT")
+P = ParamSpec("P")
 
 
 class Receivers:
@@ -68,9 +47,27 @@ class Receivers:
         self._patterns: list[tuple[int, Receiver]] = []
         self._matches: dict[str, tuple[Match, ...]] = {}
 
+    @overload
+    def connect(self, name: str, handler: Handler, *, batch: int | None = None, **options: Unpack[Options]) -> None: ...
+
+    @overload
+    def connect(
+        self, name: Signal[DataT], handler: DataHandler[DataT], *, batch: None = None, **options: Unpack[Options]
+    ) -> None: ...
+
+    @overload
     def connect(
         self,
-        name: str | Signal,
+        name: Signal[DataT],
+        handler: DataHandler[list[Message[DataT]]],
+        *,
+        batch: int,
+        **options: Unpack[Options],
+    ) -> None: ...
+
+    def connect(
+        self,
+        name: str | Signal[Any],
         handler: Handler,
         *,
         reliable: bool = False,
@@ -78,14 +75,17 @@ class Receivers:
         max_attempts: int = 20,
         backoff_seconds: float = 10.0,
         id: str | None = None,
+        concurrency: int | None = None,
         **unknown: NoReturn,
     ) -> None:
         """Have `handler` called for messages of `name`, which may be a pattern: `"user_{user_id}_login"`.
 
         The handler is called with a message's data, or with `batch` with a list of `Message`; and for a pattern with
-        each field as a keyword. `reliable` delivers at least once, up to `max_attempts` times, and with about
-        `backoff_seconds` before the second one, doubled for each later one. `id` is what retries know the receiver by,
-        by default the handler's module and name.
+        each field as a keyword. Data is of the type that a `Signal` declares, and as it was sent where none does.
+        `reliable` delivers at least once, up to `max_attempts` times, and with about `backoff_seconds` before the
+        second one, doubled for each later one. `id` is what retries know the receiver by, by default the handler's
+        module and name. `concurrency` is how many messages an `async def` handler of one message is run for at a time,
+        10 if it is not given.
 
         Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so or is connected to such
         names already, and `InvalidOptionError`.
@@ -97,25 +97,46 @@ class Receivers:
             id=identity(handler) if id is None else id,
             handler=handler,
             template=template,
+            shape=_shape(name),
             reliable=reliable,
             max_attempts=max_attempts,
             backoff_seconds=backoff_seconds,
             batch=batch,
+            concurrency=concurrency_of(handler, batch=batch, wanted=concurrency),
         )
-        _check_options(receiver)
+        check_options(receiver)
         self._add(receiver)
+
+    @overload
+    def receiver(
+        self, name: str, *, batch: int | None = None, **options: Unpack[Options]
+    ) -> Callable[[HandlerT], HandlerT]: ...
+
+    @overload
+    def receiver(
+        self, name: Signal[DataT], *, batch: None = None, **options: Unpack[Options]
+    ) -> Callable[[Callable[Concatenate[DataT, P], ResultT]], Callable[Concatenate[DataT, P], ResultT]]: ...
+
+    @overload
+    def receiver(
+        self, name: Signal[DataT], *, batch: int, **options: Unpack[Options]
+    ) -> Callable[
+        [Callable[Concatenate[list[Message[DataT]], P], ResultT]],
+        Callable[Concatenate[list[Message[DataT]], P], ResultT],
+    ]: ...
 
     def receiver(
         self,
-        name: str | Signal,
+        name: str | Signal[Any],
         *,
         reliable: bool = False,
         batch: int | None = None,
         max_attempts: int = 20,
         backoff_seconds: float = 10.0,
         id: str | None = None,
+        concurrency: int | None = None,
         **unknown: NoReturn,
-    ) -> Callable[[HandlerT], HandlerT]:
+    ) -> Callable[[Any], Any]:
         """Connect the decorated function, with the options of `connect`, and leave it as it is."""
         reject_unknown(unknown, where="receiver()")
         if callable(name) and not isinstance(name, Signal):
@@ -131,6 +152,7 @@ class Receivers:
                 max_attempts=max_attempts,
                 backoff_seconds=backoff_seconds,
                 id=id,
+                concurrency=concurrency,
             )
             return handler
 
@@ -189,7 +211,7 @@ class Receivers:
         return [receiver for _, receiver in self._by_name.get(str(template), []) + self._patterns]
 
 
-ReceiverMapping: TypeAlias = Receivers | Mapping[Any, Handler] | Iterable[tuple[str | Signal, Handler]]
+ReceiverMapping: TypeAlias = Receivers | Mapping[Any, Handler] | Iterable[tuple[str | Signal[Any], Handler]]
 
 
 def as_receivers(mapping: ReceiverMapping, *, reliable: bool | None = None) -> Receivers:
@@ -223,8 +245,17 @@ def _from_pairs(pairs: Iterable[tuple[object, Any]], *, reliable: bool) -> Recei
         check_handler(handler, template, takes_batch=False)
         id = identity(handler)
         count = seen[str(template), id] = seen.get((str(template), id), 0) + 1
-        # Pairs may name a handler twice; a number keeps their retries apart, as long as their order stays.
-        receivers._add(Receiver(id if count == 1 else f"{id}#{count}", handler, template, reliable))
+        receiver = Receiver(
+            # Pairs may name a handler twice; a number keeps their retries apart, as long as their order stays.
+            id=id if count == 1 else f"{id}#{count}",
+            handler=handler,
+            template=template,
+            shape=_shape(name),
+            reliable=reliable,
+            concurrency=concurrency_of(handler, batch=None),
+            is_pair=True,
+        )
+        receivers._add(receiver)
     return receivers
 
 
@@ -246,38 +277,5 @@ def _template(name: object) -> Template:
     return name.template if isinstance(name, Signal) else Template.parse(name)
 
 
-def _check_options(receiver: Receiver) -> None:
-    options: dict[str, tuple[object, bool, str]] = {
-        "reliable": (receiver.reliable, isinstance(receiver.reliable, bool), "True or False"),
-        "batch": (
-            receiver.batch,
-            receiver.batch is None or _is_whole(receiver.batch, most=MAX_BATCH),
-            f"a whole number from 1 to {MAX_BATCH}, or None for one message a call",
-        ),
-        "max_attempts": (receiver.max_attempts, _is_whole(receiver.max_attempts), "a whole number from 1"),
-        "backoff_seconds": (
-            receiver.backoff_seconds,
-            _is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_BACKOFF_SECONDS,
-            f"0 to {MAX_BACKOFF_SECONDS} (seven days)",
-        ),
-        "id": (receiver.id, _is_id(receiver.id), "a short text without control characters"),
-    }
-    for option, (value, is_valid, wanted) in options.items():
-        if not is_valid:
-            raise InvalidOptionError(f"{option}={value!r:.80} cannot be: give {wanted}")
-
-
-def _is_whole(value: object, *, most: float = math.inf) -> bool:
-    return type(value) is int and 1 <= value <= most
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_id(value: object) -> bool:
-    try:
-        check_name(value)
-    except ValueError:
-        return False
-    return True
+def _shape(name: object) -> Shape | None:
+    return name.shape if isinstance(name, Signal) else None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .coroutines import Coroutines
 from .deadletter import DeadLetter, bury
 from .errors import DecodeError, StoreError
 from .mailbox import Mailbox
@@ -33,6 +34,7 @@ class Round:
     mailbox: Mailbox
     receivers: Receivers
     limits: Limits
+    coroutines: Coroutines
     tally: Tally = field(default_factory=Tally)
     run_count: int = 0
 

@@ -1,81 +1,29 @@
-"""Running handlers: which receivers a record still has to see, and what became of it with each.
+"""Running handlers.
 
 A receiver that fails neither stops nor repeats the others, and no exception of a handler's leaves this module.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from typing import Any
 
-from . import codec
+from .coroutines import Coroutines
 from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Drop, Message, Record, Retry, handling, text_of
-from .observing import HandlerCall
-from .receivers import Match, Receiver
+from .observing import HandlerCall, Handling
+from .receiver import Match, Receiver
+from .run import Failed, Run
 
 logger = logging.getLogger("gaesignals")
 
 
 class LeaseLostError(Exception):
     """Raised by a guard: the messages at hand are somebody else's now, so no further handler may run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """One receiver's failure with one record. `is_request` where the handler asked for a retry itself.
-
-    A weak receiver's failure is counted, and that is all; a reliable one's has attempts left, or not.
-    """
-
-    receiver: str
-    error: str
-    is_reliable: bool = True
-    max_attempts: int = 0
-    backoff_seconds: float = 0.0
-    exception: BaseException | None = None
-    after_seconds: float | None = None
-    is_request: bool = False
-
-
-@dataclass(slots=True)
-class Run:
-    """A record, the receivers that it has yet to see, those that failed, and those there was no time for."""
-
-    record: Record
-    matches: tuple[Match, ...]
-    failures: list[Failed]
-    unbegun: list[str] = field(default_factory=list)
-
-    @property
-    def rest(self) -> tuple[Record, ...]:
-        """The record for the receivers there was no time for, if any; they see the same attempt of it."""
-        return (replace(self.record, receivers=tuple(self.unbegun)),) if self.unbegun else ()
-
-
-def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
-    """Find out which of `matches` the record has yet to see.
-
-    Weak receivers see its first attempt only, and never one that is made up for. A receiver that the record names and
-    that no longer exists is a failure without further attempts.
-    """
-    if not record.receivers:
-        is_first = record.attempt == 1 and not is_takeover
-        return Run(record, tuple(match for match in matches if match.receiver.reliable or is_first), [])
-    known = {match.receiver.id for match in matches}
-    named = tuple(
-        match
-        for match in matches
-        if match.receiver.id in record.receivers and (match.receiver.reliable or not is_takeover)
-    )
-    gone = [
-        Failed(receiver, f"no receiver {receiver!r} matches this name any more")
-        for receiver in record.receivers
-        if receiver not in known
-    ]
-    return Run(record, named, gone)
 
 
 class Runner:
@@ -85,36 +33,83 @@ class Runner:
     """
 
     def __init__(
-        self, mailbox: Mailbox, name: str, guard: Callable[[], None], is_late: Callable[[], bool] = lambda: False
+        self,
+        coroutines: Coroutines,
+        mailbox: Mailbox,
+        name: str,
+        guard: Callable[[], None],
+        is_late: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._coroutines = coroutines
         self._mailbox = mailbox
         self._name = name
         self._guard = guard
         self._is_late = is_late
+        self._is_begun = False
 
     def run(self, runs: Sequence[Run]) -> None:
-        """Let every receiver see its records, the first of them in any case; failures are added to the runs."""
+        """Let every receiver see its records, the first of them in any case; failures are added to the runs.
+
+        Whatever this raises, the runs say which receivers have not begun.
+        """
         matches = {match.receiver.id: match for run in runs for match in run.matches}
-        is_first = True
+        self._is_begun = False
+        for run in runs:
+            run.unbegun = [match.receiver.id for match in run.matches]
         for match in matches.values():
             mine = [run for run in runs if match in run.matches]
-            for batch in _batches(mine, match.receiver.batch or 1):
-                if not is_first and self._is_late():
-                    _put_off(match, batch)
-                elif match.receiver.batch is None:
+            batches = self._begin(match, _batches(mine, match.receiver.batch or 1))
+            if match.receiver.concurrency > 1:
+                works = (self._run_beside_others(match, batch[0]) for batch in batches)
+                self._coroutines.run_each(works, concurrency=match.receiver.concurrency)
+                continue
+            for batch in batches:
+                if match.receiver.batch is None:
                     self._run_one(match, batch[0])
                 else:
                     self._run_batch(match, batch)
-                is_first = False
+
+    def _begin(self, match: Match, batches: Iterable[list[Run]]) -> Iterator[list[Run]]:
+        """Those of `batches` that there is time for, each when it is about to be run."""
+        for batch in batches:
+            if self._is_begun and self._is_late():
+                continue
+            self._is_begun = True
+            for run in batch:
+                run.unbegun.remove(match.receiver.id)
+            yield batch
 
     def _run_one(self, match: Match, run: Run) -> None:
         message = self._message(match, run)
         if message is None:
             return
+        with self._isolated(match, run, message), self._current(match, message):
+            self._guard()
+            self._call(match, message.data, [message])
+
+    async def _run_beside_others(self, match: Match, run: Run) -> None:
+        """`_run_one` for a coroutine handler, in a task and so in a context of its own."""
+        message = self._message(match, run)
+        if message is None:
+            return
+        with self._isolated(match, run, message), self._current(match, message):
+            self._guard()
+            with self._observed(match, [message]):
+                work: Any = match.receiver.handler(message.data, **match.captures)
+                await self._coroutines.bounded(work)
+
+    @contextmanager
+    def _current(self, match: Match, message: Message) -> Iterator[None]:
+        """The context that a handler runs in: that of `message`, the first one of a batch."""
+        current = message if match.receiver.batch is None else None
+        with self._mailbox.namespaces.using(message.namespace), handling(current, match.receiver.id):
+            yield
+
+    @contextmanager
+    def _isolated(self, match: Match, run: Run, message: Message) -> Iterator[None]:
+        """What becomes of one message, whatever is raised inside the block."""
         try:
-            with self._mailbox.namespaces.using(message.namespace), handling(message):
-                self._guard()
-                self._call(match, message.data, [message])
+            yield
         except LeaseLostError:
             raise
         except Drop as drop:
@@ -130,7 +125,7 @@ class Runner:
         if not messages:
             return
         try:
-            with self._mailbox.namespaces.using(messages[0].namespace):
+            with self._current(match, messages[0]):
                 self._guard()
                 self._call(match, messages, messages)
         except LeaseLostError:
@@ -144,17 +139,26 @@ class Runner:
                 self._check_mark(match, run, message)
 
     def _call(self, match: Match, argument: object, messages: Sequence[Message]) -> None:
-        """Call the handler and tell the observer, whatever it raises."""
+        with self._observed(match, messages):
+            result = match.receiver.handler(argument, **match.captures)
+            if inspect.iscoroutine(result):
+                self._coroutines.run(result)
+
+    @contextmanager
+    def _observed(self, match: Match, messages: Sequence[Message]) -> Iterator[None]:
+        """Tell the observer of a call of the handler, whatever it raises."""
         started = self._mailbox.clock()
         raised: Exception | None = None
-        try:
-            match.receiver.handler(argument, **match.captures)
-        except Exception as error:
-            raised = error
-            raise
-        finally:
-            seconds = max(0.0, self._mailbox.clock() - started)
-            self._mailbox.observer.handled(_handler_call(match.receiver, self._name, messages, seconds, raised))
+        handling = _handling(match.receiver, messages, started)
+        with self._mailbox.observer.handling(handling):
+            try:
+                yield
+            except Exception as error:
+                raised = error
+                raise
+            finally:
+                seconds = max(0.0, self._mailbox.clock() - started)
+                self._mailbox.observer.handled(_handler_call(handling, self._name, seconds, raised))
 
     def _fail_batch(self, match: Match, runs: Sequence[Run], error: Exception) -> None:
         """Only what fails alone has failed, so that a poison message never costs its neighbours an attempt."""
@@ -167,7 +171,7 @@ class Runner:
             self._run_batch(match, runs[:1])
             for run in runs[1:]:
                 if self._is_late():
-                    _put_off(match, [run])
+                    run.unbegun.append(match.receiver.id)
                 else:
                     self._run_batch(match, [run])
             return
@@ -178,11 +182,13 @@ class Runner:
         """Each receiver decodes its own data, so that none sees what another changed in it."""
         record = run.record
         try:
-            data = codec.loads(record.payload)
+            data = match.receiver.load(record.payload)
         except DecodeError as error:
             self._fail(match, run, error)
             return None
-        return Message(record.id, self._name, data, record.sent_at, record.attempt, record.namespace)
+        return Message(
+            record.id, self._name, data, record.sent_at, record.attempt, record.namespace, context=record.context
+        )
 
     def _check_mark(self, match: Match, run: Run, message: Message) -> None:
         if message.failure is not None:
@@ -232,20 +238,27 @@ def _failed(
     )
 
 
-def _handler_call(
-    receiver: Receiver, name: str, messages: Sequence[Message], seconds: float, raised: Exception | None
-) -> HandlerCall:
-    marks = [message.failure for message in messages if message.failure is not None]
+def _handling(receiver: Receiver, messages: Sequence[Message], now: float) -> Handling:
+    return Handling(
+        receiver.id,
+        messages,
+        pattern="" if receiver.is_pair else str(receiver.template),
+        is_reliable=receiver.reliable,
+        is_batch=receiver.batch is not None,
+        waited_seconds=[max(0.0, now - message.sent_at.timestamp()) for message in messages],
+    )
+
+
+def _handler_call(handling: Handling, name: str, seconds: float, raised: Exception | None) -> HandlerCall:
+    count = len(handling.messages)
     if raised is None or isinstance(raised, Drop):
-        return HandlerCall(receiver.id, name, len(messages), len(marks), seconds, marks[-1] if marks else "")
-    # A batch that is run again one by one is counted then.
-    count = 0 if receiver.reliable and len(messages) > 1 else len(messages)
-    return HandlerCall(receiver.id, name, count, count, seconds, f"{type(raised).__name__}: {text_of(raised)}")
-
-
-def _put_off(match: Match, runs: Iterable[Run]) -> None:
-    for run in runs:
-        run.unbegun.append(match.receiver.id)
+        marks = [message.failure for message in handling.messages if message.failure is not None]
+        error = marks[-1] if marks else ""
+        return HandlerCall(handling.receiver, name, count, len(marks), seconds, error, handling, raised)
+    if handling.is_reliable and count > 1:
+        count = 0  # A batch that is run again one by one is counted then.
+    error = f"{type(raised).__name__}: {text_of(raised)}"
+    return HandlerCall(handling.receiver, name, count, count, seconds, error, handling, raised)
 
 
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:

@@ -1,199 +1,128 @@
-"""Signals: their names, the templates of names made at run time, and sending.
+"""Signals: their names, the templates of names made at run time, the type of their data, and sending.
 
 Everything about a name or its data is checked before anything is stored.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
 from .codec import dumps
+from .declaring import shape_of
 from .errors import InvalidMappingError, InvalidNameError, reject_unknown
-from .keys import MAX_NAME_BYTES
 from .mailbox import current_mailbox
+from .shape import Shape, to_plain
+from .template import Template, check_name
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BRACED: Final = re.compile(r"\{([^{}]+)\}")
+if TYPE_CHECKING:
+    # `Signal` alone stays what it was before it was generic: a signal of any data.
+    from typing_extensions import TypeVar
 
+    DataT = TypeVar("DataT", default=Any)
+else:
+    from typing import TypeVar
 
-def check_name(name: object) -> str:
-    """Return `name` if a signal may have it; raise `InvalidNameError` if not.
-
-    It may be any text of 1 to 200 bytes in UTF-8 without control characters.
-    """
-    if not isinstance(name, str):
-        raise InvalidNameError(name, f"a name is a str, not {type(name).__name__}")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidNameError(name, "it has a lone surrogate, which UTF-8 cannot express") from None
-    if not size:
-        raise InvalidNameError(name, "a name has at least one character")
-    if size > MAX_NAME_BYTES:
-        raise InvalidNameError(name, f"it takes {size} bytes in UTF-8; {MAX_NAME_BYTES} is the most")
-    if _CONTROL.search(name):
-        raise InvalidNameError(name, "it has a control character, such as a line break or a tab")
-    return str.__str__(name)
+    DataT = TypeVar("DataT")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A name with fields in it: literal texts with one field between each two of them.
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Signal(Generic[DataT]):
+    """A name that can be sent, or a template that is called to fill it in.
 
-    A field stands for one or more characters. Where a name could be read in several ways, the earlier fields are as
-    short as can be.
+    `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template. With `data_type`, a
+    dataclass as a rule, data of that type alone is sent, and receivers that are connected to this signal are given it.
+    `filled_from` is the template that the name was filled in from, if it was. Equal to signals of the same name and
+    data type.
     """
 
-    literals: tuple[str, ...]
-    fields: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, text: object) -> Template:
-        """Read `text`, where `{identifier}` is a field and any other brace an ordinary character."""
-        name = check_name(text)
-        literals: list[str] = []
-        fields: list[str] = []
-        end = 0
-        for braced in _BRACED.finditer(name):
-            if not braced[1].isidentifier():
-                continue
-            if braced[1] in fields:
-                raise InvalidNameError(name, f"the field {braced[0]} is in it twice")
-            literals.append(name[end : braced.start()])
-            fields.append(braced[1])
-            end = braced.end()
-        literals.append(name[end:])
-        return cls(tuple(literals), tuple(fields))
-
-    @classmethod
-    def literal(cls, name: object) -> Template:
-        """The template that is `name` and nothing else, whatever braces there are in it."""
-        return cls((check_name(name),))
-
-    @property
-    def is_literal(self) -> bool:
-        return not self.fields
-
-    def __str__(self) -> str:
-        fields = [f"{{{field}}}" for field in self.fields]
-        return "".join(text for pair in zip(self.literals, [*fields, ""], strict=True) for text in pair)
-
-    def fill(self, /, **values: str | int) -> str:
-        """Return the name with `values` in place of the fields.
-
-        Raises `InvalidNameError` for values that are missing, unknown, empty or neither str nor int, and where the name
-        would be read back as other values than these (`"{a}_{b}"` with a="x_y").
-        """
-        self._check_fields(values)
-        texts = [self._text(field, values[field]) for field in self.fields]
-        name = check_name("".join(a + b for a, b in zip(self.literals, [*texts, ""], strict=True)))
-        captures = self.match(name)
-        if captures != dict(zip(self.fields, texts, strict=True)):
-            raise InvalidNameError(
-                name, f"{str(self)!r} would read it as {captures}; leave its separators out of values"
-            )
-        return name
-
-    def match(self, name: str) -> dict[str, str] | None:
-        """Return what stands for each field in `name`, or None if the template does not match it.
-
-        Takes time in proportion to the length of the name, whatever is in it.
-        """
-        if not self.fields:
-            return {} if name == self.literals[0] else None
-        first, *between, last = self.literals
-        end = len(name) - len(last)
-        if not (name.startswith(first) and name.endswith(last)) or end < len(first) + len(self.fields):
-            return None
-        captures: dict[str, str] = {}
-        start = len(first)
-        for field, text in zip(self.fields, between, strict=False):
-            found = name.find(text, start + 1, end)
-            if found < 0:
-                return None
-            captures[field] = name[start:found]
-            start = found + len(text)
-        if start >= end:
-            return None
-        captures[self.fields[-1]] = name[start:end]
-        return captures
-
-    def overlaps(self, other: Template) -> bool:
-        """Whether there is a name that both match."""
-        if self.is_literal:
-            return other.match(self.literals[0]) is not None
-        if other.is_literal:
-            return other.overlaps(self)
-        # What is between the first and the last text never matters: a field can hold the other's texts.
-        heads = sorted((self.literals[0], other.literals[0]), key=len)
-        tails = sorted((self.literals[-1], other.literals[-1]), key=len)
-        return heads[1].startswith(heads[0]) and tails[1].endswith(tails[0])
-
-    def _check_fields(self, values: Iterable[str]) -> None:
-        given = set(values)
-        if given != set(self.fields):
-            wanted = ", ".join(self.fields) or "no fields"
-            raise InvalidNameError(
-                str(self), f"it is filled in with {wanted}, not with {', '.join(sorted(given)) or 'nothing'}"
-            )
-
-    def _text(self, field: str, value: object) -> str:
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InvalidNameError(
-                str(self),
-                f"{field} is of type {type(value).__name__}; give a str or an int",
-            )
-        if isinstance(value, int) and value.bit_length() > 8 * MAX_NAME_BYTES:
-            raise InvalidNameError(str(self), f"{field} has {value.bit_length()} bits, too many digits for a name")
-        text = str.__str__(value) if isinstance(value, str) else int.__repr__(value)
-        if not text:
-            raise InvalidNameError(str(self), f"{field} is empty; a field has at least one character")
-        return text
-
-
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class Signal:
-    """A name that can be sent, or a template that is called to fill it in. Equal to signals of the same name.
-
-    `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template.
-    """
+    # Not by dataclass(slots=True), with which `Signal[Paid]("order_paid")` fails before Python 3.12.
+    __slots__ = ("data_type", "filled_from", "template")
 
     template: Template
+    data_type: Any
+    filled_from: Template | None
 
-    def __init__(self, name: str, **unknown: NoReturn) -> None:
-        """Raises `InvalidNameError` if `name` cannot be one."""
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Signal):
+            return NotImplemented
+        return (self.template, self.data_type) == (other.template, other.data_type)
+
+    def __hash__(self) -> int:
+        return hash((self.template, self.data_type))
+
+    @overload
+    def __init__(self: Signal[Any], name: str, *, data_type: None = None) -> None: ...
+
+    @overload
+    def __init__(self, name: str, *, data_type: type[DataT]) -> None: ...
+
+    def __init__(self, name: str, *, data_type: Any = None, **unknown: NoReturn) -> None:
+        """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for a type that cannot be carried."""
         reject_unknown(unknown, where="Signal()")
-        object.__setattr__(self, "template", Template.parse(name))
+        self._set(Template.parse(name), data_type, None)
+
+    def _set(self, template: Template, data_type: Any, filled_from: Template | None) -> None:
+        if data_type is not None:
+            shape_of(data_type)
+        object.__setattr__(self, "template", template)
+        object.__setattr__(self, "data_type", data_type)
+        object.__setattr__(self, "filled_from", filled_from)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _signal, (self.template, self.data_type, self.filled_from)
 
     @property
     def name(self) -> str:
         """The name, or the template as it is written."""
         return str(self.template)
 
-    def __repr__(self) -> str:
-        return f"Signal({self.name!r})"
+    @property
+    def shape(self) -> Shape | None:
+        """How its data is checked, written and read; None where any data may be sent."""
+        return None if self.data_type is None else shape_of(self.data_type)
 
-    def __call__(self, /, **fields: str | int) -> Signal:
-        """Fill in a template; return the signal of the name that results.
+    def __repr__(self) -> str:
+        typed = "" if self.shape is None else f", data_type={self.shape}"
+        return f"Signal({self.name!r}{typed})"
+
+    def __call__(self, /, **fields: str | int) -> Signal[DataT]:
+        """Fill in a template; return the signal of the name that results, with the same type of data.
 
         Raises `InvalidNameError` for fields that are missing, unknown or unfit, and for a name that cannot be one.
         """
-        filled = object.__new__(Signal)
-        object.__setattr__(filled, "template", Template.literal(self.template.fill(**fields)))
-        return filled
+        filled_from = self.filled_from if self.template.is_literal else self.template
+        return _signal(Template.literal(self.template.fill(**fields)), self.data_type, filled_from)
+
+    @overload
+    def send(self: Signal[None]) -> str: ...
+
+    @overload
+    def send(self, data: DataT) -> str: ...
 
     def send(self, data: Any = None, **unknown: NoReturn) -> str:
         """Store a message with `data` for this signal's receivers, in two memcache calls; return its id.
 
         Raises `InvalidNameError` for a template that is not filled in and `InvalidDataError` for data that cannot be
-        carried, before anything is stored; `StoreError` if it is not certain that the message is stored.
+        carried or is not of the signal's type, before anything is stored; `StoreError` if it is not certain that the
+        message is stored.
         """
         reject_unknown(unknown, where="send()")
-        (message_id,) = current_mailbox().send([(name_of(self), dumps(data))])
+        (message_id,) = current_mailbox().send([(name_of(self), _payload(self, data))], pattern=_pattern([self]))
         return message_id
+
+
+def _signal(template: Template, data_type: Any, filled_from: Template | None = None) -> Signal[Any]:
+    made: Signal[Any] = object.__new__(Signal)
+    made._set(template, data_type, filled_from)
+    return made
+
+
+def _payload(name: object, data: object) -> bytes:
+    """`data` as it is stored, checked against what the signal declares."""
+    shape = name.shape if isinstance(name, Signal) else None
+    return dumps(data if shape is None else to_plain(shape, data))
 
 
 def name_of(name: object) -> str:
@@ -211,15 +140,23 @@ def name_of(name: object) -> str:
     return name.template.literals[0]
 
 
-def send_many(pairs: Iterable[tuple[str | Signal, Any]], **unknown: NoReturn) -> list[str]:
+def send_many(pairs: Iterable[tuple[str | Signal[Any], Any]], **unknown: NoReturn) -> list[str]:
     """Store a message for each pair of a name and data, in two memcache calls; return their ids, in order.
 
     Names are literal, braces and all. Everything is checked before anything is stored: raises `InvalidNameError` and
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
     """
     reject_unknown(unknown, where="send_many()")
-    outgoing = [(name_of(name), dumps(data)) for name, data in map(_checked_pair, _iterated(pairs))]
-    return current_mailbox().send(outgoing) if outgoing else []
+    checked = [_checked_pair(pair) for pair in _iterated(pairs)]
+    outgoing = [(name_of(name), _payload(name, data)) for name, data in checked]
+    return current_mailbox().send(outgoing, pattern=_pattern(name for name, _ in checked)) if outgoing else []
+
+
+def _pattern(names: Iterable[object]) -> str:
+    """The template that all of `names` were filled in from, or nothing: a literal name may be made at run time, too."""
+    templates = {name.filled_from if isinstance(name, Signal) else None for name in names}
+    template = templates.pop()
+    return str(template) if template and not templates else ""
 
 
 def _iterated(pairs: object) -> Iterable[object]:

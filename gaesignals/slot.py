@@ -15,6 +15,8 @@ from .keys import MAX_NAME_BYTES
 VERSION = 1
 MAX_OVERDUE_MS = 7 * 86400 * 1000
 MAX_BYTES = 950_000
+FRESH_MS = 10_000
+"""For as long as a send may take over its one write, whose parts memcache carries out in any order."""
 _MAX_ENTRY_BYTES = MAX_NAME_BYTES + 12
 
 
@@ -25,6 +27,10 @@ class Slot:
     def is_keeping(self, name: str, now_ms: int) -> bool:
         """Whether `name` is listed, and not so long overdue that it may soon be dropped."""
         return self.due_ms.get(name, 0) > now_ms - MAX_OVERDUE_MS // 2
+
+    def is_fresh(self, name: str, now_ms: int) -> bool:
+        """Whether a sender has just listed `name`: the message it is about may be on its way to the page still."""
+        return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS
 
     def has_room_for(self, names: Collection[str], now_ms: int) -> bool:
         """Whether memcache takes this slot with `names` listed, too. Those that are listed already need no room."""

@@ -18,9 +18,10 @@ from .leases import Acknowledger, Settlement, advance, take_over
 from .loading import Loaded, load
 from .message import Record
 from .outcome import DIED, decide
-from .receivers import Match
+from .receiver import Match
 from .round import Round
-from .running import Failed, LeaseLostError, Run, Runner, plan
+from .run import Failed, Run, plan
+from .running import LeaseLostError, Runner
 from .store import Outcome as Written
 
 logger = logging.getLogger("gaesignals")
@@ -103,11 +104,13 @@ class Takeover:
         )
         if claim is None:
             return False
-        walk.claim, walk.spilled = claim, []
+        walk.claim = claim
+        if claim.lease is not None and claim.lease.position == position:
+            walk.spilled = []  # otherwise the page is gone, and what was spilled is in none
         run = plan(record, matches, is_takeover=True)
         self._round.run_count += 1
         try:
-            Runner(self._mailbox, claim.name, lambda: self._guard(walk.claim)).run([run])
+            Runner(self._round.coroutines, self._mailbox, claim.name, lambda: self._guard(walk.claim)).run([run])
         except LeaseLostError:
             return False
         self._settle(walk, position, run)

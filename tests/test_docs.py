@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -12,17 +14,31 @@ from gaesignals.mailbox import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_snippets_of_a_page_run(page: Path) -> None:
+def test_the_snippets_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one module, which dataclasses look up their types in."""
+    module = types.ModuleType("snippets")
+    monkeypatch.setitem(sys.modules, "snippets", module)
     with use_mailbox(Mailbox(MemoryStore())):
         for snippet in SNIPPET.finditer(page.read_text()):
             line = page.read_text()[: snippet.start()].count("\n") + 1
             code = compile("\n" * line + snippet[1], str(page), "exec")
-            exec(code, {"__name__": "readme"})
+            exec(code, module.__dict__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_on_a_page_pass(page: Path, pytester: pytest.Pytester) -> None:
+    """Those of each snippet in a file of their own."""
+    snippets = [snippet[1] for snippet in SNIPPET.finditer(page.read_text()) if "\ndef test_" in snippet[1]]
+    for number, snippet in enumerate(snippets):
+        path = pytester.path / f"test_{page.stem}_{number}.py"
+        path.write_text(snippet)
+        result = pytester.runpytest_inprocess("-p", "gaesignals.pytest_plugin", "-W", "error", path)
+        result.assert_outcomes(passed=snippet.count("\ndef test_"))
 
 
 def test_the_readme_has_running_code_in_its_first_25_lines() -> None:

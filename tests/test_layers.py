@@ -13,18 +13,30 @@ PACKAGES = ("gaesignals", "worker", "devserver")
 
 LIBRARY = """
     errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
-    observing mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection signal
-    handlers receivers running outcome round takeover fresh delivery middleware testing cli
+    observing instruments telemetry cloudlog
+    mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection
+    shape containers declaring template signal handlers idempotency receiver receivers run coroutines running outcome
+    round takeover fresh delivery middleware testing fixture pytest_plugin
+    cli.errors cli.schedule cli.schedule_parser cli.sdk cli.entries cli.text cli.terminal cli.address cli.token
+    cli.client cli.context cli.options cli.wording cli.status cli.draining cli.sending cli.pausing cli.dead
+    cli.checks.problem cli.checks.service cli.checks.project cli.checks.runtime cli.checks.routes cli.checks.cron
+    cli.checks.queue cli.checks.requirements cli.checks.settings cli.checks.everything
+    cli.checking cli.finding cli.init cli.main __main__
 """.split()  # noqa: SIM905 - it reads as what it is, an order
 
 GOOGLE = {
-    "gaesignals": {"memcache"},
-    "worker": {"queue", "auth", "main"},
+    "gaesignals": {"memcache", "cli.sdk"},
+    "worker": {"queue", "keys", "tokens", "auth", "main"},
 }
 
 
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
+
+
+def name_in(package: str, path: Path) -> str:
+    """The module's name inside `package`: `page`, `cli.table`."""
+    return ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -39,19 +51,28 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules("gaesignals"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", modules("gaesignals"), ids=lambda path: name_in("gaesignals", path))
 def test_a_module_of_the_library_imports_only_from_those_before_it(path: Path) -> None:
+    module = name_in("gaesignals", path)
     if path.stem == "__init__":
         return
-    assert path.stem in LIBRARY, "say where the new module stands"
+    assert module in LIBRARY, "say where the new module stands"
     for name in imports(path):
-        parts = name.split(".")
-        assert parts[0] not in ("worker", "devserver"), name
+        package, _, imported = name.partition(".")
+        assert package not in ("worker", "gaesignals_worker", "devserver"), name
         # What is imported on first use only, so that tests need no SDK.
-        if parts[0] != "gaesignals" or (path.stem, parts[1]) == ("mailbox", "memcache"):
+        if package != "gaesignals" or (module, imported.partition(".")[0]) == ("mailbox", "memcache"):
             continue
-        if parts[1] in LIBRARY:
-            assert LIBRARY.index(parts[1]) < LIBRARY.index(path.stem), name
+        for known in (imported, imported.rpartition(".")[0]):
+            if known in LIBRARY:
+                assert LIBRARY.index(known) < LIBRARY.index(module), name
+
+
+def test_the_library_does_not_know_its_command_line() -> None:
+    commands = ("cli.", "__main__")
+    library = [path for path in modules("gaesignals") if not name_in("gaesignals", path).startswith(commands)]
+    assert library
+    assert not [name for path in library for name in imports(path) if name.startswith("gaesignals.cli")]
 
 
 @pytest.mark.parametrize("path", modules("worker"), ids=lambda path: path.stem)
@@ -59,17 +80,24 @@ def test_the_worker_does_not_know_the_local_cloud(path: Path) -> None:
     assert not [name for name in imports(path) if name.startswith(("devserver", "examples"))]
 
 
-@pytest.mark.parametrize("path", modules("worker"), ids=lambda path: path.stem)
-def test_imports_inside_the_worker_are_relative(path: Path) -> None:
-    """A wheel ships it under another name."""
+@pytest.mark.parametrize(
+    "path", [*modules("worker"), *modules("devserver")], ids=lambda path: f"{path.parent.name}.{path.stem}"
+)
+def test_imports_inside_the_worker_and_the_local_cloud_are_relative(path: Path) -> None:
+    """A wheel ships them under other names."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            assert (node.module or "").split(".")[0] != "worker"
+        absolute = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        absolute += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not {name.split(".")[0] for name in absolute} & {"worker", "devserver"}
 
 
 @pytest.mark.parametrize("package", GOOGLE)
 def test_google_is_imported_by_adapters_only(package: str) -> None:
-    users = {path.stem for path in modules(package) if any(name.split(".")[0] == "google" for name in imports(path))}
+    users = {
+        name_in(package, path)
+        for path in modules(package)
+        if any(name.split(".")[0] == "google" for name in imports(path))
+    }
     assert users <= GOOGLE[package]
 
 

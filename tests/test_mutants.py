@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .mutants import FAULTS, GROUPS, Fault, NotApplicableError, judge
+from . import mutants
+from .mutants import FAULTS, GROUPS, Fault, NotApplicableError, Verdict, judge, main
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.breaks)
@@ -33,3 +34,17 @@ def test_a_fault_that_does_not_fit_is_an_error(tmp_path: Path, text: str) -> Non
 def test_a_fault_in_the_code_is_caught_by_the_test_it_breaks() -> None:
     verdict = judge(Fault("the module itself", "gaesignals/page.py", "VERSION = 1\n", "raise RuntimeError\n"))
     assert verdict.caught_by is not None
+
+
+def test_without_numbers_all_faults_are_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mutants, "judge", lambda fault: Verdict(None if fault is None else "a test", 0.0))
+    assert main([]) == 0
+    assert f"{len(FAULTS) + 1} tried, 0 not as they should be" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["-1", str(len(FAULTS) + 1), "all"])
+def test_a_number_that_no_fault_has_is_refused(number: str) -> None:
+    with pytest.raises(SystemExit):
+        main([number])

@@ -15,21 +15,24 @@ from werkzeug.wrappers import Response
 from gaesignals.deadletter import DeadLetters
 from gaesignals.errors import StoreError
 from gaesignals.mailbox import Mailbox, app_engine_mailbox, short_instance
-from gaesignals.observing import Observer
+from gaesignals.observing import Observer, Observers
 from gaesignals.pausing import Pauses
 from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
 from gaesignals.repair import repair
 from gaesignals.store import Store
+from gaesignals.telemetry import Telemetry
 
 from . import admin, cron, tasks
 from .answer import answer_errors, refuse
-from .auth import Door, Doorkeeper, door, remember_peer
+from .auth import Door, Doorkeeper, door
 from .config import Settings, load_receivers, read_environment
 from .deliveries import Deliveries
 from .fanout import Dispatcher
 from .health import HealthCheck
 from .inspector import Inspector
+from .keys import Fetch, fetch_keys
+from .origin import remember_peer
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue
 from .statistics import Statistics
@@ -64,18 +67,21 @@ def create_app(
     queue: TaskQueue | None = None,
     task_seconds: float = TASK_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
+    fetch_keys: Fetch = fetch_keys,
 ) -> Worker:
     """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
 
     `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
-    `wait_seconds`. Raises `SettingsError` if the settings or the receivers they name cannot be used.
+    `wait_seconds`. `fetch_keys` gets the keys that tokens are checked with. Whoever wants to observe its mailbox finds
+    that as `app.extensions["gaesignals"]`. Raises `SettingsError` if the settings or the receivers they name cannot be
+    used.
     """
     if settings is None:
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
     statistics = Statistics()
-    mailbox = _mailbox(settings, store, statistics)
+    mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]))
     pending = Pending(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
     if queue is None:
@@ -89,6 +95,7 @@ def create_app(
     )
     deliveries = Deliveries()
     app = Worker(__package__ or __name__, static_url_path="/admin/static")
+    app.extensions["gaesignals"] = mailbox
     deliverer = tasks.Deliverer(
         receivers=receivers,
         mailbox=mailbox,
@@ -120,7 +127,7 @@ def create_app(
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)
     _add_life_cycle(app)
-    Doorkeeper(settings).guard(app)
+    Doorkeeper(settings, fetch_keys=fetch_keys).guard(app)
     return app
 
 

@@ -2,18 +2,17 @@
 
 Headers that begin with X-Appengine count only where they cannot be forged: on App Engine, whose front end takes them
 off requests from outside, and under the local server, for a caller on this machine. Such a header opens a door; it
-never decides what is done behind it. Refusals carry no detail. The cause is in the log.
+never decides what is done behind it. A token that Google signed opens the administrators' door alone. Refusals carry no
+detail. The cause is in the log.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from flask import Flask, Request, current_app, g, redirect, request
 from google.appengine.api import users
@@ -22,18 +21,18 @@ from werkzeug.wrappers import Response
 
 from .answer import refuse, wants_page
 from .config import Environment, Settings
+from .keys import Fetch, fetch_keys
 from .log import escaped
+from .origin import Refused, check_local, check_same_site
+from .tokens import GOOGLE, IAP, TokenError, Tokens
 
 logger = logging.getLogger("gaesignals.worker")
 
-# Where `remember_peer` leaves the address of who connected. App Engine's middleware replaces REMOTE_ADDR by a header.
-PEER = "gaesignals.peer"
 _DOOR = "signals_door"
-_CALLER = "signals_caller"
 # App Engine's own address for the requests that start and stop an instance.
 _PLATFORM_IP = "0.1.0.3"
+_IAP_HEADER = "X-Goog-IAP-JWT-Assertion"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_USUAL_PORTS = {"http": 80, "https": 443}
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -46,10 +45,6 @@ class Door(enum.Enum):
     TASKS = "tasks"
     PLATFORM = "platform"
     ADMIN = "admin"
-
-
-class Refused(Exception):
-    """A caller is turned away. The reason is for the log alone."""
 
 
 class NotSignedIn(Refused):
@@ -78,16 +73,13 @@ def door_of(view: object) -> Door | None:
     return getattr(view, _DOOR, None)
 
 
-def remember_peer(environ: dict[str, Any]) -> None:
-    """Note who connected, before any middleware changes it."""
-    environ[PEER] = environ.get("REMOTE_ADDR", "")
-
-
 class Doorkeeper:
     """Checks each request before its view runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, fetch_keys: Fetch = fetch_keys) -> None:
         self._settings = settings
+        self._iap = Tokens(IAP, audience=settings.iap_audience, fetch=fetch_keys)
+        self._bearers = Tokens(GOOGLE, audience=settings.oidc_audience, fetch=fetch_keys)
         self._rules: dict[Door, Callable[[Request], None]] = {
             Door.ANYONE: lambda request: None,
             Door.CRON: self._check_cron,
@@ -162,18 +154,51 @@ class Doorkeeper:
             check_same_site(request)
 
     def _check_admin(self, request: Request) -> None:
-        self._check_headers_count(request)
-        if self._settings.environment is Environment.STANDARD:
-            self._check_person(signed_in_person())
+        if self._settings.environment is Environment.LOCALDEV:
+            check_local(request)
+        else:
+            g.signals_caller = self._identify(request)
         if request.method not in _SAFE_METHODS:
+            # Whoever it is, and with a bearer token too: a proxy may add that to whatever a browser sends.
             check_same_site(request)
 
-    def _check_person(self, person: Person | None) -> None:
-        if person is None:
-            raise NotSignedIn("nobody is signed in")
-        setattr(g, _CALLER, person.email)
-        if not (person.is_admin or person.email.casefold() in self._settings.admins):
-            raise Refused(f"{escaped(person.email)} is neither an administrator of the app nor in SIGNALS_ADMINS")
+    def _identify(self, request: Request) -> str:
+        """The e-mail address of the administrator or script that calls. A bad token is not made up for by anything."""
+        is_on_app_engine = self._settings.environment is Environment.STANDARD
+        assertion = request.headers.get(_IAP_HEADER) if is_on_app_engine else None
+        visitor = ""
+        if assertion is not None and self._iap.is_expected:
+            visitor = _vouched_for(self._iap, assertion)
+            if self._is_listed(visitor):
+                return visitor
+        bearer = _bearer_token(request)
+        if bearer is not None:
+            # Its signature and audience say who sent it to whom, so it does not matter who stands in front.
+            return self._check_script(_vouched_for(self._bearers, bearer))
+        self._check_headers_count(request)
+        return self._check_person(signed_in_person(), visitor)
+
+    def _check_script(self, email: str) -> str:
+        if email.casefold() not in self._settings.oidc_callers:
+            raise Refused(f"{escaped(email)} has a good bearer token and is not in SIGNALS_OIDC_CALLERS")
+        return email
+
+    def _check_person(self, person: Person | None, visitor: str) -> str:
+        """`visitor` has come through IAP, which says who somebody is and not what they may do."""
+        if person is None and not visitor:
+            raise NotSignedIn("nobody is signed in" + self._unused_token(request))
+        if person is None or not (person.is_admin or self._is_listed(person.email)):
+            email = person.email if person else visitor
+            raise Refused(f"{escaped(email)} is neither an administrator of the app nor in SIGNALS_ADMINS")
+        return person.email
+
+    def _unused_token(self, request: Request) -> str:
+        if _IAP_HEADER not in request.headers or self._iap.is_expected:
+            return ""
+        return f"; there is an IAP token, which counts only where {IAP.setting} is set"
+
+    def _is_listed(self, email: str) -> bool:
+        return email.casefold() in self._settings.admins
 
     def _check_headers_count(self, request: Request) -> None:
         """Refuse where a header could be anybody's."""
@@ -187,9 +212,21 @@ class Doorkeeper:
 
 
 def caller() -> str:
-    """The e-mail of whoever makes the current request, empty where the door did not have to find out."""
-    email: str = g.get(_CALLER, "")
+    """The e-mail address of who was let in by the administrators' door; empty under the local server."""
+    email: str = g.get("signals_caller", "")
     return email
+
+
+def _vouched_for(tokens: Tokens, token: str) -> str:
+    try:
+        return tokens.email(token)
+    except TokenError as error:
+        raise Refused(str(error)) from error
+
+
+def _bearer_token(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def signed_in_person() -> Person | None:
@@ -200,59 +237,3 @@ def signed_in_person() -> Person | None:
         logger.exception("the users API has no request: wrap the app with google.appengine.api.wrap_wsgi_app")
         return None
     return Person(user.email(), users.is_current_user_admin()) if user else None
-
-
-def check_local(request: Request) -> None:
-    """Refuse callers from other machines, and pages of other sites whose name was pointed at this machine."""
-    if not _is_loopback(request.environ.get(PEER, "")):
-        raise Refused("the local server answers callers on this machine only")
-    if not _is_loopback(_hostname(f"//{request.host}")):
-        raise Refused(f"the local server was called by another name, {escaped(request.host)}; use localhost")
-
-
-def check_same_site(request: Request) -> None:
-    """Refuse what a page of another site made a browser send.
-
-    A browser says where a request comes from. A request that says nothing is a script's, which has no cookies that
-    another site could abuse.
-    """
-    fetch_site = request.headers.get("Sec-Fetch-Site")
-    if fetch_site is not None:
-        if fetch_site not in ("same-origin", "none"):
-            raise Refused(f"a cross-site request: Sec-Fetch-Site is {escaped(fetch_site)}")
-        return
-    for header in ("Origin", "Referer"):
-        source = request.headers.get(header)
-        if source is not None:
-            host = _host(source)
-            if host is None or host != _host(request.host_url):
-                raise Refused(f"a cross-site request: {header} is {escaped(source)}")
-            return
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _host(url: str) -> tuple[str, int | None] | None:
-    """Host and port of `url`, the port None where it is the usual one; None if it has no host."""
-    try:
-        parts = urlsplit(url)
-        port = None if parts.port == _USUAL_PORTS.get(parts.scheme) else parts.port
-    except ValueError:
-        return None
-    return (parts.hostname, port) if parts.hostname else None

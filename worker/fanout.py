@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gaesignals.errors import InvalidNameError, StoreError
 from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
-from gaesignals.signal import check_name
+from gaesignals.template import check_name
 
 from .log import escaped_names
 from .queue import TaskQueue, tasks_for

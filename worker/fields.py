@@ -10,7 +10,7 @@ from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from gaesignals.errors import InvalidNameError
-from gaesignals.signal import check_name
+from gaesignals.template import check_name
 
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 _FLAGS = {"1": True, "0": False}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+from gaesignals.cloudlog import fields_of, log_to_cloud
+
 _MAX_CHARACTERS = 200
 _MAX_NAMES = 10
 
@@ -27,12 +28,18 @@ class FieldsFormatter(logging.Formatter):
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        fields = (f"{name}={value!r}" for name, value in vars(record).items() if name not in _STANDARD)
+        fields = (f"{name}={value!r}" for name, value in fields_of(record).items())
         return " ".join([super().formatMessage(record), *fields])
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show this process's log on standard error, where App Engine and gunicorn collect it; once is enough."""
+def log_to_stderr(environ: Mapping[str, str], *, level: int = logging.INFO) -> None:
+    """Show this process's log on standard error, where App Engine and gunicorn collect it; once is enough.
+
+    On App Engine it is JSON for Cloud Logging, elsewhere text for people.
+    """
+    if environ.get("GAE_ENV") == "standard":
+        log_to_cloud(project=environ.get("GOOGLE_CLOUD_PROJECT", ""), level=level)
+        return
     handler = logging.StreamHandler()
     handler.setFormatter(FieldsFormatter())
     logging.basicConfig(level=level, handlers=[handler])

@@ -5,12 +5,15 @@ This is where the environment is read, the log is set up and App Engine's servic
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 
 from google.appengine.api import wrap_wsgi_app
 from google.appengine.api.runtime import set_shutdown_hook
+
+from gaesignals.cloudlog import RequestTrace
 
 from .app import Worker, create_app
 from .log import log_to_stderr
@@ -35,7 +38,7 @@ def stop_with_the_process(worker: Worker) -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-log_to_stderr()
+log_to_stderr(os.environ)
 app = create_app()
 stop_with_the_process(app)
-app.wsgi_app = wrap_wsgi_app(app.wsgi_app)  # type: ignore[method-assign]  # how the SDK documents it
+app.wsgi_app = RequestTrace(wrap_wsgi_app(app.wsgi_app))  # type: ignore[method-assign]  # how the SDK documents it

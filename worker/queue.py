@@ -164,8 +164,8 @@ class CloudTasksQueue:
         if not self._settings.tasks_emulator_host:
             return tasks_v2.CloudTasksClient()
         channel = grpc.insecure_channel(self._settings.tasks_emulator_host)
-        nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # of Google's client
-        return tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel, credentials=nobody))
+        transport = CloudTasksGrpcTransport(channel=channel, credentials=AnonymousCredentials())
+        return tasks_v2.CloudTasksClient(transport=transport)
 
     def _create_batch(self, client: tasks_v2.CloudTasksClient, tasks: Sequence[Task]) -> list[bool]:
         requests = [self._request(task) for task in tasks]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from gaesignals.receivers import Receiver
+from gaesignals.receiver import Receiver
 
 from .deliveries import Delivery
 from .health import Health

@@ -1,36 +1,7 @@
-"""What the worker does with the shop's signals. `SIGNALS_RECEIVERS=examples.shop.receivers:receivers` names it."""
+"""The shop's receivers, under the name that the repository's app.yaml has for them."""
 
 from __future__ import annotations
 
-from typing import Any
+from shop.receivers import receivers
 
-from gaesignals import Message, Receivers, current_message
-
-from .ledger import Entry, enter
-from .signals import order_paid, page_viewed, password_changed
-
-receivers = Receivers()
-
-
-class PaymentDeclinedError(Exception):
-    """What an order with `{"declined": true}` comes to, so that retries and dead letters can be watched."""
-
-
-@receivers.receiver(page_viewed, batch=100)
-def count_views(messages: list[Message]) -> None:
-    """Count page views, up to a hundred at once: one that is lost does no harm."""
-    enter(page_viewed.name, [Entry.of(message) for message in messages])
-
-
-@receivers.receiver(order_paid, reliable=True, max_attempts=5, backoff_seconds=5)
-def ship_order(data: Any) -> None:
-    """Ship an order: none may be lost, so it is tried up to five times and then kept as a dead letter."""
-    if isinstance(data, dict) and data.get("declined"):
-        raise PaymentDeclinedError("the bank declined the payment")
-    enter(order_paid.name, [Entry.of(current_message())])
-
-
-@receivers.receiver(password_changed, reliable=True)
-def mail_user(data: Any, *, user_id: str) -> None:
-    """Tell a user: the signal's name is made at run time, and says who it is for."""
-    enter(password_changed(user_id=user_id).name, [Entry.of(current_message())])
+__all__ = ["receivers"]

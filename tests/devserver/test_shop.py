@@ -12,10 +12,10 @@ from webtest import TestApp
 
 from devserver.api_client import connected, ticket
 from devserver.api_server import ApiServer
-from examples.shop import ledger
-from examples.shop.frontend import create_app
-from examples.shop.receivers import receivers
 from gaesignals import deliver, waiting_names
+from shop import ledger
+from shop.frontend import create_app
+from shop.receivers import receivers
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from devserver.options import Options, read_options
 from devserver.ports import choose_ports
 from devserver.preflight import problem_with
 from devserver.services import Services
+from devserver.team import read_team
 
 ROOT = Path(__file__).parents[2]
 PORTS = {"--frontend-port": 1, "--worker-port": 2, "--api-port": 3, "--tasks-port": 4}
@@ -42,14 +44,17 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 class TestOptions:
     def test_have_defaults_that_need_nothing(self) -> None:
-        options = read_options([], {})
-        assert (options.frontend, options.receivers) == ("examples.shop.main:app", "examples.shop.receivers:receivers")
+        options = read_options([])
+        team = read_team(replace(options, root=ROOT), {})
+        assert team.frontend.app == "examples.shop.main:app"
+        assert team.worker.variables["SIGNALS_RECEIVERS"] == "examples.shop.receivers:receivers"
         assert (options.frontend_port, options.worker_port, options.api_port, options.tasks_port) == (8080, 8081, 0, 0)
 
     def test_take_the_receivers_from_the_environment_unless_they_are_given(self) -> None:
         environ = {"SIGNALS_RECEIVERS": "mine:receivers"}
-        assert read_options([], environ).receivers == "mine:receivers"
-        assert read_options(["--receivers", "other:receivers"], environ).receivers == "other:receivers"
+        for arguments, chosen in ([], "mine:receivers"), (["--receivers", "other:receivers"], "other:receivers"):
+            options = replace(read_options(arguments), root=ROOT)
+            assert read_team(options, environ).worker.variables["SIGNALS_RECEIVERS"] == chosen
 
     @pytest.mark.parametrize(
         "arguments",
@@ -67,7 +72,7 @@ class TestOptions:
     )
     def test_that_make_no_sense_are_named(self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
         with pytest.raises(SystemExit) as exited:
-            read_options(arguments, {})
+            read_options(arguments)
         assert exited.value.code == 2
         assert arguments[0] in capsys.readouterr().err.splitlines()[-1]
 
@@ -157,7 +162,7 @@ class TestCheck:
     @staticmethod
     def check(tmp_path: Path, *arguments: str) -> None:
         command = Command("mine:app", list(arguments), {}, tmp_path)
-        check = AppCheck(command, option="--frontend mine:app")
+        check = AppCheck(command, origin="--frontend mine:app")
         try:
             check.raise_problem()
             assert check.is_done
@@ -176,7 +181,7 @@ class TestCheck:
             self.check(tmp_path, "sh", "-c", "echo bye; exit 3")
 
     def test_ends_an_import_that_takes_for_ever(self, tmp_path: Path) -> None:
-        check = AppCheck(Command("mine:app", ["sleep", "600"], {}, tmp_path), option="--frontend")
+        check = AppCheck(Command("mine:app", ["sleep", "600"], {}, tmp_path), origin="--frontend")
         assert not check.is_done
         check.close()
         assert check.is_done
@@ -186,12 +191,11 @@ class TestServices:
     @staticmethod
     def services(**environ: str) -> Services:
         options = Options(ROOT, "f:app", "r:receivers", 1, 2, 3, 4, cron_every_seconds=2.5)
-        return Services(options, PORTS, environ)
+        return Services(options, read_team(options, environ), PORTS, environ)
 
     def test_get_the_environment_of_a_local_app_engine(self) -> None:
-        environ = self.services(
-            HOME="/home/me", GAE_ENV="standard", GUNICORN_CMD_ARGS="--bind 0.0.0.0"
-        ).worker_environ()
+        services = self.services(HOME="/home/me", GAE_ENV="standard", GUNICORN_CMD_ARGS="--bind 0.0.0.0")
+        environ = services.service_environ(services.team.worker)
         expected = {
             "HOME": "/home/me",
             "GAE_ENV": "localdev",
@@ -209,15 +213,15 @@ class TestServices:
 
     def test_listen_on_the_loopback_interface_alone(self) -> None:
         services = self.services()
-        for command in (services.worker(), services.frontend()):
+        for command in services.apps():
             assert command.arguments[command.arguments.index("--bind") + 1].startswith("127.0.0.1:")
 
     def test_are_found_by_the_names_that_the_worker_uses(self) -> None:
         services = self.services(SIGNALS_SERVICE="background", SIGNALS_QUEUE="other")
         assert "background=http://127.0.0.1:2" in services.cron().arguments
         assert "default=http://127.0.0.1:1" in services.tasks_emulator().arguments
-        assert services.queue == "other"
-        assert services.worker_environ()["GAE_SERVICE"] == "background"
+        assert services.team.queue == "other"
+        assert services.service_environ(services.team.worker)["GAE_SERVICE"] == "background"
 
     def test_tell_cron_to_hurry_if_asked_to(self) -> None:
         arguments = self.services().cron().arguments
@@ -229,8 +233,9 @@ class TestServices:
             "from gaesignals import Receivers\nfrom worker import MINE\nreceivers = Receivers()\n"
         )
         options = Options(root, "mine:receivers", "mine:receivers", 1, 2, 3, 4, cron_every_seconds=None)
-        preflights = Services(options, PORTS, dict(os.environ)).preflights()
-        check = AppCheck(preflights["--receivers mine:receivers"], option="--receivers")
+        environ = dict(os.environ)
+        preflights = Services(options, read_team(options, environ), PORTS, environ).preflights()
+        check = AppCheck(preflights["--receivers mine:receivers"], origin="--receivers")
         try:
             check.raise_problem()
         finally:

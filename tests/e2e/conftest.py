@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 120.0
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return once `condition()` is true; fail after two minutes."""
-    give_up_at = time.monotonic() + DEADLINE_SECONDS
+def wait_until(condition: Callable[[], object], *, within_seconds: float = DEADLINE_SECONDS) -> None:
+    """Return once `condition()` is true; fail after two minutes, or as many seconds as are given."""
+    give_up_at = time.monotonic() + within_seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen"
         time.sleep(0.02)

@@ -323,10 +323,11 @@ def test_a_full_slot_refuses_new_names_and_no_others(store: MemoryStore, mailbox
         Signal(too).send(7)
 
 
-def test_there_is_room_again_once_names_are_empty(mailbox: Mailbox, full_slot: str) -> None:
+def test_there_is_room_again_once_names_are_empty(mailbox: Mailbox, clock: ManualClock, full_slot: str) -> None:
     names = names_of_slot(0, 6)
     with contextlib.suppress(SendError):
         send_many([(name, 1) for name in names])
+    clock.advance(60)
     index = Pending(mailbox)
     index.settle(list(index.entries())[:20])
     for name in names:

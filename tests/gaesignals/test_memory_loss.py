@@ -17,9 +17,12 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Signal, codec, deliver
+from gaesignals import Receivers, Signal, codec, deliver, send_many
 from gaesignals.errors import StoreError
+from gaesignals.inspection import look
 from gaesignals.keys import page_key
+from gaesignals.mailbox import current_mailbox
+from gaesignals.pending import Pending
 from gaesignals.testing import Call, ManualClock, MemoryStore
 from tests.simulation.scenes import NAMES, SCENARIOS, Scenario, Scene, small_index
 
@@ -246,6 +249,17 @@ def test_what_a_later_version_wrote_is_left_alone_and_stops_nothing_else(scenari
         check_later_messages(scene)
 
 
+@pytest.mark.usefixtures("mailbox")
+@pytest.mark.parametrize("reliable", [False, True])
+def test_no_planted_id_makes_a_key_that_memcache_refuses(store: MemoryStore, reliable: bool) -> None:
+    """An epoch of sixty letters that take four bytes each, and the index of a segment behind it."""
+    epoch = "\N{PILE OF POO}" * 60
+    store.set_raw(page_key("a"), codec.seal(1, {"e": epoch, "f": 10**13, "n": 10**13 + 1}))
+    assert deliver([("a", lambda data: None)], reliable=reliable).lost == 1
+    Signal("a").send(1)
+    assert deliver([("a", lambda data: None)], reliable=reliable).delivered == 1
+
+
 # What is known to be lost
 
 
@@ -297,3 +311,90 @@ def test_what_memcache_held_is_never_unpickled(store: MemoryStore) -> None:
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("it was unpickled",))
+
+
+# A page that is gone while its messages are at hand
+
+
+@pytest.mark.usefixtures("mailbox")
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_messages_at_hand_are_run_though_their_page_is_gone_when_the_lease_is_renewed(
+    store: MemoryStore, clock: ManualClock, comes_back: bool
+) -> None:
+    """Nobody else can have them, so stopping would lose them."""
+    handled: list[int] = []
+
+    def handler(data: int) -> None:
+        if data == 1 and not handled:
+            store.evict([page_key("a")])
+            if comes_back:
+                Signal("a").send(100)
+        clock.advance(20)
+        if data == 2 and data not in failed:
+            failed.append(data)
+            raise RuntimeError("once")
+        handled.append(data)
+
+    failed: list[int] = []
+    receivers = Receivers()
+    receivers.connect("a", handler, reliable=True, backoff_seconds=1, id="h")
+    for number in range(1, 10):
+        Signal("a").send(number)
+    report = deliver(receivers, lease_seconds=60)
+    assert (report.delivered, report.retried, report.overtaken) == (8, 1, 0)
+    clock.advance(100)
+    deliver(receivers, lease_seconds=60)
+    assert sorted(handled) == [*range(1, 10), *([100] if comes_back else [])]
+
+
+@pytest.mark.usefixtures("mailbox")
+@pytest.mark.parametrize("count", [10, 100])
+def test_a_takeover_goes_on_though_the_page_is_gone(store: MemoryStore, clock: ManualClock, count: int) -> None:
+    handled: list[int] = []
+    failed: list[int] = []
+
+    def handler(data: int) -> None:
+        if not failed:
+            store.evict([page_key("a")])
+        if data not in failed:
+            failed.append(data)
+            raise RuntimeError("once")
+        handled.append(data)
+
+    def die(data: int) -> None:
+        raise SystemExit
+
+    def receivers(handler: Callable[[int], None]) -> Receivers:
+        made = Receivers()
+        made.connect("a", handler, reliable=True, backoff_seconds=1, id="h")
+        return made
+
+    send_many([("a", number) for number in range(count)])
+    with pytest.raises(SystemExit):
+        deliver(receivers(die), lease_seconds=60)
+    clock.advance(100)
+    assert deliver(receivers(handler), lease_seconds=60).retried == count
+    clock.advance(100)
+    deliver(receivers(handler), lease_seconds=60)
+    assert sorted(handled) == list(range(count))
+    assert look(current_mailbox(), ["a"])["a"].retrying == 0
+
+
+@pytest.mark.usefixtures("mailbox")
+def test_what_goes_back_to_a_new_page_is_listed_though_the_answer_to_its_write_was_lost(
+    store: MemoryStore, clock: ManualClock
+) -> None:
+    def fail(data: int) -> None:
+        store.flush()
+        store.after = lose
+        raise RuntimeError("once")
+
+    def lose(call: Call) -> tuple[bytes, ...]:
+        if call.verb == "write" and page_key("a") in call.keys:
+            store.after = None
+            return call.keys
+        return ()
+
+    Signal("a").send(1)
+    deliver([("a", fail)], reliable=True)
+    assert "a" in Pending(current_mailbox()).entries()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from gaesignals import DeliveryReport, Drop, Message, Receivers, Retry, Signal, deliver, send_many
 from gaesignals.mailbox import Mailbox, use_mailbox
-from gaesignals.observing import HandlerCall, Observer
+from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.testing import ManualClock, MemoryStore
 
 
@@ -103,3 +104,17 @@ def test_an_observer_that_fails_disturbs_nothing(caplog: pytest.LogCaptureFixtur
         Signal("a").send()
         assert deliver([("a", lambda data: None)]).delivered == 1
     assert caplog.messages.count("an observer failed") == 2
+
+
+def test_a_send_is_told_once_it_is_stored(box: Mailbox) -> None:
+    class Sends(Observer):
+        names: tuple[str, ...] = ()
+
+        def sent(self, names: Sequence[str]) -> None:
+            self.names += tuple(names)
+            raise RuntimeError("an observer that fails disturbs nobody")
+
+    sends = Sends()
+    box.observer = Observers([sends])
+    send_many([("a", 1), ("b", 2), ("a", 3)])
+    assert sends.names == ("a", "b", "a")

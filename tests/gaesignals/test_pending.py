@@ -13,7 +13,7 @@ from gaesignals.mailbox import Mailbox
 from gaesignals.message import Record
 from gaesignals.page import Page
 from gaesignals.pending import Pending
-from gaesignals.slot import Slot
+from gaesignals.slot import FRESH_MS, Slot
 from gaesignals.store import Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
@@ -23,6 +23,15 @@ pytestmark = pytest.mark.usefixtures("mailbox")
 @pytest.fixture
 def pending(mailbox: Mailbox) -> Pending:
     return Pending(mailbox)
+
+
+@pytest.fixture
+def emptied(mailbox: Mailbox, clock: ManualClock) -> str:
+    """A name that is empty and still listed, and that nobody has sent to for a moment."""
+    Signal("a").send(1)
+    deliver([("a", lambda data: None)])
+    clock.advance(FRESH_MS / 1000)
+    return "a"
 
 
 def everything(name: str) -> bool:
@@ -99,9 +108,8 @@ def test_a_forced_run_takes_what_is_not_due_and_what_is_not_listed(pending: Pend
     assert fan_out(pending, only=["a", "never sent to"], force=True) == ("a", "never sent to")
 
 
-def test_an_emptied_name_leaves_the_index_and_one_that_waits_stays(pending: Pending) -> None:
-    send_many([("a", 1), ("b", 2)])
-    deliver([("a", lambda data: None)])
+def test_an_emptied_name_leaves_the_index_and_one_that_waits_stays(pending: Pending, emptied: str) -> None:
+    Signal("b").send(2)
     settled = pending.settle(["a", "b"])
     assert settled.emptied == ("a",)
     assert set(pending.entries()) == set(settled.remaining) == {"b"}
@@ -127,9 +135,9 @@ def test_a_name_with_a_lease_or_retries_is_due_when_something_can_be_done(pendin
     assert pending.settle(["b"]).remaining["b"] == pytest.approx(clock() + 70)
 
 
-def test_a_send_between_the_look_and_the_write_keeps_the_name(pending: Pending, store: MemoryStore) -> None:
-    Signal("a").send(1)
-    deliver([("a", lambda data: None)])
+def test_a_send_between_the_look_and_the_write_keeps_the_name(
+    pending: Pending, store: MemoryStore, emptied: str
+) -> None:
 
     def interrupt(call: Call) -> None:
         if call.verb == "write":
@@ -145,9 +153,9 @@ class Died(BaseException):
     """The process is gone."""
 
 
-def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(pending: Pending, store: MemoryStore) -> None:
-    Signal("a").send(1)
-    deliver([("a", lambda data: None)])
+def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(
+    pending: Pending, store: MemoryStore, emptied: str
+) -> None:
     calls: list[str] = []
 
     def interrupt(call: Call) -> None:
@@ -168,10 +176,8 @@ def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(pendin
 
 @pytest.mark.parametrize("is_answer_lost", [False, True])
 def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_second_look(
-    pending: Pending, store: MemoryStore, mailbox: Mailbox, is_answer_lost: bool
+    pending: Pending, store: MemoryStore, emptied: str, mailbox: Mailbox, is_answer_lost: bool
 ) -> None:
-    Signal("a").send(1)
-    deliver([("a", lambda data: None)])
 
     def interrupt(call: Call) -> None:
         if call.verb == "write":
@@ -190,6 +196,33 @@ def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_sec
     store.before = interrupt
     assert pending.settle(["a"]).emptied == ("a",)
     assert "a" in pending.entries()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_name_stays_whose_page_is_written_after_its_slot_in_the_same_call(
+    pending: Pending, store: MemoryStore, emptied: str, is_listed: bool
+) -> None:
+    """A call writes many keys and is not one moment; settling comes in between, and may not take the name out."""
+    page, slot = page_key("a"), slot_key(slot_of("a"))
+    if not is_listed:
+        store.evict([slot])
+
+    def divide(call: Call) -> None:
+        if call.verb == "write":
+            store.before = None
+            store.write([write for write in call.writes if write.key == slot])
+            assert pending.settle(["a"]).emptied == ()
+            store.write([write for write in call.writes if write.key == page])
+            raise Divided
+
+    store.before = divide
+    with contextlib.suppress(Divided):
+        Signal("a").send(2)
+    assert "a" in pending.entries()
+
+
+class Divided(BaseException):
+    """The call has been carried out, in two parts."""
 
 
 def test_a_name_whose_slot_was_evicted_is_listed_again_by_the_next_send(pending: Pending, store: MemoryStore) -> None:

@@ -14,7 +14,8 @@ import pytest
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError
 from gaesignals.handlers import identity
 from gaesignals.receivers import Receivers, as_receivers
-from gaesignals.signal import Signal, Template
+from gaesignals.signal import Signal
+from gaesignals.template import Template
 
 
 def handle(data: Any) -> None: ...
@@ -142,21 +143,47 @@ def test_the_decorator_refuses_a_bad_name_before_there_is_a_function() -> None:
 def asynchronous() -> list[Any]:
     async def coroutine(data: Any) -> None: ...
 
-    async def async_generator(data: Any) -> AsyncIterator[None]:
-        yield
-
     class AsyncCallable:
         async def __call__(self, data: Any) -> None: ...
 
-    return [coroutine, async_generator, AsyncCallable(), functools.partial(coroutine), mock.AsyncMock()]
+        async def method(self, data: Any) -> None: ...
+
+    return [coroutine, AsyncCallable(), AsyncCallable().method, functools.partial(coroutine), mock.AsyncMock()]
 
 
 @pytest.mark.parametrize("handler", asynchronous(), ids=lambda handler: type(handler).__name__)
-def test_an_asynchronous_handler_is_refused(handler: Any) -> None:
-    with pytest.raises(InvalidMappingError, match="is asynchronous; give a plain function"):
-        Receivers().connect("a", handler)
-    with pytest.raises(InvalidMappingError, match="is asynchronous; give a plain function"):
-        as_receivers([("a", handler)], reliable=None)
+def test_a_coroutine_handler_is_run_for_ten_messages_at_a_time_or_as_many_as_it_says(handler: Any) -> None:
+    receivers = Receivers()
+    receivers.connect("a", handler)
+    receivers.connect("b", handler, concurrency=3)
+    receivers.connect("c", handler, batch=5)
+    receivers.receiver("d", concurrency=1)(handler)
+    assert [receiver.concurrency for receiver in receivers] == [10, 3, 1, 1]
+    assert [receiver.concurrency for receiver in as_receivers([("a", handler)])] == [10]
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_concurrency_is_for_coroutine_handlers_of_one_message(batch: int | None) -> None:
+    async def coroutine(messages: Any) -> None: ...
+
+    with pytest.raises(InvalidOptionError, match="concurrency=3 is for an async def handler of one message"):
+        Receivers().connect("a", coroutine if batch else handle, batch=batch, concurrency=3)
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, True, 1.0, "1", 1001])
+def test_a_bad_concurrency_is_refused(concurrency: Any) -> None:
+    async def coroutine(data: Any) -> None: ...
+
+    with pytest.raises(InvalidOptionError, match=r"concurrency=.* cannot be: give a whole number from 1 to 1000"):
+        Receivers().connect("a", coroutine, concurrency=concurrency)
+
+
+def test_an_asynchronous_generator_is_refused() -> None:
+    async def generator(data: Any) -> AsyncIterator[None]:
+        yield
+
+    with pytest.raises(InvalidMappingError, match="is a generator, of which a call runs nothing"):
+        Receivers().connect("a", generator)
 
 
 def test_a_generator_is_refused_since_calling_it_runs_nothing() -> None:

@@ -9,20 +9,23 @@ from gaesignals.page import Page
 from gaesignals.pending import Pending
 from gaesignals.repair import repair
 from gaesignals.store import Set
-from gaesignals.testing import MemoryStore
+from gaesignals.testing import ManualClock, MemoryStore
 
 
 def widen(mailbox: Mailbox, name: str, width: int) -> None:
     mailbox.store.write([Set(page_key(name), Page("epoch", width=width).to_bytes())])
 
 
-def test_messages_in_a_lane_are_found_after_the_home_page_was_evicted(mailbox: Mailbox, store: MemoryStore) -> None:
+def test_messages_in_a_lane_are_found_after_the_home_page_was_evicted(
+    mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
     widen(mailbox, "a", 8)
     mailbox.lanes.keep("a", 5)
     Signal("a").send("in lane 5")
     seen: list[object] = []
     store.evict([page_key("a")])
-    Pending(mailbox).settle(["a"])
+    clock.advance(60)
+    assert Pending(mailbox).settle(["a"]).emptied == ("a",)
     assert deliver([("a", seen.append)]).is_idle
     assert repair(mailbox, ["a", "b"]) == ("a",)
     assert "a" in Pending(mailbox).entries()

@@ -25,7 +25,8 @@ from gaesignals.errors import (
 )
 from gaesignals.mailbox import Mailbox, use_mailbox
 from gaesignals.message import Drop, Retry
-from gaesignals.signal import Signal, Template, check_name, name_of, send_many
+from gaesignals.signal import Signal, name_of, send_many
+from gaesignals.template import Template, check_name
 from gaesignals.testing import MemoryStore
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from gaesignals.store import Outcome, Read, Store, Write
+
+T = TypeVar("T")
+A = TypeVar("A")
 
 
 class Killed(GreenletExit):
@@ -99,26 +103,47 @@ class Scheduler:
 
 
 class SwitchingStore:
-    """A store whose every call is a point where the scheduler may switch or kill."""
+    """A store whose every call is a point where the scheduler may switch or kill.
 
-    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+    With `is_split` it may do so between the keys of a call, too, which are then taken in any order: a call over many
+    keys is one call and not one moment.
+    """
+
+    def __init__(self, store: Store, scheduler: Scheduler, *, is_split: bool = False) -> None:
         self._store = store
         self._scheduler = scheduler
+        self._is_split = is_split
+        self._open = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call that is split has begun and is not over."""
+        return self._open > 0
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
-        me = self._scheduler.enter_call()
-        answer = self._store.gets(keys)
-        self._scheduler.leave_call(me)
-        return answer
+        return self._call(lambda part: self._store.gets(part), list(keys))
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        return self._call(lambda part: self._store.write(part), list(writes))
+
+    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
+        return self._call(lambda part: self._store.delete(part), list(keys))
+
+    def _call(self, call: Callable[[list[T]], Mapping[bytes, A]], items: list[T]) -> dict[bytes, A]:
         me = self._scheduler.enter_call()
-        answer = self._store.write(writes)
+        answer: dict[bytes, A] = {}
+        self._open += 1
+        try:
+            for number, part in enumerate(self._parts(items)):
+                if number:
+                    self._scheduler.pause()
+                answer.update(call(part))
+        finally:
+            self._open -= 1
         self._scheduler.leave_call(me)
         return answer
 
-    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
-        me = self._scheduler.enter_call()
-        answer = self._store.delete(keys)
-        self._scheduler.leave_call(me)
-        return answer
+    def _parts(self, items: list[T]) -> list[list[T]]:
+        if not self._is_split:
+            return [items]
+        return [[item] for item in self._scheduler.random.sample(items, len(items))]

@@ -27,6 +27,7 @@ from .scheduler import Scheduler, SwitchingStore
 
 RELIABLE, WEAK, MIXED = "reliable", "weak", "mixed"
 LEASE_SECONDS = 60.0
+LONG_LEASE_SECONDS = 3600.0
 MAX_ROUNDS = 60
 SLOTS = 2
 
@@ -57,10 +58,14 @@ class World:
         self.clock = ManualClock()
         self.store = MemoryStore(clock=self.clock)
         self.scheduler = Scheduler(seed, hold_back=self.random.random() < 0.8)
-        self.switching = SwitchingStore(self.store, self.scheduler)
+        self.is_split = self.random.random() < 0.3
+        self.switching = SwitchingStore(self.store, self.scheduler, is_split=self.is_split)
         self.ledger = Ledger()
         self.kills = self.random.random() < 0.6 if kills is None else kills
         self.jumps = self.random.random() < 0.3 if jumps is None else jumps
+        if self.is_split:
+            self.jumps = False  # No call takes minutes from its first key to its last.
+        self.lease_seconds = LEASE_SECONDS if self.jumps else LONG_LEASE_SECONDS
         self.failure_rate = self.random.choice((0.0, 0.0, 0.2, 0.5))
         self.full_entries = self.random.choice((2, 3, 16))
         self.names = self.random.choice(((RELIABLE,), (WEAK,), (RELIABLE, WEAK), (RELIABLE, MIXED, WEAK)))
@@ -139,7 +144,8 @@ class World:
         kinds += [("sender", self._send)] * self.random.randint(1, 3)
         kinds += [("bulk sender", self._send_many)] * self.random.randint(0, 1)
         kinds += [("delivery", self._deliver)] * self.random.randint(0, 2)
-        kinds += [("worker", self._work)] * self.random.randint(0, 2)
+        if not self.is_split:  # A fan-out, its task and their settling do not fit into one call of a sender's.
+            kinds += [("worker", self._work)] * self.random.randint(0, 2)
         victim = self.random.randrange(len(kinds)) if self.kills else None
         for number, (name, run) in enumerate(kinds):
             kill_after = self.random.randint(1, 40) if number == victim else None
@@ -175,10 +181,16 @@ class World:
     def _deliver(self, box: Mailbox) -> None:
         for _ in range(self.random.randint(2, 8)):
             max_messages = self.random.choice((None, None, 1, 5))
-            report = deliver(self.receivers, lease_seconds=LEASE_SECONDS, max_messages=max_messages, mailbox=box)
+            report = deliver(self.receivers, lease_seconds=self.lease_seconds, max_messages=max_messages, mailbox=box)
             self.lost += report.lost
             if self.random.random() < 0.5:
+                self._let_a_moment_pass()
                 Pending(box).settle(self.names)
+
+    def _let_a_moment_pass(self) -> None:
+        """So much that no name counts as just listed; a call under way would be over by then."""
+        if not self.switching.is_busy:
+            self.clock.advance(11)
 
     def _work(self, box: Mailbox) -> None:
         for _ in range(self.random.randint(2, 6)):
@@ -197,7 +209,7 @@ class World:
         if not found.names:
             return False
         for _ in range(200):
-            report = deliver(self.receivers, names=found.names, lease_seconds=LEASE_SECONDS, mailbox=box)
+            report = deliver(self.receivers, names=found.names, lease_seconds=self.lease_seconds, mailbox=box)
             self.lost += report.lost
             if report.is_idle:
                 break

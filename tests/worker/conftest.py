@@ -15,6 +15,7 @@ from gaesignals import Receivers
 from gaesignals.store import Store
 from worker.app import Worker, create_app
 from worker.config import Environment, Settings
+from worker.keys import Fetch, Fetched, KeysError
 
 from .recording_queue import RecordingQueue
 
@@ -85,6 +86,10 @@ class Client:
 MakeClient = Callable[..., Client]
 
 
+def no_keys(url: str) -> Fetched:
+    raise KeysError("the tests have no network")
+
+
 @pytest.fixture
 def make_client() -> MakeClient:
     """Make a client; under the local server unless `environment` says otherwise."""
@@ -95,6 +100,7 @@ def make_client() -> MakeClient:
         environment: Environment = Environment.LOCALDEV,
         store: Store | None = None,
         task_seconds: float = 60.0,
+        fetch_keys: Fetch = no_keys,
         **settings: Any,
     ) -> Client:
         queue = RecordingQueue()
@@ -104,6 +110,7 @@ def make_client() -> MakeClient:
             store=store,
             queue=queue,
             task_seconds=task_seconds,
+            fetch_keys=fetch_keys,
         )
         return Client(worker, queue)
 

@@ -13,8 +13,9 @@ from google.appengine.runtime import apiproxy_errors
 from webtest import TestResponse
 
 from gaesignals import Receivers
-from worker.auth import Door, Doorkeeper, Refused, check_same_site, door, door_of, remember_peer
+from worker.auth import Door, Doorkeeper, door, door_of
 from worker.config import Environment, Settings
+from worker.origin import Refused, check_same_site, remember_peer
 
 from .conftest import CRON_HEADERS, TASK_HEADERS, Client, MakeClient
 

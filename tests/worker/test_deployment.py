@@ -12,8 +12,8 @@ import pytest
 import pytz
 from google.appengine.api import appinfo, croninfo, queueinfo
 
-from devserver.schedule_parser import parse_schedule
 from gaesignals import Receivers
+from gaesignals.cli.schedule_parser import parse_schedule
 from gaesignals.testing import MemoryStore
 from worker.app import create_app
 from worker.config import Settings, load_receivers

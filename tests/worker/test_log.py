@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
 
-from worker.log import FieldsFormatter, escaped, escaped_names
+import pytest
+
+from worker.log import FieldsFormatter, escaped, escaped_names, log_to_stderr
 
 
 def record(message: str = "task done", **fields: object) -> logging.LogRecord:
@@ -39,3 +43,25 @@ def test_names_are_escaped_and_cut() -> None:
     assert escaped("a\n\x1b[31m字") == r"'a\n\x1b[31m\u5b57'"
     assert len(escaped("a" * 10_000)) == 202
     assert escaped_names(str(number) for number in range(1000)) == [repr(str(number)) for number in range(10)]
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, which is set up as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_the_log_is_json_on_app_engine_and_text_elsewhere(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for environ in ({"GAE_ENV": "localdev"}, {"GAE_ENV": "standard", "GOOGLE_CLOUD_PROJECT": "shop-1"}):
+        root.handlers.clear()
+        log_to_stderr(environ)
+        root.info("up")
+    text, line = capsys.readouterr().err.splitlines()
+    assert text == "INFO root: up"
+    assert json.loads(line)["severity"] == "INFO"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -155,3 +156,25 @@ def test_deliveries_end_when_app_engine_stops_the_instance_or_the_system_the_pro
     command = [sys.executable, "-W", "ignore", "-c", STOP]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, ""), done.stderr
+
+
+LOG = """
+import logging
+from worker.auth import Door, door
+from worker.main import app
+@app.get("/log")
+@door(Door.ANYONE)
+def log():
+    logging.info("here")
+    return ""
+app.test_client().get("/log", headers={"X-Cloud-Trace-Context": "0af7651916cd43dd8448eb211c80319c/1;o=1"})
+"""
+
+
+def test_on_app_engine_a_line_is_json_and_names_its_request(directory: Path) -> None:
+    environ = {**os.environ, **GOOD, "GAE_ENV": "standard", "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
+    del environ["CLOUD_TASKS_EMULATOR_HOST"]
+    command = [sys.executable, "-W", "ignore", "-c", LOG]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    (entry,) = [json.loads(line) for line in done.stderr.splitlines() if '"here"' in line]
+    assert entry["logging.googleapis.com/trace"] == "projects/localdev/traces/0af7651916cd43dd8448eb211c80319c"

@@ -470,4 +470,7 @@ class TestSettling:
         world.during = send_another
         world.run(Task(("chatty",)))
         assert len(world.handled) == 5
+        assert set(world.due) == {"chatty"}, "a name that was sent to a moment ago stays for one more look"
+        world.clock.advance(60)
+        world.run(Task(("chatty",)))
         assert world.due == {}

@@ -10,7 +10,7 @@ import pytz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devserver.cron import ScheduleError, parse_schedule
+from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
 from gaesignals.errors import SignalsError
 
 # A Wednesday.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from devserver.errors import ConfigError
-from devserver.schedule import MINUTES_A_DAY, Every, EveryWithin, OnDays, Schedule
+from .errors import ConfigError
+from .schedule import MINUTES_A_DAY, Every, EveryWithin, OnDays, Schedule
 
 ACCEPTED = (
     '"every 5 minutes", "every 2 hours synchronized", "every 10 minutes from 09:00 to 17:30", "every day 03:00", '

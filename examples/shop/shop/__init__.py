@@ -1,0 +1,1 @@
+"""A shop: its frontend sends signals, its receivers handle them in the worker."""

@@ -1,0 +1,1 @@
+"""The command line: `gaesignals`, or `python -m gaesignals`. The library never imports it."""

@@ -1,0 +1,1 @@
+"""What would fail after deployment, found before it: one module for each file or subject."""

@@ -1,0 +1,20 @@
+"""One thing that would fail after deployment."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in `file`, and what to do about it. `code` names the kind, for programs."""
+
+    file: str
+    code: str
+    what: str
+    remedy: str
+
+    def to_json(self) -> dict[str, str]:
+        """The problem's fields."""
+        return dataclasses.asdict(self)

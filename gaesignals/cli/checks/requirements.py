@@ -1,0 +1,63 @@
+"""requirements.txt: what App Engine installs for the worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .problem import Problem
+from .project import Project
+
+FILE = "requirements.txt"
+# Other files that App Engine's build reads in its place.
+_OTHER_FILES = ("pyproject.toml", "Pipfile", "poetry.lock", "uv.lock")
+# The SDK brings the rest of what the worker imports.
+_WORKER_EXTRA = ("flask", "gunicorn")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_INCLUDE = re.compile(r"(?:-r|--requirement)[ =]\s*(\S+)")
+
+
+def check_requirements(project: Project) -> Iterator[Problem]:
+    """What the worker would not find installed."""
+    if not project.workers:
+        return
+    directory = project.directory
+    if not (directory / FILE).exists():
+        if not any((directory / name).exists() for name in _OTHER_FILES):
+            what = "there is none, so App Engine would install nothing for the worker"
+            yield Problem(FILE, "requirements-missing", what, "write one with the line gaesignals[worker]")
+        return
+    lines = list(_lines(directory / FILE))
+    ours = [line for line in lines if re.search(r"\bgaesignals\b", line)]
+    # A source tree of its own is imported without being installed.
+    if not ours and not (directory / "gaesignals").is_dir():
+        yield Problem(FILE, "requirements", "gaesignals is not in it", "add the line gaesignals[worker]")
+        return
+    if any(re.search(r"\[[^\]]*\bworker\b", line) for line in ours):
+        return
+    missing = sorted(set(_WORKER_EXTRA) - {_distribution(line) for line in lines})
+    if missing:
+        what = f"the worker needs {' and '.join(missing)}, and it has no such line"
+        yield Problem(
+            FILE, "requirements-worker", what, "write gaesignals[worker], which brings all that the worker needs"
+        )
+
+
+def _lines(path: Path, depth: int = 0) -> Iterator[str]:
+    """The requirements, those of included files too."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError):
+        return
+    for line in text.splitlines():
+        requirement = re.sub(r"(^|\s)#.*", "", line).strip()
+        if (included := _INCLUDE.match(requirement)) and depth < 3:
+            yield from _lines(path.parent / included[1], depth + 1)
+        elif requirement:
+            yield requirement
+
+
+def _distribution(requirement: str) -> str:
+    name = _NAME.match(requirement)
+    return re.sub(r"[-_.]+", "-", name[0]).lower() if name else ""

@@ -1,0 +1,109 @@
+"""How App Engine runs the worker and those who send: runtime, bundled services, scaling, the command that starts it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gaesignals.cli.entries import ENTRYPOINT
+
+from .problem import Problem
+from .project import Project
+from .service import DEFAULT_SERVICE, Service
+
+# How long a task of the worker delivers; its handlers may take longer.
+_TASK_SECONDS = 120
+# The fan-out that cron asks for comes once a minute.
+_LEAST_IDLE_SECONDS = 60
+
+
+def check_runtime(project: Project) -> Iterator[Problem]:
+    """What keeps the worker from starting or working, and others from sending."""
+    for service in project.workers:
+        yield from _check_environment(service, "nothing is delivered")
+        yield from _check_scaling(service)
+        yield from _check_entrypoint(service)
+        yield from _check_name(service)
+    for service in project.others:
+        yield from _check_sender(service, project)
+
+
+def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
+    """`effect` says what comes of a missing memcache."""
+    if (service.info.env or "standard") not in ("standard", "gae"):
+        what = f"`env: {service.info.env}` has no bundled services, so no memcache, and {effect}"
+        yield Problem(service.file, "flexible", what, "remove `env`: that deploys to the standard environment")
+        return
+    version = re.fullmatch(r"python3(\d+)", service.runtime)
+    if version is None or int(version[1]) < 10:
+        what = f"gaesignals does not run on {service.runtime or 'a service without runtime'}: it needs Python 3.10"
+        yield Problem(service.file, "runtime", what, "set `runtime: python312`")
+    if not service.info.app_engine_apis:
+        what = f"without `app_engine_apis: true` it has no memcache, and {effect}"
+        yield Problem(service.file, "app-engine-apis", what, "add `app_engine_apis: true`")
+
+
+def _check_sender(service: Service, project: Project) -> Iterator[Problem]:
+    if not service.is_python:
+        return
+    yield from _check_environment(service, "every send fails")
+    namespaces = {worker.environ.get("SIGNALS_NAMESPACE", "") for worker in project.workers}
+    namespace = service.environ.get("SIGNALS_NAMESPACE", "")
+    if namespaces and namespace not in namespaces:
+        what = f"it sends in the namespace {namespace!r}, where no worker looks: {', '.join(map(repr, namespaces))}"
+        yield Problem(service.file, "namespace", what, "give SIGNALS_NAMESPACE the value that the worker has")
+
+
+def _check_scaling(service: Service) -> Iterator[Problem]:
+    info = service.info
+    instance_class = (info.instance_class or "").upper()
+    is_fixed = bool(info.basic_scaling or info.manual_scaling)
+    if instance_class.startswith("F") and is_fixed:
+        what = f"App Engine refuses instance_class {instance_class} with basic or manual scaling"
+        yield Problem(service.file, "instance-class", what, "use B1, B2, B4, B4_1G or B8")
+    if instance_class.startswith("B") and not is_fixed:
+        what = f"App Engine refuses instance_class {instance_class} with automatic scaling"
+        yield Problem(service.file, "instance-class", what, "add basic_scaling, or use F1, F2, F4 or F4_1G")
+    idle_seconds = _duration_seconds(info.basic_scaling.idle_timeout) if info.basic_scaling else None
+    if idle_seconds is not None and idle_seconds < _LEAST_IDLE_SECONDS:
+        what = f"with an idle_timeout of {idle_seconds} s an instance stops before the next fan-out, a minute later"
+        yield Problem(service.file, "idle-timeout", what, "set `idle_timeout: 10m`")
+
+
+def _check_entrypoint(service: Service) -> Iterator[Problem]:
+    if not service.entrypoint:
+        what = "without an entrypoint App Engine starts main:app of your own, which is not the worker"
+        yield Problem(service.file, "entrypoint", what, f"add `entrypoint: {ENTRYPOINT}`")
+        return
+    bind = service.option("--bind", "-b")
+    if bind is not None and not re.search(r"\$\{?PORT\}?|:8080$", bind):
+        what = f"the entrypoint listens at {bind}, where App Engine does not look"
+        yield Problem(service.file, "port", what, "write --bind :$PORT")
+    timeout = service.option("--timeout", "-t")
+    if re.match(r"(exec\s+)?gunicorn\b", service.entrypoint) and _ends_requests(service) and timeout != "0":
+        what = (
+            f"gunicorn ends a request after {timeout or 30} s, and a task of the worker takes {_TASK_SECONDS} s or more"
+        )
+        yield Problem(service.file, "gunicorn-timeout", what, "add --timeout 0; App Engine has deadlines of its own")
+
+
+def _ends_requests(service: Service) -> bool:
+    """Whether gunicorn's timeout is one of requests, as in its plain class: that of one thread and no -k."""
+    kind = service.option("--worker-class", "-k")
+    return kind == "sync" or (kind is None and (service.option("--threads") or "1") == "1")
+
+
+def _check_name(service: Service) -> Iterator[Problem]:
+    target = service.environ.get("SIGNALS_SERVICE", "worker").strip() or "worker"
+    if target != service.name:
+        name = f"the service {service.name}" if service.name != DEFAULT_SERVICE else "the default service"
+        what = f"tasks go to the service {target}, and this is {name}"
+        yield Problem(
+            service.file, "service-name", what, f"set `service: {target}`, or SIGNALS_SERVICE: {service.name}"
+        )
+
+
+def _duration_seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    return int(text[:-1]) * (60 if text.endswith("m") else 1)

@@ -1,0 +1,116 @@
+"""The worker's settings and receivers: read by the worker's own code, in a process of its own.
+
+The worker is not imported. The package that a wheel ships, or that lies beside the library in a source tree, is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gaesignals
+from gaesignals.cli.errors import CommandError
+
+from .problem import Problem
+from .project import Project
+from .service import RECEIVERS_VARIABLE
+
+IMPORT_SECONDS = 60.0
+_VERDICT = "preflight: "
+# `VARIABLE='value': what to do` or `VARIABLE is not set: what to do`.
+_LINE = re.compile(r"(\w+(?:=(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")| is not set)): (.*)", re.DOTALL)
+# Enough of an environment for receivers to be looked at where no service has any.
+_NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What the worker's code says: the lines about settings, and the ids of the receivers that it found."""
+
+    problems: tuple[str, ...]
+    receivers: tuple[str, ...] = ()
+
+
+def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]:
+    """What would keep each worker from starting. `receivers`, if given, stand for those in its env_variables."""
+    given = {} if receivers is None else {RECEIVERS_VARIABLE: receivers}
+    for service in project.workers:
+        yield from _check(project.directory, service.file, {**service.environ, **given})
+    if not project.workers and receivers is not None:
+        yield from _check(project.directory, "--receivers", {**_NO_SERVICE, **given})
+
+
+def preflight(directory: Path, environ: Mapping[str, str]) -> Preflight:
+    """Have the worker's own code look at `environ`, with the modules in `directory`."""
+    module, package_directory = _worker_package()
+    paths = [str(package_directory), os.environ.get("PYTHONPATH", "")]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module],
+            input=json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)}),
+            cwd=package_directory,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+                # Nothing is written into the directory that is looked at.
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=IMPORT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Preflight((_about_receivers(environ, f"importing it takes longer than {IMPORT_SECONDS:g} s"),))
+    return _verdict(done, environ)
+
+
+def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[Problem]:
+    for line in preflight(directory, environ).problems:
+        found = _LINE.fullmatch(line)
+        what, remedy = found.groups() if found else (line, "correct it")
+        what = re.sub(r"=''$", " is empty", what)
+        code = "receivers" if line.startswith(RECEIVERS_VARIABLE) else "setting"
+        if code == "receivers" and "; " in remedy:
+            reason, _, remedy = remedy.rpartition("; ")
+            what = f"{what}: {reason}"
+        elif code == "receivers" and "not set" not in what:
+            what, remedy = f"{what}: {remedy}", "correct it; the module is imported as it will be on App Engine"
+        yield Problem(file, code, what, remedy)
+
+
+def _verdict(done: subprocess.CompletedProcess[str], environ: Mapping[str, str]) -> Preflight:
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(_VERDICT):
+            verdict: dict[str, Any] = json.loads(line.removeprefix(_VERDICT))
+            return Preflight(tuple(verdict["problems"]), tuple(verdict["receivers"]))
+    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+    reason = f"importing it ends the process, with exit code {done.returncode}: {said}"
+    return Preflight((_about_receivers(environ, reason),))
+
+
+def _about_receivers(environ: Mapping[str, str], reason: str) -> str:
+    return f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: {reason}"
+
+
+def _worker_package() -> tuple[str, Path]:
+    """The module to run, and the directory to run it in: where its package lies."""
+    assert gaesignals.__file__ is not None
+    directory = Path(gaesignals.__file__).parent.parent
+    for package in ("gaesignals_worker", "worker"):
+        if (directory / package / "preflight.py").is_file():
+            return f"{package}.preflight", directory
+    spec = importlib.util.find_spec("gaesignals_worker")
+    if spec is None or spec.origin is None:
+        raise CommandError("gaesignals_worker is not installed, which a wheel of gaesignals brings; install it again")
+    return "gaesignals_worker.preflight", Path(spec.origin).parent.parent

@@ -1,0 +1,109 @@
+"""A worker's administration over HTTP.
+
+Every answer is the worker's JSON, or an error. A redirect is not followed: it leads to a login page, and would take the
+token along. What is on this machine is not asked for through a proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from .address import Address
+from .errors import CommandError, UnreachableError
+
+_REDIRECTS = range(300, 400)
+
+
+class RefusedError(CommandError):
+    """The worker says that something failed. `fields` is its JSON."""
+
+    def __init__(self, message: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class Client:
+    """Asks the worker at `address`, with an identity token if there is one; waits `timeout_seconds` for an answer."""
+
+    def __init__(self, address: Address, *, token: str | None, timeout_seconds: float) -> None:
+        self.url = address.url
+        self._is_loopback = address.is_loopback
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        if address.is_loopback:
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Ask for what is at `path`.
+
+        Raises `RefusedError` if the worker answers with an error, and `UnreachableError` if no worker does or it does
+        not let the caller in.
+        """
+        return self._ask(path + (f"?{urlencode(query)}" if query else ""), None)
+
+    def post(self, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Have done what is at `path`, with `fields` as JSON. Raises as `get` does."""
+        return self._ask(path, json.dumps(fields).encode())
+
+    def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
+        request = urllib.request.Request(self.url + path, data=body, headers={"Accept": "application/json"})
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+        if self._token is not None:
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        try:
+            status, answer = self._open(request)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"cannot reach {self.url}: {self._reason(error)}") from error
+        return self._read(path, status, answer)
+
+    def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
+        try:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def _read(self, path: str, status: int, answer: bytes) -> dict[str, Any]:
+        if status in (401, 403) or status in _REDIRECTS:
+            raise UnreachableError(f"not allowed: {self.url} answers {status}; {self._advice()}")
+        try:
+            fields = json.loads(answer)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict) or status == 404:
+            raise UnreachableError(
+                f"{self.url}{path} answers {status}: is this a worker, of this version? --url names it"
+            )
+        if status != 200 and "error" in fields:
+            raise RefusedError(f"the worker says: {fields['error']} ({status})", fields)
+        return fields
+
+    def _advice(self) -> str:
+        if self._token is not None:
+            return "the worker's log says why it does not take this token"
+        if self._is_loopback:
+            return "the worker's log says why"
+        return "a deployed worker asks for an identity token: --audience, --token or GAESIGNALS_TOKEN"
+
+    def _reason(self, error: Exception) -> str:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, TimeoutError):
+            return f"no answer in {self._timeout_seconds:g} s; what was asked for may still be done"
+        if isinstance(cause, ConnectionRefusedError) and self._is_loopback:
+            return "nothing listens there; `make run` starts the local cloud, --url names another worker"
+        return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: Any) -> None:
+        return None

@@ -1,0 +1,109 @@
+"""`gaesignals dead`: look at dead letters, send them again, or drop them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from .context import Context
+from .errors import ExitCode
+from .options import Commands, signal_name
+from .pausing import add_yes
+from .terminal import Terminal
+from .wording import clock_time, count_of
+
+
+def add(commands: Commands) -> None:
+    """Add the three commands."""
+    look = commands.add("list", run_list, help="list the names with dead letters, or those of a name", exits="never")
+    look.add_argument("name", nargs="?", type=signal_name, metavar="NAME")
+    requeue = commands.add(
+        "requeue",
+        run_requeue,
+        help="send dead letters of a name again, with their attempts counted anew",
+        exits="not all of the given IDs are there any more",
+    )
+    drop = commands.add(
+        "drop",
+        run_drop,
+        help="throw dead letters of a name away, for good",
+        exits="not all of the given IDs are there any more, or the answer was no",
+    )
+    for parser in (requeue, drop):
+        parser.add_argument("name", type=signal_name, metavar="NAME")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
+    add_yes(drop)
+
+
+def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
+    """List names, or letters."""
+    client, terminal = context.client(options), context.terminal
+    answer = client.get("/admin/dead") if options.name is None else client.get("/admin/dead", name=options.name)
+    if options.json:
+        terminal.say_json(answer)
+    elif options.name is None:
+        _say_names(terminal, answer["names"])
+    else:
+        _say_letters(terminal, answer)
+    return ExitCode.DONE
+
+
+def run_requeue(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Send letters again."""
+    return _change("requeue", "requeued", options, context)
+
+
+def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Drop letters, if that is wanted."""
+    which = count_of(len(options.ids), "dead letter") if options.ids else "all dead letters"
+    if not context.terminal.confirm(f"Drop {which} of {options.name}?", is_agreed=options.yes):
+        context.terminal.remark("nothing was dropped")
+        return ExitCode.FAILED
+    return _change("drop", "dropped", options, context)
+
+
+def _change(action: str, done: str, options: argparse.Namespace, context: Context) -> ExitCode:
+    ids = list(dict.fromkeys(options.ids))
+    answer = context.client(options).post(
+        f"/admin/dead/{action}", {"name": options.name, **({"ids": ids} if ids else {})}
+    )
+    missing = len(ids) - answer[done]
+    if options.json:
+        context.terminal.say_json(answer)
+    else:
+        context.terminal.say(f"{done} {count_of(answer[done], 'dead letter')} of {options.name}")
+    if missing > 0:
+        context.terminal.remark(f"{count_of(missing, 'dead letter')} not there any more")
+    return ExitCode.FAILED if missing > 0 else ExitCode.DONE
+
+
+def _say_names(terminal: Terminal, names: Mapping[str, int]) -> None:
+    if not names:
+        terminal.say("no dead letters")
+        return
+    rows = [(name, f"{count:,}") for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0]))]
+    terminal.say_table(rows, headings=("NAME", "DEAD"))
+
+
+def _last_line(traceback: str) -> str:
+    """What a traceback comes to; all of it is in the JSON."""
+    return (traceback.strip().splitlines() or [""])[-1]
+
+
+def _say_letters(terminal: Terminal, answer: Mapping[str, Any]) -> None:
+    letters = answer["letters"]
+    if not letters:
+        terminal.say(f"no dead letters of {answer['name']}")
+        return
+    rows = [
+        (
+            letter["id"],
+            clock_time(letter.get("died_at")),
+            str(letter["attempts"]),
+            ", ".join(letter.get("receivers", [])),
+            _last_line(letter["error"]),
+        )
+        for letter in letters
+    ]
+    terminal.say_table(rows, headings=("ID", "DIED (UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"))

@@ -1,0 +1,77 @@
+"""What a worker needs in the files of App Engine: its own yaml file, a cron job and a queue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+WORKER_FILE = "worker.yaml"
+DRAIN_PATH = "/cron/drain"
+DEFAULT_QUEUE = "signals"
+ENTRYPOINT = "gunicorn --bind :$PORT --workers 1 --threads 8 --timeout 0 gaesignals_worker.main:app"
+# What App Engine has and this package is tested on.
+RUNTIMES = (10, 13)
+
+_RETRIES = (
+    "  retry_parameters:\n"
+    "    task_retry_limit: 7\n"
+    "    task_age_limit: 30m\n"
+    "    min_backoff_seconds: 5\n"
+    "    max_backoff_seconds: 300\n"
+    "    max_doublings: 5\n"
+)
+
+
+def worker_yaml(receivers: str, location: str) -> str:
+    """The text of a worker.yaml."""
+    return f"""\
+# The service that delivers signals: `gcloud app deploy {WORKER_FILE}`. cron.yaml and queue.yaml are deployed apart.
+service: worker
+runtime: {runtime(sys.version_info[:2])}
+app_engine_apis: true
+
+# There is no --timeout: a task may take minutes, and App Engine has deadlines of its own.
+entrypoint: {ENTRYPOINT}
+
+# Basic scaling lets a handler take its time (24 hours, not 10 minutes). Threads times instances should be no less than
+# max_concurrent_requests of the queue.
+instance_class: B2
+basic_scaling:
+  max_instances: 5
+  idle_timeout: 10m
+
+env_variables:
+  # package.module:name of your Receivers; the module is imported by the worker.
+  SIGNALS_RECEIVERS: {receivers}
+  # The region of the queue: `gcloud app describe` prints it as locationId (us-central there is us-central1 here).
+  SIGNALS_LOCATION: {location or '""'}
+
+# No `login: admin`: the worker checks every caller by itself, and scripts and tasks have to reach it.
+handlers:
+- url: /admin/.*
+  script: auto
+  secure: always
+- url: /.*
+  script: auto
+"""
+
+
+def runtime(version: Sequence[int]) -> str:
+    """App Engine's runtime for this version of Python, or the nearest that is supported."""
+    least, most = RUNTIMES
+    return f"python3{min(max(version[1], least), most)}"
+
+
+def cron_entry(service: str) -> str:
+    """The entry that a worker of this name needs."""
+    return (
+        "- description: hand waiting signals to the worker\n"
+        f"  url: {DRAIN_PATH}\n"
+        "  schedule: every 1 minutes\n"
+        f"  target: {service}\n"
+    )
+
+
+def queue_entry(name: str = DEFAULT_QUEUE) -> str:
+    """The entry of a queue that suits the worker that `init` writes."""
+    return f"- name: {name}\n  rate: 50/s\n  bucket_size: 100\n  max_concurrent_requests: 20\n{_RETRIES}"

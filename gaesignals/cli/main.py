@@ -1,0 +1,94 @@
+"""The command line's entry point: reads it, runs the command, and answers with its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+
+from gaesignals.errors import SignalsError
+
+from . import checking, dead, draining, init, pausing, sending, status
+from .client import RefusedError
+from .context import Context
+from .errors import CommandError, ExitCode
+from .options import Commands, Parser
+from .terminal import Terminal
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the worker, or the check, says that something failed; each command's --help says what that is
+  2    the command line cannot be used as it is
+  3    no worker answers, or it does not let the caller in
+  130  interrupted with Ctrl-C
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
+    parser = Parser(
+        prog="gaesignals",
+        description="Look at a worker, operate it, and check what is deployed.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gaesignals {_version()}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = Commands(subparsers)
+    for module in (status, draining, sending, pausing):
+        module.add(commands)
+    letters = subparsers.add_parser("dead", help="list, requeue or drop dead letters")
+    dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
+    for module in (checking, init):
+        module.add(commands)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("gaesignals")
+    except importlib.metadata.PackageNotFoundError:
+        return "(run from its source)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in `arguments`, by default those of the process; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is no reason to fail.
+        getattr(stream, "reconfigure", lambda **options: None)(errors="backslashreplace")
+    options = build_parser().parse_args(arguments)
+    context = Context(Terminal(input=sys.stdin, output=sys.stdout, errors=sys.stderr))
+    try:
+        code = run(options, context)
+        context.terminal.flush()
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` does. What Python flushes at its end must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    return code
+
+
+def run(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Run the command; an error is one line on standard error."""
+    try:
+        code: ExitCode = options.run(options, context)
+    except KeyboardInterrupt:
+        context.terminal.remark("interrupted")
+        return ExitCode.INTERRUPTED
+    except RefusedError as error:
+        if options.json:
+            context.terminal.say_json(error.fields)
+        return _fail(context, error, error.exit_code)
+    except CommandError as error:
+        return _fail(context, error, error.exit_code)
+    except SignalsError as error:
+        return _fail(context, error, ExitCode.FAILED)
+    return code
+
+
+def _fail(context: Context, error: SignalsError, code: ExitCode) -> ExitCode:
+    context.terminal.remark(f"gaesignals: {' '.join(str(error).split())}")
+    return code

@@ -1,0 +1,121 @@
+"""`gaesignals status`: what the worker says of itself and of what waits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from .context import Context
+from .errors import ExitCode
+from .options import Commands
+from .terminal import Terminal
+from .wording import age, clock_time, count_of, distance, parse_time
+
+_TOTALS = ("waiting", "leased", "retrying", "dead", "unmatched", "paused")
+# A worker that has just started has not been called by cron yet.
+_STARTING_SECONDS = 180.0
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "status",
+        run,
+        help="show the worker's health and what waits",
+        exits="memcache does not answer, the fan-out is late, or the queue is not running",
+    )
+    parser.add_argument("--search", metavar="TEXT", help="only names with TEXT in them, in any case")
+
+
+def run(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Show the status."""
+    client, terminal = context.client(options), context.terminal
+    status = client.get("/admin/status", **({} if options.search is None else {"search": options.search}))
+    problems = _problems(status)
+    if options.json:
+        terminal.say_json(status)
+    else:
+        _say_head(terminal, status, client.url)
+        _say_names(terminal, status, is_search=options.search is not None)
+        for problem in problems:
+            terminal.remark(problem)
+    return ExitCode.FAILED if problems else ExitCode.DONE
+
+
+def _problems(status: Mapping[str, Any]) -> list[str]:
+    health = status.get("health", {})
+    problems = []
+    if health.get("memcache") == "down":
+        problems.append("memcache does not answer")
+    elif health.get("is_fan_out_late") and not _has_just_started(status):
+        problems.append(f"the last fan-out was {_fan_out(health)}: does cron call /cron/drain of this service?")
+    if health.get("queue") in ("paused", "disabled"):
+        problems.append(f"the queue is {health['queue']}: nothing is delivered until it is resumed")
+    return problems
+
+
+def _has_just_started(status: Mapping[str, Any]) -> bool:
+    started = parse_time(status.get("version", {}).get("started_at"))
+    now = parse_time(status.get("looked_at"))
+    if status["health"].get("last_fan_out_at") or started is None or now is None:
+        return False
+    return (now - started).total_seconds() < _STARTING_SECONDS
+
+
+def _fan_out(health: Mapping[str, Any]) -> str:
+    seconds = health.get("last_fan_out_age_seconds")
+    return "never" if seconds is None else f"{distance(seconds)} ago"
+
+
+def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
+    version = status.get("version", {})
+    deployed = f", version {version['deployed']}" if version.get("deployed") else ""
+    software = f" (gaesignals {version['gaesignals']}{deployed})" if version.get("gaesignals") else ""
+    terminal.say(f"{version.get('service') or 'worker'} at {url}{software}, {clock_time(status.get('looked_at'))} UTC")
+    if health := status.get("health"):
+        flushed = ", flushed since the last look" if health.get("flushed") else ""
+        terminal.say(
+            f"memcache {health.get('memcache')}{flushed}; last fan-out {_fan_out(health)}; queue {health.get('queue')}"
+        )
+    totals = status["totals"]
+    terminal.say(", ".join(f"{name} {totals[name]:,}" for name in _TOTALS if name in totals))
+
+
+def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool) -> None:
+    now = parse_time(status.get("looked_at"))
+    names = [each for each in status["names"] if is_search or _has_something(each)]
+    _say_table(terminal, names, now, has_receivers=True)
+    if status["unmatched"]:
+        terminal.say()
+        terminal.say("No receiver of this worker listens to these; a middleware or another service may:")
+        _say_table(terminal, status["unmatched"], now, has_receivers=False)
+    if not names and not status["unmatched"]:
+        terminal.say("no such name" if is_search else "nothing waits")
+    if status.get("omitted"):
+        terminal.say(f"{count_of(status['omitted'], 'more name')} not looked at")
+
+
+def _say_table(
+    terminal: Terminal, names: Sequence[Mapping[str, Any]], now: datetime | None, *, has_receivers: bool
+) -> None:
+    if not names:
+        return
+    headings = ["NAME", "WAITING", "LEASED", "RETRYING", "DEAD", "OLDEST", "RECEIVERS"]
+    rows = [_row(each, now) for each in names]
+    columns = len(headings) if has_receivers else len(headings) - 1
+    terminal.say()
+    terminal.say_table([row[:columns] for row in rows], headings=headings[:columns])
+
+
+def _row(name: Mapping[str, Any], now: datetime | None) -> list[str]:
+    # What memcache did not answer for is not known.
+    counts = [f"{name[count]:,}" if name["readable"] else "?" for count in ("waiting", "leased", "retrying")]
+    label = f"{name['name']} (paused)" if name.get("paused") else name["name"]
+    return [label, *counts, f"{name['dead']:,}", age(name["oldest_sent_at"], now), ", ".join(name["receivers"])]
+
+
+def _has_something(name: Mapping[str, Any]) -> bool:
+    counts = (name[count] for count in ("waiting", "leased", "retrying", "dead"))
+    return bool(not name["readable"] or name.get("paused") or any(counts))

@@ -1,0 +1,82 @@
+"""What a command reads from and writes to: results on standard output, all else on standard error.
+
+Every line is made harmless for a terminal first, whoever wrote what is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from .errors import UsageError
+from .text import cut, printable, table
+
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class Terminal:
+    """The three streams of a process."""
+
+    def __init__(self, *, input: TextIO, output: TextIO, errors: TextIO) -> None:
+        self._input = input
+        self._output = output
+        self._errors = errors
+        self._has_progress = False
+
+    @property
+    def width(self) -> int | None:
+        """How many columns there are; None where no person looks, and nothing may be cut."""
+        return shutil.get_terminal_size().columns if self._output.isatty() else None
+
+    def say(self, line: str = "") -> None:
+        """Write a line of the result."""
+        self._end_progress()
+        self._output.write(f"{printable(line)}\n")
+
+    def say_table(self, rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> None:
+        """Write the result as a table."""
+        for line in table(rows, headings=headings, width=self.width):
+            self.say(line)
+
+    def say_json(self, value: Any) -> None:
+        """Write the result for a program."""
+        self._end_progress()
+        self._output.write(f"{json.dumps(value, indent=2)}\n")
+
+    def remark(self, line: str) -> None:
+        """Write a line that is not the result: an error, or advice."""
+        self._end_progress()
+        self._errors.write(f"{printable(line)}\n")
+        self._errors.flush()
+
+    def show_progress(self, line: str) -> None:
+        """Say how far the work is; on a terminal in place of what was said before."""
+        if not self._errors.isatty():
+            self.remark(line)
+            return
+        self._errors.write(_CLEAR_LINE + cut(printable(line), shutil.get_terminal_size().columns - 1))
+        self._errors.flush()
+        self._has_progress = True
+
+    def confirm(self, question: str, *, is_agreed: bool) -> bool:
+        """Ask a person, unless it `is_agreed` beforehand; UsageError where there is nobody to ask."""
+        if is_agreed:
+            return True
+        if not self._input.isatty():
+            raise UsageError("this cannot be undone, and there is no terminal to ask on: give --yes")
+        self._errors.write(f"{printable(question)} [y/N] ")
+        self._errors.flush()
+        return self._input.readline().strip().lower() in ("y", "yes")
+
+    def flush(self) -> None:
+        """Write out what is buffered; a reader that has gone away is a BrokenPipeError."""
+        self._end_progress()
+        self._output.flush()
+
+    def _end_progress(self) -> None:
+        if self._has_progress:
+            self._errors.write("\n")
+            self._errors.flush()
+            self._has_progress = False

@@ -1,0 +1,174 @@
+"""A mailbox for one test: what was sent, delivery when the test says so, and time that passes when it says so.
+
+The pytest plugin gives it to tests as the fixture `signals`; other frameworks use it as a context manager. The code
+under test sends and delivers as it always does, in whatever thread: inside the block, this mailbox is the process's. It
+is in memory and needs no SDK.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final
+
+from .codec import loads
+from .deadletter import DeadLetter, DeadLetters
+from .delivery import deliver
+from .errors import InvalidOptionError, SendError, SignalsError
+from .inspection import look
+from .mailbox import Mailbox, use_mailbox_everywhere
+from .message import Record
+from .receivers import ReceiverMapping, Receivers, as_receivers
+from .report import DeliveryReport
+from .shape import from_plain
+from .signal import Signal, name_of
+from .testing import ManualClock, MemoryNamespaces, MemoryStore
+
+MAX_ROUNDS: Final = 1000
+
+
+class DrainError(SignalsError, RuntimeError):
+    """A drain that does not come to an end, or that was to raise errors and has one without an exception of its own."""
+
+
+class SignalsFixture:
+    """Signals inside a `with` block, each block with a mailbox of its own.
+
+    `clock` starts at the time of day, in whole seconds, and stands still. `store` is what everything is kept in; its
+    hooks and `evict` play a memcache that fails or forgets. A retry waits for exactly the receiver's backoff, and not
+    for a random part of it, so that a test knows when it is due.
+    """
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(float(int(time.time())))
+        self.store = MemoryStore(clock=self.clock)
+        self.mailbox = _RecordingMailbox(self.store, self.clock)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SignalsFixture:
+        self._stack.enter_context(use_mailbox_everywhere(self.mailbox))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def sent(self, name: str | Signal) -> list[Any]:
+        """Return the data of every message sent to `name`, delivered or not, in the order in which they were sent.
+
+        It has been through the codec, as what handlers get has been, and is of the type that a `Signal` declares.
+        Raises `InvalidNameError`, and `DecodeError` for what is not of that type.
+        """
+        wanted = name_of(name)
+        shape = name.shape if isinstance(name, Signal) else None
+        found = [data for sent_to, data in self.all_sent() if sent_to == wanted]
+        return found if shape is None else [from_plain(shape, data) for data in found]
+
+    def all_sent(self) -> list[tuple[str, Any]]:
+        """Return name and data of every message sent, in order."""
+        return [(name, loads(record.payload)) for name, record in self.mailbox.sent_records()]
+
+    def waiting(self, name: str | Signal) -> int:
+        """Return how many messages of `name` are not done with: new ones, those to be retried, those on a lease."""
+        wanted = name_of(name)
+        status = look(self.mailbox, [wanted])[wanted]
+        return status.waiting + status.retrying + status.leased
+
+    def dead(self, name: str | Signal) -> list[DeadLetter]:
+        """Return the dead letters of `name`, oldest first: each has `data`, `error`, `attempt` and `receivers`."""
+        return list(DeadLetters(self.mailbox).list(name_of(name)))
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on the clock of signals, so that retries become due and leases run out.
+
+        Nothing is run by this, and no other clock moves. Raises `InvalidOptionError` for less than nothing.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+            raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give a number from 0")
+        self.clock.advance(seconds)
+
+    def drain(
+        self, mapping: ReceiverMapping, *, reliable: bool | None = None, raise_errors: bool = False
+    ) -> DeliveryReport:
+        """Deliver until nothing can be done now, and return what all of it came to.
+
+        Every name is looked at that something was sent to, those that match a pattern of `mapping` as well, and what
+        handlers send meanwhile is delivered, too. What is to be retried later waits for `advance`.
+
+        Handlers' exceptions are in the report and in the log, as with `deliver`. With `raise_errors` the first of them
+        is raised, once everything was delivered. Raises `DrainError` after a thousand rounds: a handler then keeps
+        sending what it handles. `mapping` and `reliable` are those of `deliver`.
+        """
+        receivers = as_receivers(mapping, reliable=reliable)
+        total = DeliveryReport()
+        for _ in range(MAX_ROUNDS):
+            report = deliver(receivers, names=self._names_for(receivers), mailbox=self.mailbox)
+            total += report
+            if report.is_idle and not report.more:
+                break
+        else:
+            raise DrainError(f"there is still something to do after {MAX_ROUNDS} rounds: {_busy(self._last_sent())}")
+        if raise_errors:
+            _raise_first(total)
+        return total
+
+    def _names_for(self, receivers: Receivers) -> list[str]:
+        return [name for name in self.mailbox.names() if receivers.matching(name)]
+
+    def _last_sent(self) -> str:
+        records = self.mailbox.sent_records()
+        return records[-1][0] if records else ""
+
+
+def _busy(name: str) -> str:
+    return f"the last message was sent to {name!r:.80}; does a handler send the signal that it handles?"
+
+
+def _raise_first(report: DeliveryReport) -> None:
+    for failure in report.errors:
+        if failure.exception is not None:
+            raise failure.exception
+    for failure in report.errors:
+        raise DrainError(f"{failure.receiver} failed for {failure.name!r:.80}: {failure.error}")
+
+
+class _RecordingMailbox(Mailbox):
+    """Remembers what was sent. A message that is stored again keeps its id, and was not sent again."""
+
+    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
+        super().__init__(store, clock=clock, random=_LongestWait(), sleep=lambda _: None, namespaces=MemoryNamespaces())
+        self._sent: dict[str, tuple[str, Record]] = {}
+        self._sent_lock = threading.Lock()
+
+    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        try:
+            super().send_records(outgoing)
+        except SendError as error:
+            self._remember([(name, record) for name, record in outgoing if record.id in error.stored])
+            raise
+        self._remember(outgoing)
+
+    def _remember(self, stored: Sequence[tuple[str, Record]]) -> None:
+        with self._sent_lock:
+            for name, record in stored:
+                self._sent.setdefault(record.id, (name, record))
+
+    def sent_records(self) -> list[tuple[str, Record]]:
+        with self._sent_lock:
+            return list(self._sent.values())
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self.sent_records()))
+
+
+class _LongestWait(random.Random):
+    """Random but for spans of time, of which it takes the longest."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b

@@ -1,0 +1,75 @@
+"""cron.yaml."""
+
+from __future__ import annotations
+
+import pytest
+
+from gaesignals.cli.checks.cron import check_cron
+
+from .conftest import Directory
+
+
+def test_a_file_with_the_workers_job_has_no_problem(directory: Directory) -> None:
+    assert directory.problems(check_cron) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "what", "remedy"),
+    [
+        ("every 1 minutes", "every banana", "schedule", "'every banana' is not a schedule", '"every 5 minutes"'),
+        ("every 1 minutes", "every 10 minutes", "cron-rare", "'every 10 minutes'", "every 1 minutes"),
+        (
+            "every 1 minutes",
+            "every 1 minutes from 09:00 to 17:00",
+            "cron-rare",
+            "wait for that long",
+            "every 1 minutes",
+        ),
+        ("/cron/drain", "/cron/rain", "cron-drain", "no job calls /cron/drain", "target: worker"),
+        ("target: worker", "target: shop", "cron-target", "goes to the service shop", "`target: worker`"),
+        ("  target: worker\n", "", "cron-target", "goes to the service default", "`target: worker`"),
+        (
+            "target: worker\n",
+            "target: worker\n  retry_parameters:\n    job_retry_limit: 6\n",
+            "job-retries",
+            "a job_retry_limit of 6",
+            "use 5 at most",
+        ),
+    ],
+)
+def test_a_job(directory: Directory, old: str, new: str, code: str, what: str, remedy: str) -> None:
+    directory.change("cron.yaml", old, new)
+    problem = directory.only(check_cron)
+    assert (problem.file, problem.code) == ("cron.yaml", code)
+    assert what in problem.what
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "schedule", ["every 2 minutes", "every 1 minutes synchronized", "every 1 minutes from 00:00 to 23:59"]
+)
+def test_schedules_that_are_often_enough(directory: Directory, schedule: str) -> None:
+    directory.change("cron.yaml", "every 1 minutes", schedule)
+    assert directory.problems(check_cron) == []
+
+
+def test_a_version_may_be_named_in_the_target(directory: Directory) -> None:
+    directory.change("cron.yaml", "target: worker", "target: worker:v2")
+    assert directory.problems(check_cron) == []
+
+
+def test_every_job_is_looked_at_since_one_keeps_all_from_being_deployed(directory: Directory) -> None:
+    directory.write("cron.yaml", "cron:\n" + "- url: /other\n  schedule: sometimes\n  target: shop\n" * 2)
+    assert [problem.code for problem in directory.problems(check_cron)] == ["schedule", "schedule", "cron-drain"]
+
+
+def test_a_missing_file_is_a_problem(directory: Directory) -> None:
+    directory.remove("cron.yaml")
+    problem = directory.only(check_cron)
+    assert (problem.file, problem.code) == ("cron.yaml", "cron-missing")
+    assert "replaces every job of the project" in problem.remedy
+
+
+def test_a_file_that_cannot_be_read_is_no_second_problem(directory: Directory) -> None:
+    directory.write("cron.yaml", "- a\n")
+    assert directory.problems(check_cron) == []

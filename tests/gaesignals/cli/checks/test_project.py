@@ -1,0 +1,86 @@
+"""Which files of a directory are read, and what App Engine's own parsers refuse in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gaesignals.cli.checks.project import Project
+from gaesignals.cli.errors import CommandError
+
+from .conftest import Directory
+
+
+def test_reads_services_cron_and_queues(directory: Directory) -> None:
+    directory.write("app.yaml", "runtime: python312\napp_engine_apis: true\n")
+    project = Project.read(directory.path)
+    assert [(service.file, service.name) for service in project.services] == [
+        ("app.yaml", "default"),
+        ("worker.yaml", "worker"),
+    ]
+    assert [service.name for service in project.workers] == ["worker"]
+    assert [service.name for service in project.others] == ["default"]
+    assert [job.url for job in project.jobs or ()] == ["/cron/drain"]
+    assert [queue.name for queue in project.queues or ()] == ["signals"]
+    assert project.rules is None
+    assert project.problems == ()
+
+
+@pytest.mark.parametrize("text", ["steps: []\n", "swagger: '2.0'\n", "kind: Service\n", "- a\n", ""])
+def test_other_yaml_files_are_left_alone(directory: Directory, text: str) -> None:
+    directory.write("other.yaml", text)
+    project = Project.read(directory.path)
+    assert [service.file for service in project.services] == ["worker.yaml"]
+    assert project.problems == ()
+
+
+def test_a_worker_is_known_by_its_receivers_its_app_or_its_name(directory: Directory) -> None:
+    def workers(text: str) -> list[str]:
+        directory.write("worker.yaml", text)
+        return [service.name for service in Project.read(directory.path).workers]
+
+    assert workers("service: a\nruntime: python312\nenv_variables:\n  SIGNALS_RECEIVERS: a:b\n") == ["a"]
+    assert workers("service: a\nruntime: python312\nentrypoint: gunicorn gaesignals_worker.main:app\n") == ["a"]
+    assert workers("service: worker\nruntime: python312\n") == ["worker"]
+    assert workers("service: a\nruntime: python312\n") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "what"),
+    [
+        ("worker.yaml", "runtime: python312\nfoo: 1\n", "line 2: Unexpected attribute 'foo'"),
+        ("worker.yaml", "runtime: [\n", "line 1: "),
+        ("worker.yaml", "service: worker\n", 'You must specify a "runtime" field'),
+        ("app.yaml", "", "it has to be a mapping with a `runtime:`"),
+        ("cron.yaml", "cron:\n- url: /a\n", "Missing required value [schedule]"),
+        ("cron.yaml", "cron:\n  url: /a\n", "each entry with a dash in front"),
+        ("queue.yaml", "queue:\n- name: a b\n  rate: 1/s\n", "line 2: "),
+        ("queue.yaml", "- a\n", "it has to be a mapping that begins with `queue:`"),
+        ("dispatch.yaml", "dispatch:\n- url: a b\n  service: c\n", "invalid url 'a b'"),
+        ("dispatch.yaml", "dispatch:\n- url: '*/a'\n", "Missing required value [service]"),
+    ],
+)
+def test_what_app_engine_refuses_is_a_problem_of_the_file(
+    directory: Directory, file: str, text: str, what: str
+) -> None:
+    directory.write(file, text)
+    (problem,) = Project.read(directory.path).problems
+    assert (problem.file, problem.code) == (file, f"{file.removesuffix('.yaml').replace('worker', 'app')}-yaml")
+    assert problem.what.startswith("App Engine refuses the file: ")
+    assert what in problem.what
+    assert "\n" not in problem.what
+    assert problem.remedy.startswith("correct it; https://")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(directory: Directory) -> None:
+    (directory.path / "queue.yaml").write_bytes(b"\xff\xfe")
+    (directory.path / "cron.yaml").unlink()
+    (directory.path / "cron.yaml").mkdir()
+    problems = Project.read(directory.path).problems
+    assert [(each.file, each.code) for each in problems] == [("cron.yaml", "unreadable"), ("queue.yaml", "unreadable")]
+    assert "it is not UTF-8" in problems[1].what
+
+
+def test_what_is_no_directory_is_an_error(directory: Directory) -> None:
+    for name in ("cron.yaml", "nowhere"):
+        with pytest.raises(CommandError, match="is no directory"):
+            Project.read(directory.path / name)

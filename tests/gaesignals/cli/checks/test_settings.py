@@ -1,0 +1,132 @@
+"""The worker's settings and receivers, as the worker's own code reads them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from gaesignals.cli.checks import settings
+from gaesignals.cli.checks.settings import check_settings, preflight
+
+from .conftest import Directory
+
+check = functools.partial(check_settings, receivers=None)
+
+
+def test_receivers_that_can_be_imported_have_no_problem(directory: Directory) -> None:
+    assert directory.problems(check) == []
+    environ = {"SIGNALS_RECEIVERS": "shop.receivers:receivers", "SIGNALS_LOCATION": "local"}
+    assert preflight(directory.path, environ) == settings.Preflight((), ("ship",))
+
+
+def test_nothing_is_written_where_they_are(directory: Directory) -> None:
+    directory.problems(check)
+    assert list(directory.path.rglob("__pycache__")) == []
+
+
+def test_every_setting_that_the_worker_would_refuse_is_a_problem(directory: Directory) -> None:
+    wrong = "\n".join(
+        [
+            "env_variables:",
+            "  SIGNALS_QUEUE: a queue",
+            "  SIGNALS_REDISPATCH_SECONDS: soon",
+            "  SIGNALS_ADMINS: nobody",
+            "  SIGNALS_OIDC_CALLERS: a@example.com",
+            "  CLOUD_TASKS_EMULATOR_HOST: localhost:1",
+        ]
+    )
+    directory.change("worker.yaml", "env_variables:", wrong)
+    directory.change("worker.yaml", "europe-west1", "us-central")
+    problems = directory.problems(check)
+    assert {problem.code for problem in problems} == {"setting"}
+    assert {problem.what.split("=")[0].split()[0] for problem in problems} == {
+        "SIGNALS_QUEUE",
+        "SIGNALS_REDISPATCH_SECONDS",
+        "SIGNALS_ADMINS",
+        "SIGNALS_OIDC_AUDIENCE",
+        "CLOUD_TASKS_EMULATOR_HOST",
+        "SIGNALS_LOCATION",
+    }
+    (location,) = [problem for problem in problems if "LOCATION" in problem.what]
+    assert location.what == "SIGNALS_LOCATION='us-central'"
+    assert location.remedy == "Cloud Tasks calls this region us-central1, use that"
+
+
+def test_what_is_not_set_is_a_problem(directory: Directory) -> None:
+    text = (directory.path / "worker.yaml").read_text()
+    lines = [line for line in text.splitlines() if "SIGNALS_LOCATION" not in line and "SIGNALS_RECEIVERS" not in line]
+    directory.write("worker.yaml", "\n".join(lines).replace("env_variables:", "env_variables: {}"))
+    problems = directory.problems(check)
+    assert [(each.code, each.what) for each in problems] == [
+        ("receivers", "SIGNALS_RECEIVERS is not set"),
+        ("setting", "SIGNALS_LOCATION is not set"),
+    ]
+    assert all(problem.remedy for problem in problems)
+
+
+def test_what_is_still_to_be_filled_in_is_said_so(directory: Directory) -> None:
+    directory.change("worker.yaml", "europe-west1", '""')
+    assert directory.only(check).what == "SIGNALS_LOCATION is empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("import nothing_like_it\n", "shop.receivers imports nothing_like_it, which is not installed"),
+        ("raise RuntimeError('at\\nonce')\n", "importing it raised RuntimeError: at once"),
+        ("receivers = 3\n", "that is a int"),
+        ("", "shop.receivers has no receivers"),
+        ("import sys; sys.exit(3)\n", "importing it ends the process, with exit code 3"),
+        ("from gaesignals import Receivers\nreceivers = Receivers()\n", "no receiver is connected to it"),
+        (
+            "from gaesignals import Receivers\nreceivers = Receivers()\n"
+            "receivers.connect('user_{id}', lambda data: 0)\n",
+            "importing it raised InvalidMappingError: the handler shop.receivers.<lambda> of 'user_{id}' "
+            "will be called as handler(data, id=...), but has the signature (data)",
+        ),
+        (
+            "from gaesignals import Receivers\nreceivers = Receivers()\n"
+            "@receivers.receiver('a')\nasync def handle(data): ...\n",
+            "is asynchronous",
+        ),
+    ],
+)
+def test_receivers_that_would_keep_the_worker_from_starting(directory: Directory, text: str, what: str) -> None:
+    directory.write("shop/receivers.py", text)
+    problem = directory.only(check)
+    assert (problem.file, problem.code) == ("worker.yaml", "receivers")
+    assert what in " ".join(problem.what.split())
+
+
+def test_what_modules_print_and_start_does_no_harm(directory: Directory) -> None:
+    with (directory.path / "shop/receivers.py").open("a") as module:
+        module.write("import threading\nprint('preflight: hello', end='')\n")
+        module.write("threading.Thread(target=threading.Event().wait).start()\n")
+    assert directory.problems(check) == []
+
+
+def test_an_import_that_does_not_end_is_a_problem(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "IMPORT_SECONDS", 0.01)
+    assert "importing it takes longer than" in directory.only(check).what
+
+
+def test_modules_see_the_env_variables_of_the_service(directory: Directory) -> None:
+    directory.change("worker.yaml", "env_variables:", "env_variables:\n  SHOP: open")
+    with (directory.path / "shop/receivers.py").open("a") as module:
+        module.write(
+            "import os\nassert os.environ['SHOP'] == 'open'\nassert os.getcwd() == os.path.dirname(__file__)[:-5]\n"
+        )
+    assert directory.problems(check) == []
+
+
+def test_given_receivers_stand_for_those_of_the_service(directory: Directory, tmp_path: Path) -> None:
+    assert directory.only(functools.partial(check_settings, receivers="shop.receivers:others")).what.endswith(
+        "shop.receivers has no others"
+    )
+    directory.remove("worker.yaml")
+    assert directory.problems(functools.partial(check_settings, receivers="shop.receivers:receivers")) == []
+    problem = directory.only(functools.partial(check_settings, receivers="nowhere:receivers"))
+    assert problem.file == "--receivers"
+    assert "there is no module nowhere" in problem.what

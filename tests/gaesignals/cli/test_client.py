@@ -1,0 +1,143 @@
+"""The worker over HTTP: what a client sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from gaesignals.cli.address import Address
+from gaesignals.cli.client import Client, RefusedError
+from gaesignals.cli.errors import ExitCode, UnreachableError
+
+from .conftest import Serve
+
+
+class Answering:
+    """A WSGI app that always answers the same, and keeps what it was asked."""
+
+    def __init__(self, status: str, body: object, **headers: str) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._status = status
+        self._body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self._headers = list(headers.items())
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.asked.append(environ)
+        start_response(self._status, [("Content-Type", "application/json"), *self._headers])
+        return [self._body]
+
+
+def client(url: str, *, token: str | None = None, timeout_seconds: float = 60.0) -> Client:
+    return Client(Address.parse(url), token=token, timeout_seconds=timeout_seconds)
+
+
+def test_asks_for_json_and_shows_the_token(serve: Serve) -> None:
+    app = Answering("200 OK", {"a": 1})
+    assert client(serve(app), token="my.token").get("/admin/status", search="ü&=") == {"a": 1}
+    (asked,) = app.asked
+    assert asked["HTTP_ACCEPT"] == "application/json"
+    assert asked["HTTP_AUTHORIZATION"] == "Bearer my.token"
+    assert asked["QUERY_STRING"] == "search=%C3%BC%26%3D"
+
+
+def test_shows_no_token_if_it_has_none(serve: Serve) -> None:
+    app = Answering("200 OK", {})
+    client(serve(app)).get("/")
+    assert "HTTP_AUTHORIZATION" not in app.asked[0]
+
+
+def test_what_the_worker_says_is_wrong_is_a_failure(serve: Serve) -> None:
+    with pytest.raises(RefusedError, match=r"the worker says: names is missing \(400\)") as raised:
+        client(serve(Answering("400 BAD REQUEST", {"error": "names is missing"}))).post("/admin/pause", {})
+    assert raised.value.exit_code is ExitCode.FAILED
+    assert raised.value.fields == {"error": "names is missing"}
+
+
+def test_a_bad_status_that_comes_with_a_report_is_that_report(serve: Serve) -> None:
+    assert client(serve(Answering("503 BUSY", {"refused": 1}))).post("/admin/drain", {}) == {"refused": 1}
+
+
+@pytest.mark.parametrize("status", ["401 UNAUTHORIZED", "403 FORBIDDEN"])
+def test_a_caller_who_is_not_let_in_is_told_what_may_help(serve: Serve, status: str) -> None:
+    url = serve(Answering(status, {"error": "You may not do this."}))
+    with pytest.raises(UnreachableError, match=r"not allowed: .* the worker's log says why$"):
+        client(url).get("/admin/status")
+    with pytest.raises(UnreachableError, match="does not take this token"):
+        client(url, token="x").get("/admin/status")
+
+
+def test_a_redirect_is_not_followed(serve: Serve) -> None:
+    elsewhere = Answering("200 OK", {"a": 1})
+    login = Answering("302 FOUND", b"", Location=serve(elsewhere))
+    with pytest.raises(UnreachableError, match=r"not allowed: .* answers 302"):
+        client(serve(login), token="my.token").get("/admin/status")
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("200 OK", b"<html>"),
+        ("200 OK", b"[]"),
+        ("200 OK", b""),
+        ("502 BAD GATEWAY", b"<html>"),
+        ("404 NOT FOUND", b'{"error": "nothing here"}'),
+        ("200 OK", b"[" * 100_000),
+    ],
+)
+def test_an_answer_of_somebody_else_is_none(serve: Serve, status: str, body: bytes) -> None:
+    with pytest.raises(UnreachableError, match=f"answers {status[:3]}: is this a worker"):
+        client(serve(Answering(status, body))).get("/admin/status")
+
+
+def test_where_nobody_listens_it_says_how_to_start_the_local_cloud() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UnreachableError, match=f"cannot reach {url}: nothing listens there; `make run` starts"):
+        client(url).get("/admin/status")
+
+
+def test_a_host_that_does_not_exist_is_unreachable() -> None:
+    with pytest.raises(UnreachableError, match=r"cannot reach https://worker\.invalid: "):
+        client("https://worker.invalid").get("/admin/status")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of something that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_answer_that_does_not_come_is_unreachable_and_may_have_been_acted_on(silent: str) -> None:
+    with pytest.raises(UnreachableError, match=r"no answer in 0\.05 s; what was asked for may still be done"):
+        client(silent, timeout_seconds=0.05).post("/admin/drain", {})
+
+
+def test_an_answer_that_ends_early_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"a"')
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(UnreachableError, match="cannot reach"):
+            client(f"http://127.0.0.1:{listener.getsockname()[1]}").get("/admin/status")
+        thread.join()
+
+
+def test_this_machine_is_not_asked_for_through_a_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Answering("200 OK", {"from": "proxy"})
+    monkeypatch.setenv("http_proxy", serve(proxy))
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert client(serve(Answering("200 OK", {"from": "worker"})), token="x").get("/") == {"from": "worker"}
+    assert proxy.asked == []

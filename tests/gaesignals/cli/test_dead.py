@@ -1,0 +1,73 @@
+"""`gaesignals dead`, against a real worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Ask, Worker
+
+
+@pytest.fixture
+def letters(ask: Ask, worker: Worker) -> list[str]:
+    """The ids of two dead letters."""
+    ids = worker.send("poison", count=2)
+    ask("drain", "--wait")
+    return ids
+
+
+class TestList:
+    def test_says_that_there_are_none(self, ask: Ask) -> None:
+        assert ask("dead", "list").output == "no dead letters\n"
+        assert ask("dead", "list", "poison").output == "no dead letters of poison\n"
+
+    @pytest.mark.usefixtures("letters")
+    def test_counts_those_of_each_name(self, ask: Ask) -> None:
+        assert ask("dead", "list").lines == ["NAME    DEAD", "poison     2"]
+        assert ask("dead", "list", "--json").json == {"names": {"poison": 2}}
+
+    def test_shows_those_of_a_name_with_their_errors(self, ask: Ask, letters: list[str]) -> None:
+        outcome = ask("dead", "list", "poison")
+        assert outcome.code == 0
+        heading, *rows = outcome.lines
+        assert heading.split() == ["ID", "DIED", "(UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"]
+        assert {row.split()[0] for row in rows} == set(letters)
+        assert all(row.endswith(r"  ValueError: never\x1b[31m works") for row in rows)
+        served = ask("dead", "list", "poison", "--json").json["letters"]
+        assert all(letter["error"].startswith("Traceback") for letter in served)
+
+    @pytest.mark.usefixtures("letters")
+    def test_fits_the_terminal(self, ask: Ask) -> None:
+        assert all(len(line) <= 100 for line in ask("dead", "list", "poison", typed="").lines)
+
+
+class TestRequeue:
+    def test_sends_all_again(self, ask: Ask, letters: list[str]) -> None:
+        outcome = ask("dead", "requeue", "poison")
+        assert (outcome.code, outcome.output) == (0, "requeued 2 dead letters of poison\n")
+        assert ask("dead", "list").output == "no dead letters\n"
+
+    def test_sends_those_that_are_named(self, ask: Ask, letters: list[str]) -> None:
+        assert ask("dead", "requeue", "poison", letters[0], "--json").json == {"requeued": 1}
+        assert ask("dead", "list", "--json").json == {"names": {"poison": 1}}
+
+    def test_one_that_is_gone_is_a_failure(self, ask: Ask, letters: list[str]) -> None:
+        outcome = ask("dead", "requeue", "poison", letters[0], "gone")
+        assert (outcome.code, outcome.output) == (1, "requeued 1 dead letter of poison\n")
+        assert outcome.errors == "1 dead letter not there any more\n"
+
+
+class TestDrop:
+    def test_drops_after_asking(self, ask: Ask, letters: list[str]) -> None:
+        outcome = ask("dead", "drop", "poison", letters[0], typed="yes\n")
+        assert (outcome.code, outcome.output) == (0, "dropped 1 dead letter of poison\n")
+        assert outcome.errors == "Drop 1 dead letter of poison? [y/N] "
+
+    @pytest.mark.usefixtures("letters")
+    def test_keeps_them_unless_the_answer_is_yes(self, ask: Ask) -> None:
+        assert ask("dead", "drop", "poison", typed="no\n").code == 1
+        assert ask("dead", "list", "--json").json == {"names": {"poison": 2}}
+
+    @pytest.mark.usefixtures("letters")
+    def test_refuses_where_there_is_nobody_to_ask(self, ask: Ask) -> None:
+        assert ask("dead", "drop", "poison").code == 2
+        assert ask("dead", "drop", "poison", "--yes").output == "dropped 2 dead letters of poison\n"

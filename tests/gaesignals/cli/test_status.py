@@ -1,0 +1,100 @@
+"""`gaesignals status`, against a real worker."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from gaesignals.mailbox import Mailbox
+from worker.health import HealthCheck
+from worker.queue import QueueState
+
+from .conftest import Ask, Worker
+
+
+def cron(worker: Worker) -> None:
+    worker.app.test_client().get("/cron/drain", headers={"X-Appengine-Cron": "true"})
+
+
+def test_shows_the_workers_health_and_the_names_where_something_waits(ask: Ask, worker: Worker) -> None:
+    cron(worker)
+    worker.send("order_paid", count=3)
+    outcome = ask("status")
+    assert outcome.code == 0
+    assert outcome.lines[0].startswith(f"worker at {worker.url} (gaesignals ")
+    assert outcome.lines[1].startswith("memcache ok; last fan-out ")
+    assert outcome.lines[1].endswith("; queue running")
+    assert outcome.lines[2] == "waiting 3, leased 0, retrying 0, dead 0, unmatched 0, paused 0"
+    heading, row = outcome.lines[-2:]
+    assert heading.split() == ["NAME", "WAITING", "LEASED", "RETRYING", "DEAD", "OLDEST", "RECEIVERS"]
+    assert row.split()[:5] == ["order_paid", "3", "0", "0", "0"]
+    assert row.split()[-1] == "ship"
+    assert outcome.errors == ""
+
+
+def test_a_worker_where_nothing_waits_says_so(ask: Ask, worker: Worker) -> None:
+    cron(worker)
+    assert ask("status").lines[-1] == "nothing waits"
+
+
+def test_json_is_the_workers_own(ask: Ask, worker: Worker) -> None:
+    worker.send("order_paid")
+    served = json.loads(worker.app.test_client().get("/admin/status").data)
+    shown = ask("status", "--json").json
+    assert list(shown) == list(served)
+    assert shown["names"] == served["names"]
+
+
+def test_search_finds_names_in_any_case(ask: Ask, worker: Worker) -> None:
+    worker.send("user_7_login")
+    worker.send("order_paid")
+    outcome = ask("status", "--search", "USER_7")
+    assert "user_7_login" in outcome.output
+    assert "order_paid" not in outcome.output
+    assert [each["name"] for each in ask("status", "--search", "USER_7", "--json").json["names"]] == ["user_7_login"]
+    assert ask("status", "--search", "nobody").lines[-1] == "no such name"
+
+
+def test_names_that_nobody_listens_to_are_told_apart(ask: Ask, worker: Worker) -> None:
+    worker.send("mistaken")
+    outcome = ask("status")
+    assert "No receiver of this worker listens to these; a middleware or another service may:" in outcome.lines
+    assert outcome.lines[-1].split()[:2] == ["mistaken", "1"]
+
+
+def test_a_paused_name_is_shown_as_paused(ask: Ask) -> None:
+    ask("pause", "order_paid")
+    assert "order_paid (paused)" in ask("status").output
+
+
+@pytest.mark.parametrize("name", ["a\u202ecod.exe", "zero\u200bwidth", "back\\slash"])
+def test_a_name_cannot_act_on_the_terminal(ask: Ask, worker: Worker, name: str) -> None:
+    worker.send(name)
+    assert all(line.isprintable() for line in ask("status").lines)
+
+
+class TestExitCode:
+    def test_is_1_when_memcache_does_not_answer(self, ask: Ask, worker: Worker) -> None:
+        worker.store.before = lambda call: call.keys
+        outcome = ask("status")
+        assert (outcome.code, outcome.errors) == (1, "memcache does not answer\n")
+        assert ask("status", "--json").json["health"]["memcache"] == "down"
+
+    def test_is_1_when_the_queue_is_paused(self, ask: Ask, worker: Worker) -> None:
+        cron(worker)
+        worker.queue.current_state = QueueState.PAUSED
+        outcome = ask("status")
+        assert outcome.code == 1
+        assert outcome.errors.startswith("the queue is paused: nothing is delivered")
+
+    def test_is_1_when_the_fan_out_is_late(self, ask: Ask, worker: Worker) -> None:
+        earlier = Mailbox(worker.store, clock=lambda: time.time() - 600)
+        HealthCheck(earlier, worker.queue).note_fan_out()
+        outcome = ask("status")
+        assert outcome.code == 1
+        assert outcome.errors.startswith("the last fan-out was 10 min ago: does cron call")
+
+    def test_is_0_for_a_worker_that_has_just_started(self, ask: Ask) -> None:
+        assert ask("status").code == 0
