@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -103,7 +104,7 @@ class TestAPausedName:
     def test_with_markup_in_it_is_text(self, client: Client) -> None:
         client.submit("/admin/pause", {"names": MARKUP})
         page = client.browse("/admin/")
-        assert page.html.find("script") is None
+        assert [script for script in page.html.find_all("script") if not script.get("src")] == []
         resume = next(form for form in page.forms.values() if form.action.endswith("/resume"))
         assert resume.submit(headers=HTML).status_int == 303
 
@@ -172,7 +173,7 @@ class TestDiscarding:
 
     def test_is_a_button_of_the_page(self, client: Client) -> None:
         send_many([(MARKUP, 1)])
-        page = client.browse("/admin/")
+        page = client.browse(f"/admin/name?{urlencode({'name': MARKUP})}")
         discard = next(
             form for form in page.forms.values() if form.action.endswith("/discard") and form["names"].value == MARKUP
         )
