@@ -65,10 +65,10 @@ class TestWheel:
         assert metadata["LICENSE"] == (ROOT / "LICENSE").read_bytes()
         assert (ROOT / "README.md").read_text() in metadata["METADATA"].decode()
 
-    def test_asks_a_sender_for_two_packages(self, built: tuple[Path, Path]) -> None:
+    def test_asks_a_sender_for_three_packages(self, built: tuple[Path, Path]) -> None:
         (text,) = (data.decode() for name, data in contents(built[1]).items() if name.endswith("/METADATA"))
         needed = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", text, re.MULTILINE)
-        assert sorted(needed) == ["appengine-python-standard", "cbor2"]
+        assert sorted(needed) == ["appengine-python-standard", "cbor2", "opentelemetry-api"]
         assert set(re.findall(r"^Provides-Extra: (.*)$", text, re.MULTILINE)) >= {"worker", "local"}
 
     def test_is_the_same_from_the_sdist_and_from_a_checkout(self, built: tuple[Path, Path], tmp_path: Path) -> None:

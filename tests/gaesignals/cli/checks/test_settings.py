@@ -88,8 +88,8 @@ def test_what_is_still_to_be_filled_in_is_said_so(directory: Directory) -> None:
         ),
         (
             "from gaesignals import Receivers\nreceivers = Receivers()\n"
-            "@receivers.receiver('a')\nasync def handle(data): ...\n",
-            "is asynchronous",
+            "@receivers.receiver('a')\ndef handle(data): yield\n",
+            "is a generator",
         ),
     ],
 )
