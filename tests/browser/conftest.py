@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def session_cloud(browser: Browser) -> Iterator[Cloud]:
-    cloud = Cloud("--receivers", "tests.browser.receivers:receivers")
+    cloud = Cloud("--receivers", "tests.browser.receivers:receivers", "--cron-every", "3600")
     try:
         cloud.wait_until_ready()
         yield cloud
