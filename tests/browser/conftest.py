@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.conftest import Cloud
 
@@ -26,6 +26,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# A machine that is busy with other tests takes longer than the five seconds that playwright waits.
+expect.set_options(timeout=WAIT_MILLISECONDS)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -84,6 +84,7 @@ class TestSignals:
         page = visit.open()
         page.get_by_role("button", name="Pause fine").click()
         assert "1 name paused" in told(page)
+        page.wait_for_url(re.compile("/admin/$"))
         page.reload()
         expect(page.locator(".flash")).to_have_count(0)
         expect(page.get_by_role("heading", name="1 name is paused")).to_be_visible()
