@@ -1,4 +1,4 @@
-"""A real browser on the page of a real worker: the local cloud, one of each a session.
+"""A real browser on the page of a real worker: the local cloud, one of each a module.
 
 Without a browser these tests are skipped, but fail where CI is set. CHROMIUM names one that is not on the PATH.
 """
@@ -31,21 +31,22 @@ expect.set_options(timeout=WAIT_MILLISECONDS)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         if os.environ.get("CI"):
             pytest.fail("there is no browser: install Debian's chromium or set CHROMIUM")
         pytest.skip("there is no browser: install Debian's chromium or set CHROMIUM")
+    # Not for the whole session: an event loop runs in this thread as long as playwright does, and others need theirs.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield browser
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def session_cloud(browser: Browser) -> Iterator[Cloud]:
+@pytest.fixture(scope="module")
+def module_cloud(browser: Browser) -> Iterator[Cloud]:
     cloud = Cloud("--receivers", "tests.browser.receivers:receivers", "--cron-every", "3600")
     try:
         cloud.wait_until_ready()
@@ -55,10 +56,10 @@ def session_cloud(browser: Browser) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def cloud(session_cloud: Cloud) -> Cloud:
-    """The session's cloud, with nothing in memcache."""
-    session_cloud.flush()
-    return session_cloud
+def cloud(module_cloud: Cloud) -> Cloud:
+    """The module's cloud, with nothing in memcache."""
+    module_cloud.flush()
+    return module_cloud
 
 
 class Visit:

@@ -32,36 +32,36 @@ SHOP = """
 TESTS = """
     import threading
     import pytest
-    import shop
+    import bookshop
 
     def test_paying_sends_a_signal(signals):
-        shop.pay("book")
+        bookshop.pay("book")
         assert signals.sent("order_paid") == [{"item": "book"}]
 
     def test_what_one_test_sent_is_not_in_the_next(signals):
         assert signals.sent("order_paid") == []
-        assert signals.drain(shop.receivers).is_idle
+        assert signals.drain(bookshop.receivers).is_idle
 
     def test_what_a_thread_sends_is_seen(signals):
-        thread = threading.Thread(target=shop.pay, args=("book",))
+        thread = threading.Thread(target=bookshop.pay, args=("book",))
         thread.start()
         thread.join()
-        assert signals.drain(shop.receivers, raise_errors=True).delivered == 1
-        assert shop.stock == {"book": 0}
+        assert signals.drain(bookshop.receivers, raise_errors=True).delivered == 1
+        assert bookshop.stock == {"book": 0}
 
     def test_what_is_sold_out_is_tried_again(signals):
-        shop.pay("book")
-        assert signals.drain(shop.receivers).retried == 1
-        assert signals.drain(shop.receivers).is_idle
+        bookshop.pay("book")
+        assert signals.drain(bookshop.receivers).retried == 1
+        assert signals.drain(bookshop.receivers).is_idle
         signals.advance(seconds=60)
-        shop.stock["book"] = 1
-        assert signals.drain(shop.receivers).delivered == 1
+        bookshop.stock["book"] = 1
+        assert signals.drain(bookshop.receivers).delivered == 1
         assert signals.waiting("order_paid") == 0
 
     def test_errors_can_be_raised(signals):
-        shop.pay("no such book")
+        bookshop.pay("no such book")
         with pytest.raises(KeyError):
-            signals.drain(shop.receivers, raise_errors=True)
+            signals.drain(bookshop.receivers, raise_errors=True)
 """
 WITHOUT_GOOGLE = """
     import sys
@@ -95,19 +95,19 @@ def run_here(team: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 def test_a_team_tests_what_it_sends_and_handles_without_the_sdk(team: pytest.Pytester) -> None:
     team.makeconftest(WITHOUT_GOOGLE)
-    team.makepyfile(shop=SHOP, test_shop=TESTS)
+    team.makepyfile(bookshop=SHOP, test_bookshop=TESTS)
     run(team).assert_outcomes(passed=5)
 
 
 def test_a_failing_test_shows_what_a_handler_raised(team: pytest.Pytester) -> None:
     team.makepyfile(
-        shop=SHOP,
-        test_shop="""
-            import shop
+        bookshop=SHOP,
+        test_bookshop="""
+            import bookshop
 
             def test_all_is_delivered(signals):
-                shop.pay("no such book")
-                assert signals.drain(shop.receivers).delivered == 1
+                bookshop.pay("no such book")
+                assert signals.drain(bookshop.receivers).delivered == 1
         """,
     )
     result = run_here(team)
@@ -171,7 +171,7 @@ def test_an_installed_plugin_is_found_by_itself_and_can_be_named_besides(
     name, module = entry_point()
     (installed / "entry_points.txt").write_text(f"[pytest11]\n{name} = {module}\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(installed.parent)]))
-    team.makepyfile(shop=SHOP, test_shop=TESTS)
+    team.makepyfile(bookshop=SHOP, test_bookshop=TESTS)
     team.runpytest_subprocess("-W", "error").assert_outcomes(passed=5)
     run(team).assert_outcomes(passed=5)
     team.runpytest_subprocess("-p", f"no:{name}").assert_outcomes(errors=5)
