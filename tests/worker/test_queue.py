@@ -323,7 +323,7 @@ class TestTheState:
     ) -> None:
         service.queue_state = state
         assert queue.state() is known
-        assert service.timeouts[-1] <= 2.5  # gRPC tells what is left, rounded; other calls have 20
+        assert round(service.timeouts[-1], 1) <= 2  # some milliseconds more arrive at the server
 
     @pytest.mark.parametrize("refusal", [DENIED, QUOTA, (grpc.StatusCode.UNAVAILABLE, "down"), UNKNOWN])
     def test_is_unknown_where_it_is_not_told_and_the_log_says_so_once(
