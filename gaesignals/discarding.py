@@ -14,9 +14,9 @@ from .claims import Address, read_pages
 from .connection import Seen, decoded
 from .errors import StoreError
 from .keys import bundle_key, segment_key
-from .lease import Entry, Ref, count_messages
+from .lease import count_messages, refs_of
 from .mailbox import Mailbox
-from .page import FULL_INLINE_BYTES, Page, entries_from_bytes
+from .page import SEGMENT_BYTES, Page, entries_from_bytes
 from .pending import Pending
 from .store import Outcome, Write
 
@@ -25,7 +25,6 @@ logger = logging.getLogger("gaesignals")
 _MAX_ATTEMPTS = 30
 _MAX_FAILURES = 3
 _SEGMENTS_A_READ = 500
-_SEGMENT_BYTES = 2 * FULL_INLINE_BYTES
 
 
 def emptied(page: Page, token: str) -> Page:
@@ -121,17 +120,17 @@ class Discard:
 
     def _hold(self, page: Page) -> None:
         """A message that was sent twice under one id has one body for both, which a lease may still need."""
-        self._held |= {bundle_key(ref.key) for lease in page.leases for ref in _refs(lease.holding.entries)}
+        self._held |= {bundle_key(ref.key) for lease in page.leases for ref in refs_of(lease.holding.entries)}
 
     def _delete(self) -> None:
         """Delete what was referred to; where that fails it expires."""
-        keys = [bundle_key(ref.key) for page in self._taken for ref in (*_refs(page.messages), *page.retries)]
+        keys = [bundle_key(ref.key) for page in self._taken for ref in (*refs_of(page.messages), *page.retries)]
         self._mailbox.delete([key for key in keys if key not in self._held])
         segments = (segment_key(page.epoch, index) for page in self._taken for index in range(page.first, page.next))
         for some in _in_parts(segments):
-            reads = self._mailbox.gets_sized(dict.fromkeys(some, _SEGMENT_BYTES))
+            reads = self._mailbox.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
             found = [decoded(key, read, entries_from_bytes).value or () for key, read in reads.items()]
-            inner = [bundle_key(ref.key) for entries in found for ref in _refs(entries)]
+            inner = [bundle_key(ref.key) for entries in found for ref in refs_of(entries)]
             self._mailbox.delete([*some, *(key for key in inner if key not in self._held)])
 
     def _settle(self, names: Sequence[str]) -> None:
@@ -149,10 +148,6 @@ def discard(mailbox: Mailbox, names: Iterable[str]) -> int:
 def _write(address: Address, seen: Seen[Page], attempt: _Attempt) -> Write:
     page = emptied(attempt.before, attempt.token)
     return seen.replaced_by(address.key, page, ttl_seconds=page.ttl_seconds)
-
-
-def _refs(entries: Iterable[Entry]) -> Iterator[Ref]:
-    return (entry for entry in entries if isinstance(entry, Ref))
 
 
 def _in_parts(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -5,7 +5,7 @@ Nothing here knows memcache, a clock or randomness. Wire forms are lists and dic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -71,6 +71,11 @@ def entries_from_wire(wire: object) -> tuple[Entry, ...]:
     return tuple(entry_from_wire(item) for item in wire)
 
 
+def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:
+    """The references among the entries, in order."""
+    return (entry for entry in entries if isinstance(entry, Ref))
+
+
 def inline_bytes(entries: Iterable[Entry]) -> int:
     """How many bytes the entries take where they stand."""
     return sum(entry.size if isinstance(entry, Record) else _REF_BYTES for entry in entries)
@@ -78,7 +83,7 @@ def inline_bytes(entries: Iterable[Entry]) -> int:
 
 def referenced_bytes(entries: Iterable[Entry]) -> int:
     """How many bytes the entries refer to elsewhere."""
-    return sum(entry.size for entry in entries if isinstance(entry, Ref))
+    return sum(ref.size for ref in refs_of(entries))
 
 
 def weight(entries: Iterable[Entry]) -> int:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .claims import Claim
 from .connection import Connection, Seen, State, decoded
 from .keys import bundle_key, segment_key
-from .lease import Entry, Position, Ref
+from .lease import Entry, Position, refs_of
 from .message import Record
-from .page import FULL_INLINE_BYTES, entries_from_bytes
+from .page import SEGMENT_BYTES, entries_from_bytes
 
 logger = logging.getLogger("gaesignals")
 
 _Entries: TypeAlias = tuple[Entry, ...]
 _Blobs: TypeAlias = dict[bytes, Seen[_Entries]]
 _MAX_ATTEMPTS = 3
-_SEGMENT_BYTES = 2 * FULL_INLINE_BYTES
 
 
 @dataclass(slots=True)
@@ -39,16 +38,12 @@ class Loaded:
 
 def load(connection: Connection, claims: Sequence[Claim]) -> list[Loaded]:
     """Read the segments and bundles of `claims`, then the bundles that the segments refer to."""
-    segments = {segment_key(claim.epoch, index): _SEGMENT_BYTES for claim in claims for index in claim.holding.segments}
-    refs = {bundle_key(ref.key): ref.size for claim in claims for ref in _refs(claim.holding.entries)}
+    segments = {segment_key(claim.epoch, index): SEGMENT_BYTES for claim in claims for index in claim.holding.segments}
+    refs = {bundle_key(ref.key): ref.size for claim in claims for ref in refs_of(claim.holding.entries)}
     blobs = _read(connection, segments | refs)
-    inner = {bundle_key(ref.key): ref.size for key in segments for ref in _refs(blobs[key].value or ())}
+    inner = {bundle_key(ref.key): ref.size for key in segments for ref in refs_of(blobs[key].value or ())}
     blobs |= _read(connection, inner)
     return [_assemble(claim, blobs) for claim in claims]
-
-
-def _refs(entries: _Entries) -> Iterator[Ref]:
-    return (entry for entry in entries if isinstance(entry, Ref))
 
 
 def _read(connection: Connection, sizes: dict[bytes, int]) -> _Blobs:

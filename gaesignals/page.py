@@ -36,6 +36,8 @@ VERSION = 1
 FULL_ENTRIES = 16
 FULL_INLINE_BYTES = 8 * 1024
 FULL_REFERENCED_BYTES = 256 * 1024
+SEGMENT_BYTES = 2 * FULL_INLINE_BYTES
+"""About what a sealed segment takes at most; reads of several are divided into calls by it."""
 MAX_LEASES = 4
 MAX_WIDTH = 64
 MAX_SEGMENTS = 2**24
