@@ -46,6 +46,8 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         "application as its yaml files describe them. What is changed in its files is loaded again.",
     )
     add = parser.add_argument
+    where = "where app.yaml and the other yaml files and the modules are"
+    add("directory", nargs="?", type=Path, metavar="DIR", help=f"{where} (default: this directory)")
     add("--frontend-port", type=_port, default=8080, metavar="PORT", help="of the frontend (%(default)s; 0: any free)")
     add("--worker-port", type=_port, default=8081, metavar="PORT", help="of the worker (%(default)s; 0: any free)")
     add("--api-port", type=_port, default=0, metavar="PORT", help="of App Engine's API server (default: any free)")
@@ -62,13 +64,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         metavar="MODULE:NAME",
         help="the WSGI app of the default service (default: what app.yaml says)",
     )
-    add(
-        "--root",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where app.yaml and the other yaml files and the modules are (default: this directory)",
-    )
+    add("--root", type=Path, metavar="DIR", help="another way to give DIR")
     add(
         "--cron-every",
         type=_seconds,
@@ -77,7 +73,10 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         help="run all cron jobs this often, whatever cron.yaml says",
     )
     options = vars(parser.parse_args(arguments))
-    return Options(**options | {"root": options["root"].resolve()})
+    directory = options.pop("directory")
+    if directory and options["root"]:
+        parser.error("give either DIR or --root DIR")
+    return Options(**options | {"root": (directory or options["root"] or Path()).resolve()})
 
 
 def _port(text: str) -> int:

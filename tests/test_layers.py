@@ -21,7 +21,7 @@ LIBRARY = """
     cli.client cli.context cli.options cli.wording cli.status cli.draining cli.sending cli.pausing cli.dead
     cli.checks.problem cli.checks.service cli.checks.project cli.checks.runtime cli.checks.routes cli.checks.cron
     cli.checks.queue cli.checks.requirements cli.checks.settings cli.checks.everything
-    cli.checking cli.finding cli.init cli.main __main__
+    cli.checking cli.finding cli.init cli.local cli.main __main__
 """.split()  # noqa: SIM905 - it reads as what it is, an order
 
 GOOGLE = {

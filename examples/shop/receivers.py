@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from shop.receivers import receivers
+from shop.signals import receivers
 
 __all__ = ["receivers"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gaesignals.errors import SignalsError
 
-from . import checking, dead, draining, init, pausing, sending, status
+from . import checking, dead, draining, init, local, pausing, sending, status
 from .client import RefusedError
 from .context import Context
 from .errors import CommandError, ExitCode
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
     for module in (checking, init):
         module.add(commands)
+    local.add(subparsers)
     return parser
 
 

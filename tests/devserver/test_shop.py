@@ -15,7 +15,7 @@ from devserver.api_server import ApiServer
 from gaesignals import deliver, waiting_names
 from shop import ledger
 from shop.frontend import create_app
-from shop.receivers import receivers
+from shop.signals import receivers
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,14 @@ class TestOptions:
             options = replace(read_options(arguments), root=ROOT)
             assert read_team(options, environ).worker.variables["SIGNALS_RECEIVERS"] == chosen
 
+    def test_name_the_directory_in_either_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for arguments in [str(tmp_path)], ["--root", str(tmp_path)], ["--api-port", "0", str(tmp_path)]:
+            assert read_options(arguments).root == tmp_path
+        assert read_options([]).root == Path.cwd()
+        with pytest.raises(SystemExit):
+            read_options([str(tmp_path), "--root", str(tmp_path)])
+        assert "give either DIR or --root DIR" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         "arguments",
         [

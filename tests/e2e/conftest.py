@@ -37,10 +37,10 @@ def wait_until(condition: Callable[[], object], *, within_seconds: float = DEADL
 class Cloud:
     """`python -m devserver` with `arguments`, in a process group of its own, as a terminal makes one."""
 
-    def __init__(self, *arguments: str, **environ: str) -> None:
+    def __init__(self, *arguments: str, program: str = "devserver", **environ: str) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "devserver", "--frontend-port", "0", "--worker-port", "0", *arguments],
+            [sys.executable, "-m", program, *arguments, "--frontend-port", "0", "--worker-port", "0"],
             cwd=ROOT,
             env=os.environ | environ,
             stdout=subprocess.PIPE,

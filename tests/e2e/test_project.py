@@ -29,7 +29,7 @@ def api(answer: str) -> str:
 
 @pytest.fixture(scope="module")
 def cloud(root: Path) -> Iterator[Cloud]:
-    cloud = Cloud("--root", str(root), "--cron-every", "86400")
+    cloud = Cloud("local", str(root), "--cron-every", "86400", program="gaesignals")
     cloud.wait_until_ready()
     yield cloud
     cloud.kill()
@@ -51,7 +51,7 @@ def test_the_log_says_which_signal_went_where(cloud: Cloud) -> None:
     cloud.post("Worker", "/admin/drain", wait="1")
     wait_until(lambda: cloud.has_printed("delivered 2 × page_viewed"))
     assert cloud.has_printed("frontend | sent 2 × page_viewed")
-    assert re.search(r"^worker   \| delivered 2 × page_viewed to shop\.receivers\.count_views$", cloud.output, re.M)
+    assert re.search(r"^worker   \| delivered 2 × page_viewed to shop\.signals\.count_views$", cloud.output, re.M)
 
 
 def test_a_change_is_loaded_and_memcache_keeps_what_it_holds(cloud: Cloud, root: Path) -> None:

@@ -10,7 +10,7 @@ GOOD = {"SIGNALS_RECEIVERS": "examples.shop.receivers:receivers", "SIGNALS_LOCAT
 def test_settings_that_are_right_have_no_problem_and_tell_their_receivers() -> None:
     verdict = look(GOOD)
     assert verdict["problems"] == []
-    assert "shop.receivers.ship_order" in verdict["receivers"]
+    assert "shop.signals.ship_order" in verdict["receivers"]
 
 
 def test_the_environment_is_that_of_app_engine() -> None:

@@ -86,6 +86,18 @@ class TestProcess:
         done = subprocess.run([*self.COMMAND, "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert re.fullmatch(r"gaesignals \S+\n", done.stdout)
 
+    def test_local_is_the_local_cloud_with_its_own_options(self) -> None:
+        done = subprocess.run([*self.COMMAND, "local", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "--cron-every SECONDS" in done.stdout
+
+    def test_local_says_what_to_install_where_it_is_not(self) -> None:
+        code = "import sys; sys.modules['grpc'] = None; from gaesignals.cli.main import main; sys.exit(main(['local']))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "gaesignals: the local cloud is not installed (grpc missing); run: pip install 'gaesignals[local]'\n"
+        )
+
     def test_ctrl_c_ends_it_without_a_traceback(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
