@@ -16,8 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+IS_FRESH = os.environ.get("WHEEL_TEST") == "fresh"
 PACKAGES = ("gaesignals", "worker", "devserver")
 TOOLS = ("beautifulsoup4", "greenlet", "hypothesis", "pytest", "pytest-xdist", "webtest")
+
+_GUNICORN = """\
+#!{python}
+from gunicorn.app.wsgiapp import run
+run()
+"""
 
 _ALIASES = '''
 """Makes `worker` another name of `gaesignals_worker`."""
@@ -91,6 +98,9 @@ def install(wheel: Path, directory: Path, *, is_fresh: bool) -> Installed:
     assert done.returncode == 0, done.stdout + done.stderr
     if not is_fresh:
         (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+        script = python.parent / "gunicorn"
+        script.write_text(_GUNICORN.format(python=python))
+        script.chmod(0o755)
     (site_packages / "worker_alias.py").write_text(_ALIASES)
     (site_packages / "worker_alias.pth").write_text("import worker_alias\n")
     return Installed(python, _copy_without_packages(directory / "project"))

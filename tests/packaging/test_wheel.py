@@ -7,7 +7,6 @@ and the worker there. Without that, some of them run, and dependencies come from
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,25 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from .installed import PACKAGES, ROOT, Installed, build, install
+from .installed import IS_FRESH, PACKAGES, ROOT, Installed
 
-IS_FRESH = os.environ.get("WHEEL_TEST") == "fresh"
 NAMES = {"gaesignals": "gaesignals", "worker": "gaesignals_worker", "devserver": "gaesignals_devserver"}
 TESTS = (
     ["tests/gaesignals", "tests/contract", "tests/worker"]
     if IS_FRESH
     else ["tests/gaesignals/test_signal.py", "tests/gaesignals/test_middleware.py", "tests/worker/test_app.py"]
 )
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return build(tmp_path_factory.mktemp("dist"))
-
-
-@pytest.fixture(scope="module")
-def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return install(built[1], tmp_path_factory.mktemp("installed"), is_fresh=IS_FRESH)
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -135,17 +123,7 @@ def post(url: str, body: bytes) -> dict[str, int]:
 def shop(installed: Installed) -> Iterator[tuple[str, str]]:
     """The addresses of the shop and of its worker's administration, as the installed local cloud prints them."""
     root = installed.directory / "examples" / "shop"
-    command = [
-        installed.python,
-        "-m",
-        "gaesignals_devserver",
-        "--root",
-        root,
-        "--frontend-port",
-        "0",
-        "--worker-port",
-        "0",
-    ]
+    command = [installed.python, "-m", "gaesignals", "local", root, "--frontend-port", "0", "--worker-port", "0"]
     with subprocess.Popen(
         command, cwd=root.parent, env=installed.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
