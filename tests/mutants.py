@@ -637,6 +637,12 @@ FAULTS = (
         "return True",
     ),
     Fault(
+        "settling takes out a name whose message may be on its way still",
+        "gaesignals/slot.py",
+        "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
+        "return False",
+    ),
+    Fault(
         "a removal whose answer was lost is not looked at again",
         "gaesignals/pending.py",
         "if outcome in (Outcome.STORED, Outcome.FAILED)",
