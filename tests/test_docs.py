@@ -14,11 +14,14 @@ from gaesignals.mailbox import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 ROOT = Path(__file__).parent.parent
+# Its snippets are the files of a project: tests/e2e/test_quickstart.py follows it.
+QUICKSTART = ROOT / "docs" / "quickstart.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+SNIPPET_PAGES = [page for page in PAGES if page != QUICKSTART]
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", SNIPPET_PAGES, ids=lambda page: page.name)
 def test_the_snippets_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All in one module, which dataclasses look up their types in."""
     module = types.ModuleType("snippets")
@@ -30,7 +33,7 @@ def test_the_snippets_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch)
             exec(code, module.__dict__)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", SNIPPET_PAGES, ids=lambda page: page.name)
 def test_the_tests_on_a_page_pass(page: Path, pytester: pytest.Pytester) -> None:
     """Those of each snippet in a file of their own."""
     snippets = [snippet[1] for snippet in SNIPPET.finditer(page.read_text()) if "\ndef test_" in snippet[1]]

@@ -73,14 +73,14 @@ class Cloud:
         return [self.port(name) for name in ("Frontend", "Worker", "App Engine", "Cloud Tasks")]
 
     def get(self, service: str, path: str) -> Any:
-        return self._request(service, "GET", path, None, {})
+        return json.loads(self.request(service, "GET", path))
 
     def post(self, service: str, path: str, **fields: Any) -> Any:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._request(service, "POST", path, urllib.parse.urlencode(fields, doseq=True), headers)
+        body = urllib.parse.urlencode(fields, doseq=True)
+        return json.loads(self.request(service, "POST", path, body, "application/x-www-form-urlencoded"))
 
     def post_json(self, service: str, path: str, body: object) -> Any:
-        return self._request(service, "POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return json.loads(self.request(service, "POST", path, json.dumps(body), "application/json"))
 
     def send(self, name: str, *, count: int = 1, data: str = "") -> None:
         assert self.post("Frontend", "/send", name=name, count=count, data=data)["sent"] == count
@@ -119,14 +119,18 @@ class Cloud:
         rows = [line.split() for line in listed.stdout.splitlines()]
         return [int(pid) for pid, group, state in rows if int(group) == self.process.pid and not state.startswith("Z")]
 
-    def _request(self, service: str, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Any:
+    def request(
+        self, service: str, method: str, path: str, body: str | None = None, content_type: str | None = None
+    ) -> str:
+        """The text of an answer, which has to be a 200."""
+        headers = {"Content-Type": content_type} if content_type else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.port(service), timeout=DEADLINE_SECONDS)
         try:
-            connection.request(method, path, body, dict(headers))
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             text = response.read().decode()
             assert response.status == 200, (response.status, text)
-            return json.loads(text)
+            return text
         finally:
             connection.close()
 
