@@ -102,6 +102,7 @@ def create_app(
         pending=pending,
         dispatcher=dispatcher,
         should_stop=app.stopping.is_set,
+        lease_seconds=settings.lease_seconds,
         paused=pauses.names,
         deliveries=deliveries,
     )

@@ -17,8 +17,9 @@ from gaesignals.errors import SignalsError
 from gaesignals.receivers import Receivers
 
 NAME_OF_RECEIVERS = "SIGNALS_RECEIVERS"
-# A dispatched name comes up again after this long; a task that was lost has to be made up for within a day.
-REDISPATCH_SECONDS = (1.0, 86_400.0)
+# A message is leased this long, and a dispatched name comes up again after this long: what a killed process held, and
+# a task that was lost, are to be made up for within a day.
+LEAST_SECONDS, MOST_SECONDS = 1.0, 86_400.0
 
 _IDENTIFIER = r"[^\W\d]\w*"
 _RECEIVERS = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}")
@@ -66,6 +67,7 @@ class Settings:
     project: str = ""
     service: str = "worker"
     redispatch_seconds: float = 300.0
+    lease_seconds: float = 300.0
     admins: frozenset[str] = frozenset()
     iap_audience: str = ""
     oidc_audience: str = ""
@@ -104,7 +106,8 @@ class _Reader:
             location=self._location(needed=need_queue),
             project=self._project(needed=need_queue),
             service=self._text("SIGNALS_SERVICE", "worker", _SERVICE, "use the service's name in app.yaml: a-z 0-9 -"),
-            redispatch_seconds=self._redispatch_seconds(),
+            redispatch_seconds=self._seconds("SIGNALS_REDISPATCH_SECONDS"),
+            lease_seconds=self._seconds("SIGNALS_LEASE_SECONDS"),
             admins=self._emails("SIGNALS_ADMINS"),
             iap_audience=self._text(
                 "SIGNALS_IAP_AUDIENCE", "", _IAP_AUDIENCE, "it looks like /projects/NUMBER/apps/PROJECT_ID"
@@ -162,12 +165,11 @@ class _Reader:
         remedy = "set it to the project id, which App Engine does by itself unless app.yaml overrides it"
         return self._needed("GOOGLE_CLOUD_PROJECT", _PROJECT, remedy, needed=needed)
 
-    def _redispatch_seconds(self) -> float:
-        variable, (least, most) = "SIGNALS_REDISPATCH_SECONDS", REDISPATCH_SECONDS
-        text = self._get(variable) or "300"
-        seconds = _number(text)
-        if seconds is None or not least <= seconds <= most:
-            self._problem(variable, f"use a number of seconds from {least:g} to {most:g}; 300 is the default")
+    def _seconds(self, variable: str) -> float:
+        seconds = _number(self._get(variable) or "300")
+        if seconds is None or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            remedy = f"use a number of seconds from {LEAST_SECONDS:g} to {MOST_SECONDS:g}; 300 is the default"
+            self._problem(variable, remedy)
             return 300.0
         return seconds
 

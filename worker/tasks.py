@@ -69,9 +69,9 @@ class Shift:
 class Deliverer:
     """Delivers names until they are empty or time is up, then settles them in the index.
 
-    `should_stop` ends it early, as when the instance is shut down. `paused` gives the names that are not to be
-    delivered; it is asked before each round, so a name that is paused meanwhile gets to the end of one at most.
-    `deliveries` is told of each run. Holds no state of its own between runs.
+    `should_stop` ends it early, as when the instance is shut down. `lease_seconds` is that of `deliver`. `paused` gives
+    the names that are not to be delivered; it is asked before each round, so a name that is paused meanwhile gets to
+    the end of one at most. `deliveries` is told of each run. Holds no state of its own between runs.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Deliverer:
         pending: Pending,
         dispatcher: Dispatcher,
         should_stop: Callable[[], bool],
+        lease_seconds: float = 300.0,
         paused: Callable[[], Collection[str]] = frozenset,
         deliveries: Deliveries | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,6 +92,7 @@ class Deliverer:
         self._pending = pending
         self._dispatcher = dispatcher
         self._should_stop = should_stop
+        self._lease_seconds = lease_seconds
         self._paused = paused
         self._deliveries = deliveries or Deliveries()
         self._clock = clock
@@ -128,6 +130,7 @@ class Deliverer:
             report = deliver(
                 self._receivers,
                 names=[name for name in names if name not in held],
+                lease_seconds=self._lease_seconds,
                 max_seconds=seconds,
                 mailbox=self._mailbox,
                 on_backlog=helpers.bring_in,

@@ -29,6 +29,8 @@ from .records import DIRECTORY, read
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["hot", "batched", "weak", *(f"user_{number}_changed" for number in range(50))]
+# Short, so that what a killed worker held is taken over within the run, and nothing is left after the quiet time.
+LEASE_SECONDS = 5
 QUIET_SECONDS = 20.0
 DEADLINE_SECONDS = 300.0
 
@@ -73,7 +75,7 @@ class Run:
 
     def __init__(self, directory: Path, senders: int) -> None:
         self.kills = 0
-        self._environ = os.environ | {DIRECTORY: str(directory)}
+        self._environ = os.environ | {DIRECTORY: str(directory), "SIGNALS_LEASE_SECONDS": str(LEASE_SECONDS)}
         self._lines: list[str] = []
         arguments = ["--frontend-port", "0", "--worker-port", "0", "--cron-every", "2"]
         receivers = ["--receivers", "tests.stress.receivers:receivers"]

@@ -1,24 +1,16 @@
-"""The receivers of a stress run. They write down what they handle, and fail now and then.
-
-Leases are short here, so that what a killed worker held is taken over within the run.
-"""
+"""The receivers of a stress run. They write down what they handle, and fail now and then."""
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import time
 
-from gaesignals import Message, Receivers, deliver
-from worker import tasks
+from gaesignals import Message, Receivers
 
 from .records import Notebook
 
-LEASE_SECONDS = 5
 FAILURE_RATE = 0.03
-
-tasks.deliver = functools.partial(deliver, lease_seconds=LEASE_SECONDS)  # type: ignore[assignment]
 
 receivers = Receivers()
 _notebooks: dict[int, Notebook] = {}

@@ -34,7 +34,7 @@ def test_one_variable_is_enough_off_app_engine() -> None:
 def test_the_defaults_are_those_of_the_documentation() -> None:
     settings = Settings.from_env(GOOD)
     assert (settings.queue, settings.service, settings.namespace) == ("signals", "worker", "")
-    assert settings.redispatch_seconds == 300
+    assert (settings.redispatch_seconds, settings.lease_seconds) == (300, 300)
     assert settings.admins == frozenset()
     assert settings.environment is Environment.OTHER
 
@@ -49,6 +49,7 @@ def test_every_variable_is_read() -> None:
             "GOOGLE_CLOUD_PROJECT": "example.com:shop-1",
             "SIGNALS_SERVICE": "signals-worker",
             "SIGNALS_REDISPATCH_SECONDS": "12.5",
+            "SIGNALS_LEASE_SECONDS": "900",
             "SIGNALS_ADMINS": "Ada@Example.com, grace@example.com,",
             "SIGNALS_IAP_AUDIENCE": "/projects/123/apps/shop-1",
             "SIGNALS_OIDC_AUDIENCE": "https://worker.example.com",
@@ -67,6 +68,7 @@ def test_every_variable_is_read() -> None:
         project="example.com:shop-1",
         service="signals-worker",
         redispatch_seconds=12.5,
+        lease_seconds=900,
         admins=frozenset({"ada@example.com", "grace@example.com"}),
         iap_audience="/projects/123/apps/shop-1",
         oidc_audience="https://worker.example.com",
@@ -101,6 +103,7 @@ def test_all_problems_come_in_one_error_that_names_variable_value_and_remedy() -
         "SIGNALS_QUEUE": "signals_queue",
         "SIGNALS_SERVICE": "Worker",
         "SIGNALS_REDISPATCH_SECONDS": "soon",
+        "SIGNALS_LEASE_SECONDS": "long",
         "SIGNALS_ADMINS": "ada",
         "SIGNALS_IAP_AUDIENCE": "projects/1",
         "SIGNALS_OIDC_CALLERS": "@",
@@ -121,8 +124,9 @@ def test_a_single_problem_is_a_single_line() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "0.5", "nan", "inf", "1e9", "five", "300s", "3 00"])
-def test_redispatch_seconds_has_to_be_a_sane_number(value: str) -> None:
-    assert "use a number of seconds from 1 to 86400" in only_problem(SIGNALS_REDISPATCH_SECONDS=value)
+@pytest.mark.parametrize("variable", ["SIGNALS_REDISPATCH_SECONDS", "SIGNALS_LEASE_SECONDS"])
+def test_a_time_has_to_be_a_sane_number(variable: str, value: str) -> None:
+    assert "use a number of seconds from 1 to 86400" in only_problem(**{variable: value})
 
 
 def test_each_bad_address_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ class TestWhatRuns:
 
         receivers = Receivers()
         receivers.connect("firm", die, reliable=True, id="firm")
-        client = make_client(receivers, store=store, instance="00c61b117c8717096ff64563")
+        client = make_client(receivers, store=store, instance="00c61b117c8717096ff64563", lease_seconds=7200)
         mailbox.send([("firm", dumps(1)), ("firm", dumps(2))])
         with pytest.raises(DiedError):
             client.task({"names": ["firm"]})
@@ -125,6 +126,9 @@ class TestWhatRuns:
         assert list(running) == ["name", "count", "instance", "expires_at", "is_takeover"]
         assert (running["name"], running["count"], running["instance"]) == ("firm", 2, "6ff64563")
         assert running["is_takeover"] is False
+        # What SIGNALS_LEASE_SECONDS says, of the worker's own clock.
+        remaining = datetime.fromisoformat(running["expires_at"]) - datetime.fromisoformat(status["looked_at"])
+        assert timedelta(hours=1) < remaining <= timedelta(hours=2, seconds=1)
         assert status["totals"]["leased"] == 2
         assert status["version"]["instance"] == "6ff64563"
 
