@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .keys import bundle_key
 from .lease import LONGEST_WAIT_MS, Ref
 from .message import Record
-from .page import entries_to_bytes
-from .store import Set
+from .page import FULL_REFERENCED_BYTES, entries_to_bytes
+from .store import MAX_BYTES_A_CALL, Set
 
 MAX_BUNDLE_BYTES = 500_000
 TTL_SECONDS = 7 * 86400
+_MAX_BATCH_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,18 @@ def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:
     if group:
         groups.append(tuple(group))
     return groups
+
+
+def in_batches(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
+    """Divide what is sent so that no page gets more at once than one delivery may claim."""
+    batch: dict[str, list[Record]] = {}
+    sizes: dict[str, int] = {}
+    for name, record in outgoing:
+        size = sizes.get(name, 0) + record.size
+        if name in batch and size > _MAX_BATCH_BYTES:
+            yield batch
+            batch, sizes, size = {}, {}, record.size
+        batch.setdefault(name, []).append(record)
+        sizes[name] = size
+    if batch:
+        yield batch

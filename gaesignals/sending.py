@@ -7,26 +7,27 @@ messages are stored, which are not, and for which that could not be found out.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from .bundles import TTL_SECONDS, Bundle, body, bundle, in_bundles
+from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
 from .connection import Connection, Seen, State, decoded
 from .errors import SendError
 from .keys import page_key, segment_key, slot_key, slot_of
 from .lanes import Lanes
 from .lease import Entry, Ref
 from .message import Record
-from .page import EMPTY_TTL_SECONDS, FULL_REFERENCED_BYTES, MAX_WIDTH, Page, entries_to_bytes
+from .page import EMPTY_TTL_SECONDS, MAX_WIDTH, Page, entries_to_bytes
 from .slot import Slot
-from .store import MAX_BYTES_A_CALL, Cas, Outcome, Set, Write
+from .store import Cas, Outcome, Set, Write
 
 INLINE_BYTES = 2048
-_MAX_PARCEL_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
 _MAX_ATTEMPTS = 100
 _MAX_FAILURES = 3
 _LOSSES_TO_WIDEN = 2
+# Far more than a call takes, and about what a fan-out, its task and their settling do.
+_SLOW_MS = 1000
 
 
 class _Stage(enum.Enum):
@@ -98,7 +99,7 @@ def send(connection: Connection, lanes: Lanes, outgoing: Sequence[tuple[str, Rec
     Raises `SendError` unless every one is stored and indexed.
     """
     parcels: list[_Parcel] = []
-    for batch in _batches(outgoing):
+    for batch in in_batches(outgoing):
         sending = [_Parcel(name, records, lanes.get(name)) for name, records in batch.items()]
         parcels += sending
         _Send(connection, lanes, sending).run()
@@ -110,21 +111,6 @@ def _error(parcels: Sequence[_Parcel]) -> SendError:
     ids = {stage: [id_ for p in parcels if p.stage is stage for id_ in p.ids] for stage in _Stage}
     reason = next(parcel.reason for parcel in parcels if parcel.reason)
     return SendError(reason, stored=ids[_Stage.DONE], unsure=ids[_Stage.UNSURE], failed=ids[_Stage.FAILED])
-
-
-def _batches(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
-    """Divide what is sent so that no page gets more at once than one delivery may claim."""
-    batch: dict[str, list[Record]] = {}
-    sizes: dict[str, int] = {}
-    for name, record in outgoing:
-        size = sizes.get(name, 0) + record.size
-        if name in batch and size > _MAX_PARCEL_BYTES:
-            yield batch
-            batch, sizes, size = {}, {}, record.size
-        batch.setdefault(name, []).append(record)
-        sizes[name] = size
-    if batch:
-        yield batch
 
 
 class _Send:
@@ -152,12 +138,16 @@ class _Send:
             move for parcel in active if parcel.stage is _Stage.PAGE and (move := self._plan(parcel, pages, slots))
         ]
         moves = self._write_first(moves)
-        touched = [move.parcel for move in moves if move.is_touching]
-        touched += [parcel for parcel in active if parcel.stage is _Stage.SLOT]
+        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]
+        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]
+        started_ms = self._connection.now_ms()
         outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])
+        is_slow = self._connection.now_ms() - started_ms > _SLOW_MS
         for move in moves:
             self._take_page_outcome(move, outcomes[move.page.key])
-        for parcel in touched:
+        # A call is not one moment. Within a slow one, a worker may have seen a name in its slot, found the page still
+        # empty and taken the name out again; so it is listed once more.
+        for parcel in unlisted if is_slow else touched:
             if parcel.stage is _Stage.SLOT:
                 self._take_slot_outcome(parcel, outcomes[slot_key(slot_of(parcel.name))])
 

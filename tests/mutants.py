@@ -155,11 +155,13 @@ FAULTS = (
         "a segment is written after the page that refers to it",
         "gaesignals/sending.py",
         "        moves = self._write_first(moves)\n"
-        "        touched = [move.parcel for move in moves if move.is_touching]\n"
-        "        touched += [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]\n"
+        "        started_ms = self._connection.now_ms()\n"
         "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n",
-        "        touched = [move.parcel for move in moves if move.is_touching]\n"
-        "        touched += [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
+        "        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]\n"
+        "        started_ms = self._connection.now_ms()\n"
         "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n"
         "        self._write_first(moves)\n",
     ),
@@ -635,6 +637,12 @@ FAULTS = (
         "gaesignals/slot.py",
         "return len(self.with_due(dict.fromkeys(names, now_ms), now_ms).to_bytes()) <= MAX_BYTES",
         "return True",
+    ),
+    Fault(
+        "a send that took long does not list its name once more",
+        "gaesignals/sending.py",
+        "is_slow = self._connection.now_ms() - started_ms > _SLOW_MS",
+        "is_slow = False",
     ),
     Fault(
         "settling takes out a name whose message may be on its way still",

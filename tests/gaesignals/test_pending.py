@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -14,7 +14,7 @@ from gaesignals.message import Record
 from gaesignals.page import Page
 from gaesignals.pending import Pending
 from gaesignals.slot import FRESH_MS, Slot
-from gaesignals.store import Set
+from gaesignals.store import Outcome, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -219,6 +219,40 @@ def test_a_name_stays_whose_page_is_written_after_its_slot_in_the_same_call(
     with contextlib.suppress(Divided):
         Signal("a").send(2)
     assert "a" in pending.entries()
+
+
+def test_a_name_stays_whose_page_is_written_long_after_its_slot_in_the_same_call(
+    pending: Pending, store: MemoryStore, clock: ManualClock
+) -> None:
+    """So long that a fan-out, its task and their settling fit in between: the send sees that, and lists it again."""
+
+    def work() -> None:
+        assert fan_out(pending) == ("a",)
+        assert deliver([("a", lambda data: None)]).is_idle
+        assert pending.settle(["a"]).emptied == ("a",)
+        clock.advance(1.1)
+
+    slowly = Mailbox(DividedStore(store, first=slot_key(slot_of("a")), then=work), clock=clock)
+    slowly.send([("a", b"\xf6")])
+    assert "a" in pending.entries()
+
+
+class DividedStore:
+    """A store that carries out its first write call in two parts, with something in between."""
+
+    def __init__(self, store: MemoryStore, *, first: bytes, then: Callable[[], None]) -> None:
+        self._store = store
+        self._first = first
+        self._then: Callable[[], None] | None = then
+        self.gets, self.delete = store.gets, store.delete
+
+    def write(self, writes: Sequence[Write]) -> dict[bytes, Outcome]:
+        if self._then is None:
+            return dict(self._store.write(writes))
+        then, self._then = self._then, None
+        outcomes = dict(self._store.write([write for write in writes if write.key == self._first]))
+        then()
+        return outcomes | dict(self._store.write([write for write in writes if write.key != self._first]))
 
 
 class Divided(BaseException):

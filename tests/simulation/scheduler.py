@@ -106,19 +106,21 @@ class SwitchingStore:
     """A store whose every call is a point where the scheduler may switch or kill.
 
     With `is_split` it may do so between the keys of a call, too, which are then taken in any order: a call over many
-    keys is one call and not one moment.
+    keys is one call and not one moment. `take_time` lets the time pass that a call takes.
     """
 
-    def __init__(self, store: Store, scheduler: Scheduler, *, is_split: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        *,
+        is_split: bool = False,
+        take_time: Callable[[], object] | None = None,
+    ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._is_split = is_split
-        self._open = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a call that is split has begun and is not over."""
-        return self._open > 0
+        self._take_time = take_time
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
         return self._call(lambda part: self._store.gets(part), list(keys))
@@ -132,14 +134,12 @@ class SwitchingStore:
     def _call(self, call: Callable[[list[T]], Mapping[bytes, A]], items: list[T]) -> dict[bytes, A]:
         me = self._scheduler.enter_call()
         answer: dict[bytes, A] = {}
-        self._open += 1
-        try:
-            for number, part in enumerate(self._parts(items)):
-                if number:
-                    self._scheduler.pause()
-                answer.update(call(part))
-        finally:
-            self._open -= 1
+        if self._take_time is not None:
+            self._take_time()
+        for number, part in enumerate(self._parts(items)):
+            if number:
+                self._scheduler.pause()
+            answer.update(call(part))
         self._scheduler.leave_call(me)
         return answer
 
