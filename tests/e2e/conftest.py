@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ def wait_until(condition: Callable[[], object], *, within_seconds: float = DEADL
 class Cloud:
     """`python -m devserver` with `arguments`, in a process group of its own, as a terminal makes one."""
 
-    def __init__(self, *arguments: str, program: str = "devserver", **environ: str) -> None:
+    def __init__(self, *arguments: str, program: Sequence[str] = ("devserver",), **environ: str) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", program, *arguments, "--frontend-port", "0", "--worker-port", "0"],
+            [sys.executable, "-m", *program, "--frontend-port", "0", "--worker-port", "0", *arguments],
             cwd=ROOT,
             env=os.environ | environ,
             stdout=subprocess.PIPE,
@@ -145,8 +145,8 @@ class Cloud:
 def start() -> Iterator[Callable[..., Cloud]]:
     clouds: list[Cloud] = []
 
-    def start(*arguments: str, **environ: str) -> Cloud:
-        clouds.append(Cloud(*arguments, **environ))
+    def start(*arguments: str, program: Sequence[str] = ("devserver",), **environ: str) -> Cloud:
+        clouds.append(Cloud(*arguments, program=program, **environ))
         return clouds[-1]
 
     yield start

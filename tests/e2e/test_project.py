@@ -29,7 +29,7 @@ def api(answer: str) -> str:
 
 @pytest.fixture(scope="module")
 def cloud(root: Path) -> Iterator[Cloud]:
-    cloud = Cloud("local", str(root), "--cron-every", "86400", program="gaesignals")
+    cloud = Cloud(str(root), "--cron-every", "86400", program=("gaesignals", "local"))
     cloud.wait_until_ready()
     yield cloud
     cloud.kill()

@@ -70,7 +70,7 @@ def test_init_prints_the_entries_that_the_page_shows_and_check_finds_no_problem(
 
 def test_the_local_cloud_runs_it_and_a_change_is_loaded(root: Path, start: Callable[..., Cloud]) -> None:
     prepare(root)
-    cloud = start("local", str(root), "--cron-every", "86400", program="gaesignals")
+    cloud = start(str(root), "--cron-every", "86400", program=("gaesignals", "local"))
     cloud.wait_until_ready()
     answer = cloud.request("Frontend", "POST", "/orders/7/pay")
     assert answer == shown("curl -X POST http://localhost:8080/orders/7/pay")
