@@ -28,7 +28,8 @@ GROUPS = (
     "gaesignals/test_page.py gaesignals/test_slot.py gaesignals/test_lease.py gaesignals/test_sending.py "
     "gaesignals/test_connection.py gaesignals/test_pending.py gaesignals/test_delivery.py gaesignals/test_repair.py "
     "gaesignals/test_signal.py gaesignals/test_takeover.py gaesignals/test_deadletter.py gaesignals/test_time.py "
-    "gaesignals/test_poison.py gaesignals/test_pausing.py gaesignals/test_discarding.py",
+    "gaesignals/test_poison.py gaesignals/test_pausing.py gaesignals/test_discarding.py "
+    "gaesignals/test_coroutines.py",
     "gaesignals/test_failing_calls.py gaesignals/test_memory_loss.py",
     "gaesignals/test_growth.py gaesignals/test_model.py",
     "simulation/test_crashes.py",
@@ -325,6 +326,18 @@ FAULTS = (
         "gaesignals/message.py",
         "self, attempt=self.attempt + 1, receivers=receivers",
         "self, attempt=self.attempt, receivers=receivers",
+    ),
+    Fault(
+        "a coroutine handler counts as done without having run",
+        "gaesignals/running.py",
+        "await self._coroutines.bounded(work)",
+        "work.close()",
+    ),
+    Fault(
+        "a stale holder goes on running coroutine handlers",
+        "gaesignals/running.py",
+        "            self._guard()\n            with self._observed(match, [message]):\n                work: Any",
+        "            with self._observed(match, [message]):\n                work: Any",
     ),
     Fault(
         "a batch that raises costs all of its messages an attempt",

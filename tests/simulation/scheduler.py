@@ -6,6 +6,7 @@ stretch, between its read and its write, while the others do a lot; so the order
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,9 +77,15 @@ class Scheduler:
         return self.random.choice(free or list(alive))
 
     def pause(self) -> None:
-        """Let somebody else go on. Called at each side of a store call, and by `sleep`."""
+        """Let somebody else go on. Called at each side of a store call, and by `sleep`.
+
+        The running event loop is a thread's, and here one thread is all processes: each takes its own along.
+        """
         if getcurrent() is not self._hub:
+            loop = asyncio._get_running_loop()
+            asyncio._set_running_loop(None)
             self._hub.switch()
+            asyncio._set_running_loop(loop)
 
     def enter_call(self) -> Participant | None:
         """Count a call of the running participant; kill it here if its time has come."""

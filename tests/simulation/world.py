@@ -5,11 +5,12 @@ A run is replayed by its seed: `python -m tests.simulation 12345`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -26,7 +27,9 @@ from gaesignals.testing import ManualClock, MemoryStore
 
 from .scheduler import Scheduler, SwitchingStore
 
-RELIABLE, WEAK, MIXED = "reliable", "weak", "mixed"
+RELIABLE, WEAK, MIXED, ASYNC = "reliable", "weak", "mixed", "async"
+# Which of a name's receivers has to have run.
+RECEIVERS = {RELIABLE: "one", MIXED: "batch", ASYNC: "coroutine"}
 LEASE_SECONDS = 60.0
 LONG_LEASE_SECONDS = 3600.0
 MAX_ROUNDS = 60
@@ -71,7 +74,9 @@ class World:
         self.lease_seconds = LEASE_SECONDS if self.jumps else LONG_LEASE_SECONDS
         self.failure_rate = self.random.choice((0.0, 0.0, 0.2, 0.5))
         self.full_entries = self.random.choice((2, 3, 16))
-        self.names = self.random.choice(((RELIABLE,), (WEAK,), (RELIABLE, WEAK), (RELIABLE, MIXED, WEAK)))
+        self.names = self.random.choice(
+            ((RELIABLE,), (WEAK,), (ASYNC,), (RELIABLE, WEAK), (RELIABLE, MIXED, WEAK), (RELIABLE, ASYNC))
+        )
         self.receivers = self._receivers()
         self._mailboxes = 0
         self._closing = False
@@ -114,6 +119,15 @@ class World:
             backoff_seconds=1,
         )
         receivers.connect(MIXED, self._handler("beside"), id="beside")
+        receivers.connect(
+            ASYNC,
+            self._coroutine_handler("coroutine"),
+            id="coroutine",
+            reliable=True,
+            concurrency=3,
+            max_attempts=1000,
+            backoff_seconds=1,
+        )
         return receivers
 
     def _handler(self, receiver: str) -> Callable[[object], None]:
@@ -129,6 +143,14 @@ class World:
                     self._handle(receiver, str(message.data))  # type: ignore[attr-defined]
                 except HandlerError:
                     message.fail("on purpose")  # type: ignore[attr-defined]
+
+        return handle
+
+    def _coroutine_handler(self, receiver: str) -> Callable[[object], Awaitable[None]]:
+        async def handle(data: object) -> None:
+            await asyncio.sleep(0)
+            self._handle(receiver, str(data))
+            await asyncio.sleep(0)
 
         return handle
 
@@ -263,7 +285,7 @@ class World:
             errors.append(f"{self.lost} messages that waited were deleted")
         for key in ledger.acknowledged if not self.discards else ():
             name = key.split("/")[0]
-            if name != WEAK and not ledger.handled[f"{'one' if name == RELIABLE else 'batch'}/{key}"]:
+            if name != WEAK and not ledger.handled[f"{RECEIVERS[name]}/{key}"]:
                 errors.append(f"lost: {key}")
         errors += [f"phantom: {key}" for key in ledger.handled if key.split("/", 1)[1] not in ledger.started]
         weak = Counter({key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith("weak/")})
