@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import codec
-from .bundles import Bundle, bundle
 from .connection import Connection, Seen, decoded
 from .errors import DecodeError, StoreError
 from .keys import DEAD_NAMES, bundle_key, dead_key
@@ -28,7 +27,6 @@ logger = logging.getLogger("gaesignals")
 VERSION = 1
 MAX_LETTERS = 100
 MAX_ERROR_CHARACTERS = 1500
-_INLINE_BYTES = 2048
 _MAX_INDEX_BYTES = 600_000
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
@@ -91,12 +89,12 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class _DeadPage:
+class DeadPage:
     letters: tuple[DeadLetter, ...] = ()
 
-    def with_letters(self, letters: Sequence[DeadLetter]) -> _DeadPage:
+    def with_letters(self, letters: Sequence[DeadLetter]) -> DeadPage:
         kept = [old for old in self.letters if not any(old.is_same(new) for new in letters)]
-        return _DeadPage((*kept, *letters)[-MAX_LETTERS:])
+        return DeadPage((*kept, *letters)[-MAX_LETTERS:])
 
     @property
     def bodies(self) -> set[bytes]:
@@ -106,7 +104,7 @@ class _DeadPage:
         return codec.seal(VERSION, [letter.to_wire() for letter in self.letters])
 
     @classmethod
-    def from_bytes(cls, value: bytes) -> _DeadPage:
+    def from_bytes(cls, value: bytes) -> DeadPage:
         body = codec.unseal(value, version=VERSION)
         if not isinstance(body, list):
             raise DecodeError("not a page of dead letters")
@@ -137,48 +135,17 @@ class _DeadNames:
     @classmethod
     def from_bytes(cls, value: bytes) -> _DeadNames:
         body = codec.unseal(value, version=VERSION)
-        if not isinstance(body, dict):
-            raise DecodeError("not the index of dead names")
-        if not all(isinstance(name, str) and isinstance(count, int) for name, count in body.items()):
+        if not isinstance(body, dict) or not all(
+            isinstance(name, str) and isinstance(count, int) for name, count in body.items()
+        ):
             raise DecodeError("not the index of dead names")
         return cls(body)
 
 
-def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
-    """Store the letters of each name, in place of earlier ones for the same message and receivers.
-
-    Raises `StoreError` unless all are stored: their messages must not be acknowledged then.
-    """
-    bodies: dict[bytes, Bundle] = {}
-    compact = {name: [_compact(letter, bodies) for letter in group[-MAX_LETTERS:]] for name, group in letters.items()}
-    _write_bodies(connection, bodies)
-    _Change(connection, lambda name, page: page.with_letters(compact[name])).run(compact)
-
-
-def _compact(letter: DeadLetter, bodies: dict[bytes, Bundle]) -> DeadLetter:
-    """A letter with a large payload refers to a body, the same for all letters of its message."""
-    if letter.record.size <= _INLINE_BYTES:
-        return letter
-    body = bundle(f"dead.{letter.id}", [letter.record])
-    bodies[body.key] = body
-    return replace(letter, record=replace(letter.record, payload=b""), body=body.ref)
-
-
-def _write_bodies(connection: Connection, bodies: Mapping[bytes, Bundle]) -> None:
-    todo = {key: replace(body.write(connection.now_ms()), ttl_seconds=0) for key, body in bodies.items()}
-    for _ in connection.attempts(_MAX_FAILURES):
-        if not todo:
-            return
-        outcomes = connection.write(list[Write](todo.values()))
-        todo = {key: write for key, write in todo.items() if outcomes[key] is not Outcome.STORED}
-    if todo:
-        raise StoreError("memcache did not store the bodies of dead letters; they stay in their mailbox")
-
-
-class _Change:
+class Change:
     """A change of dead pages and of their index, each pass one read and one write."""
 
-    def __init__(self, connection: Connection, change: Callable[[str, _DeadPage], _DeadPage]) -> None:
+    def __init__(self, connection: Connection, change: Callable[[str, DeadPage], DeadPage]) -> None:
         self._connection = connection
         self._change = change
         self._counts: dict[str, int] = {}
@@ -203,10 +170,10 @@ class _Change:
         writes: list[Write] = []
         for name in names:
             key = dead_key(name)
-            seen = decoded(key, reads[key], _DeadPage.from_bytes)
+            seen = decoded(key, reads[key], DeadPage.from_bytes)
             if not seen.is_writable:
                 continue
-            before = seen.value or _DeadPage()
+            before = seen.value or DeadPage()
             after = self._change(name, before)
             self._counts[name] = len(after.letters)
             self._garbage |= before.bodies - after.bodies
@@ -238,7 +205,7 @@ class DeadLetters:
     def peek(self, name: str) -> Sequence[DeadLetter]:
         """As `list`, in one call and without the large payloads."""
         key = dead_key(name)
-        page: _DeadPage = _value(self._mailbox.read([key], _DeadPage.from_bytes)[key], _DeadPage())
+        page: DeadPage = _value(self._mailbox.read([key], DeadPage.from_bytes)[key], DeadPage())
         return page.letters
 
     def with_payloads(self, letters: Iterable[DeadLetter]) -> Sequence[DeadLetter]:
@@ -261,11 +228,12 @@ class DeadLetters:
         A letter whose payload was evicted stays.
         """
         wanted = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
-        chosen = [letter for letter in self.with_payloads(wanted) if letter.record.payload]
+        records = [letter.record for letter in self.with_payloads(wanted)]
+        chosen = [letter for letter, record in zip(wanted, records, strict=True) if record.payload]
         if not chosen:
             return 0
         self._mailbox.send_records(
-            [(name, replace(letter.record, attempt=1, not_before_ms=0, error="")) for letter in chosen]
+            [(name, replace(record, attempt=1, not_before_ms=0, error="")) for record in records if record.payload]
         )
         self._take_out(name, chosen)
         return len(chosen)
@@ -278,10 +246,12 @@ class DeadLetters:
         return len(chosen)
 
     def _take_out(self, name: str, letters: Sequence[DeadLetter]) -> None:
-        def without(_: str, page: _DeadPage) -> _DeadPage:
-            return _DeadPage(tuple(old for old in page.letters if not any(old.is_same(gone) for gone in letters)))
+        """Take these very letters out. A message that was requeued may have died again meanwhile: that one stays."""
 
-        _Change(self._mailbox, without).run([name])
+        def without(_: str, page: DeadPage) -> DeadPage:
+            return DeadPage(tuple(old for old in page.letters if old not in letters))
+
+        Change(self._mailbox, without).run([name])
 
 
 def _with_payload(letter: DeadLetter, payloads: Mapping[bytes, bytes]) -> DeadLetter:

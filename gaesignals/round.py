@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .burying import bury
 from .coroutines import Coroutines
-from .deadletter import DeadLetter, bury
+from .deadletter import DeadLetter
 from .errors import DecodeError, StoreError
 from .mailbox import Mailbox
 from .message import Message, Record

@@ -700,8 +700,20 @@ FAULTS = (
         "            if True:\n",
     ),
     Fault(
-        "the bodies of dead letters expire",
+        "whoever requeues a dead letter takes out a later one of the same message",
         "gaesignals/deadletter.py",
+        "if old not in letters))",
+        "if not any(old.is_same(gone) for gone in letters)))",
+    ),
+    Fault(
+        "a dead letter has the body of an earlier one, which may be about to be deleted",
+        "gaesignals/burying.py",
+        'bundle(f"dead.{connection.new_id()}", [letter.record])',
+        'bundle(f"dead.{letter.id}", [letter.record])',
+    ),
+    Fault(
+        "the bodies of dead letters expire",
+        "gaesignals/burying.py",
         "replace(body.write(connection.now_ms()), ttl_seconds=0)",
         "body.write(connection.now_ms())",
     ),

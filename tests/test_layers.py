@@ -14,7 +14,7 @@ PACKAGES = ("gaesignals", "worker", "devserver")
 LIBRARY = """
     errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
     observing instruments telemetry cloudlog
-    mailbox claims loading indexing pausing leases deadletter pending discarding repair inspection
+    mailbox claims loading indexing pausing leases deadletter burying pending discarding repair inspection
     shape containers declaring template signal handlers idempotency receiver receivers run coroutines running outcome
     round takeover fresh delivery middleware testing fixture pytest_plugin
     cli.errors cli.schedule cli.schedule_parser cli.sdk cli.entries cli.text cli.terminal cli.address cli.token

@@ -9,7 +9,7 @@ import pytest
 
 from gaesignals import Receivers, Signal, StoreError, deliver, send_many
 from gaesignals.deadletter import DeadLetters
-from gaesignals.keys import DEAD_NAMES, dead_key
+from gaesignals.keys import DEAD_NAMES, dead_key, page_key
 from gaesignals.mailbox import Mailbox
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
@@ -148,3 +148,40 @@ def test_letters_of_one_message_are_each_requeued_for_their_receiver(
         letters.requeue("a")
     deliver(receivers)
     assert sorted(handled) == [("one", data), ("two", data)]
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+def test_a_requeued_message_that_dies_again_before_its_letter_is_taken_out_is_kept(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, data: str
+) -> None:
+    Signal("a").send(data)
+    deliver(deadly)
+
+    def deliver_at_once(call: Call) -> None:
+        if call.verb == "write" and page_key("a") in call.keys:
+            store.after = None
+            clock.advance(1)
+            assert deliver(deadly).dead == 1
+
+    store.after = deliver_at_once
+    assert DeadLetters(mailbox).requeue("a") == 1
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == data
+    assert DeadLetters(mailbox).names() == {"a": 1}
+
+
+def test_a_requeued_message_that_dies_again_before_its_old_body_is_deleted_keeps_its_data(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    Signal("a").send("large" * 1000)
+    deliver(deadly)
+
+    def deliver_at_once(call: Call) -> None:
+        if call.verb == "delete":
+            store.before = None
+            assert deliver(deadly).dead == 1
+
+    store.before = deliver_at_once
+    DeadLetters(mailbox).requeue("a")
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == "large" * 1000
