@@ -152,10 +152,11 @@ class Change:
         self._garbage: set[bytes] = set()
 
     def run(self, names: Iterable[str]) -> None:
-        todo = set(names)
+        all_names = frozenset(names)
+        todo = set(all_names)
         failures = 0
         for _ in self._connection.attempts(_MAX_ATTEMPTS):
-            outcomes = self._pass(todo)
+            outcomes = self._pass(all_names, todo)
             todo -= {name for name in todo if outcomes.get(dead_key(name)) is Outcome.STORED}
             if not todo and outcomes.get(DEAD_NAMES) is Outcome.STORED:
                 self._connection.delete(self._garbage)
@@ -165,7 +166,8 @@ class Change:
                 break
         raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
 
-    def _pass(self, names: Collection[str]) -> dict[bytes, Outcome]:
+    def _pass(self, names: Collection[str], todo: Collection[str]) -> dict[bytes, Outcome]:
+        """Change the pages of `todo`, and count all: where the index was lost to somebody else, so may the counts."""
         reads = self._connection.gets([*map(dead_key, names), DEAD_NAMES])
         writes: list[Write] = []
         for name in names:
@@ -174,8 +176,10 @@ class Change:
             if not seen.is_writable:
                 continue
             before = seen.value or DeadPage()
-            after = self._change(name, before)
+            after = self._change(name, before) if name in todo else before
             self._counts[name] = len(after.letters)
+            if name not in todo:
+                continue
             self._garbage |= before.bodies - after.bodies
             writes.append(seen.replaced_by(key, after, ttl_seconds=0 if after.letters else _EMPTY_TTL_SECONDS))
         index = decoded(DEAD_NAMES, reads[DEAD_NAMES], _DeadNames.from_bytes)

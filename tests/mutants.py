@@ -712,6 +712,12 @@ FAULTS = (
         'bundle(f"dead.{letter.id}", [letter.record])',
     ),
     Fault(
+        "the index of dead names is written with counts from before it was lost to somebody else",
+        "gaesignals/deadletter.py",
+        "            outcomes = self._pass(all_names, todo)\n",
+        "            outcomes = self._pass(list(todo), todo)\n",
+    ),
+    Fault(
         "the bodies of dead letters expire",
         "gaesignals/burying.py",
         "replace(body.write(connection.now_ms()), ttl_seconds=0)",

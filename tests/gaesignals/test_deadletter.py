@@ -185,3 +185,28 @@ def test_a_requeued_message_that_dies_again_before_its_old_body_is_deleted_keeps
     DeadLetters(mailbox).requeue("a")
     [letter] = DeadLetters(mailbox).list("a")
     assert letter.data == "large" * 1000
+
+
+def test_a_name_is_listed_that_dies_between_the_two_writes_of_somebody_who_drops_its_letters(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """Another name dies first, so that the index is lost and written once more."""
+    send_many([("a", 1)])
+    deliver(deadly)
+    send_many([("a", 2), ("b", 3)])
+
+    def die_before(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.before = None
+            deliver(deadly, names=["b"])
+            store.after = die_after
+
+    def die_after(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.after = None
+            deliver(deadly, names=["a"])
+
+    store.before = die_before
+    DeadLetters(mailbox).drop("a")
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [2]
+    assert DeadLetters(mailbox).names() == {"a": 1, "b": 1}
