@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from .bundles import Bundle, bundle
 from .connection import Connection
 from .deadletter import MAX_LETTERS, Change, DeadLetter
-from .errors import StoreError
+from .keys import bundle_key
 from .store import Outcome, Write
 
 _INLINE_BYTES = 2048
 _MAX_FAILURES = 3
 
 
-def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
+def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]]) -> Set[str]:
     """Store the letters of each name, in place of earlier ones for the same message and receivers.
 
-    Raises `StoreError` unless all are stored: their messages must not be acknowledged then.
+    Returns the names whose letters may not be stored: their messages must not be acknowledged then.
     """
     bodies: dict[str, Bundle] = {}
     compact = {
         name: [_compact(connection, letter, bodies) for letter in group[-MAX_LETTERS:]]
         for name, group in letters.items()
     }
-    _write_bodies(connection, bodies.values())
-    Change(connection, lambda name, page: page.with_letters(compact[name])).run(compact)
+    unwritten = _write_bodies(connection, bodies.values())
+    whole = {
+        name
+        for name, group in compact.items()
+        if not any(letter.body and bundle_key(letter.body.key) in unwritten for letter in group)
+    }
+    stored: frozenset[str] = frozenset(whole)
+    if whole:
+        stored -= Change(connection, lambda name, page: page.with_letters(compact[name])).run(whole)
+    return compact.keys() - stored
 
 
 def _compact(connection: Connection, letter: DeadLetter, bodies: dict[str, Bundle]) -> DeadLetter:
@@ -41,12 +49,12 @@ def _compact(connection: Connection, letter: DeadLetter, bodies: dict[str, Bundl
     return replace(letter, record=replace(letter.record, payload=b""), body=bodies[letter.id].ref)
 
 
-def _write_bodies(connection: Connection, bodies: Iterable[Bundle]) -> None:
+def _write_bodies(connection: Connection, bodies: Iterable[Bundle]) -> frozenset[bytes]:
+    """Write `bodies`; return the keys of those that memcache did not store."""
     todo = {body.key: replace(body.write(connection.now_ms()), ttl_seconds=0) for body in bodies}
     for _ in connection.attempts(_MAX_FAILURES):
         if not todo:
-            return
+            break
         outcomes = connection.write(list[Write](todo.values()))
         todo = {key: write for key, write in todo.items() if outcomes[key] is not Outcome.STORED}
-    if todo:
-        raise StoreError("memcache did not store the bodies of dead letters; they stay in their mailbox")
+    return frozenset(todo)

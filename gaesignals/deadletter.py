@@ -149,22 +149,23 @@ class Change:
         self._connection = connection
         self._change = change
         self._counts: dict[str, int] = {}
-        self._garbage: set[bytes] = set()
+        self._garbage: dict[str, set[bytes]] = {}
 
-    def run(self, names: Iterable[str]) -> None:
+    def run(self, names: Iterable[str]) -> frozenset[str]:
+        """Make the change; return the names for which it is not certain that it is stored, and in the index."""
         all_names = frozenset(names)
         todo = set(all_names)
         failures = 0
+        is_listed = False
         for _ in self._connection.attempts(_MAX_ATTEMPTS):
             outcomes = self._pass(all_names, todo)
+            is_listed = outcomes.get(DEAD_NAMES) is Outcome.STORED
             todo -= {name for name in todo if outcomes.get(dead_key(name)) is Outcome.STORED}
-            if not todo and outcomes.get(DEAD_NAMES) is Outcome.STORED:
-                self._connection.delete(self._garbage)
-                return
             failures += Outcome.FAILED in outcomes.values() or len(outcomes) <= len(todo)
-            if failures >= _MAX_FAILURES:
+            if (is_listed and not todo) or failures >= _MAX_FAILURES:
                 break
-        raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
+        self._connection.delete({key for name in all_names - todo for key in self._garbage[name]})
+        return frozenset(todo) if is_listed else all_names
 
     def _pass(self, names: Collection[str], todo: Collection[str]) -> dict[bytes, Outcome]:
         """Change the pages of `todo`, and count all: where the index was lost to somebody else, so may the counts."""
@@ -180,7 +181,8 @@ class Change:
             self._counts[name] = len(after.letters)
             if name not in todo:
                 continue
-            self._garbage |= before.bodies - after.bodies
+            # A body that an attempt before would have let go, and lost, is none if it is kept now.
+            self._garbage[name] = (self._garbage.get(name, set()) | before.bodies) - after.bodies
             writes.append(seen.replaced_by(key, after, ttl_seconds=0 if after.letters else _EMPTY_TTL_SECONDS))
         index = decoded(DEAD_NAMES, reads[DEAD_NAMES], _DeadNames.from_bytes)
         if index.is_writable:
@@ -255,7 +257,8 @@ class DeadLetters:
         def without(_: str, page: DeadPage) -> DeadPage:
             return DeadPage(tuple(old for old in page.letters if old not in letters))
 
-        Change(self._mailbox, without).run([name])
+        if Change(self._mailbox, without).run([name]):
+            raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
 
 
 def _with_payload(letter: DeadLetter, payloads: Mapping[bytes, bytes]) -> DeadLetter:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .claims import Claim, Claimed, Claimer
-from .deadletter import DeadLetter
 from .errors import SendError, StoreError
 from .lease import is_due
 from .leases import Acknowledger, Settlement, renew
@@ -22,7 +21,7 @@ from .message import Record
 from .outcome import Outcome, decide
 from .receiver import Match
 from .report import DeliveryReport, Failure
-from .round import Round, going_back
+from .round import Round
 from .run import Run, plan
 from .running import LeaseLostError, Runner
 from .takeover import Takeover
@@ -55,6 +54,10 @@ class _Work:
     def unrun(self) -> list[Record]:
         """What could be run at once, and was not or not by all its receivers."""
         return [record for outcome in self.outcomes for record in outcome.unbegun] + [*self.waiting]
+
+    @property
+    def retries(self) -> list[Record]:
+        return [record for outcome in self.outcomes for record in outcome.retries]
 
     @property
     def chunk(self) -> int:
@@ -184,7 +187,8 @@ class FreshDelivery:
 
     def _send_back(self, works: Sequence[_Work]) -> None:
         """What a weak delivery claimed and did not begin is sent again; what it began is counted."""
-        unrun = [(work.name, record) for work in works for record in work.unrun + work.later]
+        self._bury(works)
+        unrun = [(work.name, record) for work in works for record in work.unrun + work.retries + work.later]
         tally = self._round.tally
         if unrun:
             try:
@@ -196,7 +200,6 @@ class FreshDelivery:
                 logger.exception("messages that there was no time for could not be sent again")
             tally.remaining += len(unrun)
             tally.more |= {name for name, _ in unrun}
-        self._bury(works)
         for work in works:
             tally.count(work.name, work.runs, work.outcomes)
 
@@ -204,14 +207,9 @@ class FreshDelivery:
         held = [work for work in works if not work.is_lost]
         if not held:
             return
-        is_buried = self._bury(held)
+        self._bury(held)
         settlements = [
-            Settlement(
-                work.claim,
-                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],
-                work.loaded.keys,
-            )
-            for work in held
+            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys) for work in held
         ]
         missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}
         for work in held:
@@ -223,13 +221,11 @@ class FreshDelivery:
                 self._round.tally.remaining += len(work.unrun)
                 self._round.tally.more.add(work.name)
 
-    def _bury(self, works: Sequence[_Work]) -> bool:
-        letters: dict[str, list[DeadLetter]] = {}
+    def _bury(self, works: Sequence[_Work]) -> None:
+        outcomes: dict[str, list[Outcome]] = {}
         for work in works:
-            for outcome in work.outcomes:
-                if outcome.letters:
-                    letters.setdefault(work.name, []).extend(outcome.letters)
-        return self._round.bury(letters)
+            outcomes.setdefault(work.name, []).extend(work.outcomes)
+        self._round.bury(outcomes)
 
     def _take_over(self, expired: Sequence[Claim]) -> None:
         takeover = Takeover(self._round)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .burying import bury
 from .coroutines import Coroutines
 from .deadletter import DeadLetter
-from .errors import DecodeError, StoreError
+from .errors import DecodeError
 from .mailbox import Mailbox
-from .message import Message, Record
+from .message import Message
 from .outcome import Outcome, Tally
 from .receivers import Receivers
 
 logger = logging.getLogger("gaesignals")
+
+UNBURIED_WAIT_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,30 @@ class Round:
     def lease_end_ms(self) -> int:
         return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)
 
-    def bury(self, letters: Mapping[str, Sequence[DeadLetter]]) -> bool:
-        """Store dead letters, log them and tell `on_dead`. False if memcache failed: nothing may be acknowledged."""
-        if not letters:
-            return True
-        try:
-            bury(self.mailbox, letters)
-        except StoreError:
-            logger.exception("dead letters could not be stored; their messages go back")
-            return False
+    def bury(self, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+        """Store the dead letters among the outcomes of each name, log them and tell `on_dead`.
+
+        Where memcache does not take those of a name, their messages go back to be run again, uncharged, a little later.
+        """
+        letters = {
+            name: [letter for outcome in group for letter in outcome.letters] for name, group in outcomes.items()
+        }
+        letters = {name: group for name, group in letters.items() if group}
+        unburied = bury(self.mailbox, letters) if letters else ()
         for name, group in letters.items():
+            if name in unburied:
+                fields = {"signals_name": ascii(name), "signals_count": len(group)}
+                logger.error("dead letters could not be stored; their messages go back", extra=fields)
+                self._revive(outcomes[name])
+                continue
             for letter in group:
                 self._announce(name, letter)
-        return True
+
+    def _revive(self, outcomes: Sequence[Outcome]) -> None:
+        not_before_ms = self.mailbox.now_ms() + UNBURIED_WAIT_MS
+        for outcome in outcomes:
+            outcome.retries += [replace(letter.record, not_before_ms=not_before_ms) for letter in outcome.letters]
+            outcome.letters = []
 
     def _announce(self, name: str, letter: DeadLetter) -> None:
         fields = {
@@ -97,11 +110,3 @@ def _message(name: str, letter: DeadLetter) -> Message:
     except DecodeError:
         data = None
     return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace)
-
-
-def going_back(outcomes: Sequence[Outcome], *, is_buried: bool) -> list[Record]:
-    """The records that have to be run again: those cut short, the retries, and those that should have become dead."""
-    records = [record for outcome in outcomes for record in (*outcome.unbegun, *outcome.retries)]
-    if not is_buried:
-        records += [letter.record for outcome in outcomes for letter in outcome.letters]
-    return records

@@ -125,9 +125,7 @@ class Takeover:
     def _settle(self, walk: _Walk, position: Position, run: Run) -> None:
         now_ms = self._mailbox.now_ms()
         outcome = decide(run, now_ms=now_ms, random=self._mailbox.random)
-        if outcome.letters and not self._round.bury({walk.claim.name: outcome.letters}):
-            outcome.retries += [letter.record for letter in outcome.letters]
-            outcome.letters = []
+        self._round.bury({walk.claim.name: [outcome]})
         walk.marks += [
             Mark(position, retry.attempt, retry.not_before_ms, retry.receivers, retry.error)
             for retry in outcome.retries

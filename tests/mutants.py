@@ -275,14 +275,14 @@ FAULTS = (
     Fault(
         "weak messages that were not begun are not sent back",
         "gaesignals/fresh.py",
-        "for work in works for record in work.unrun + work.later]",
-        "for work in works for record in work.later]",
+        "for work in works for record in work.unrun + work.retries + work.later]",
+        "for work in works for record in work.retries + work.later]",
     ),
     Fault(
         "reliable messages that were not begun are acknowledged",
         "gaesignals/fresh.py",
-        "[*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later]",
-        "[*going_back(work.outcomes, is_buried=is_buried), *work.later]",
+        "[*work.unrun, *work.retries, *work.later]",
+        "[*work.retries, *work.later]",
     ),
     Fault(
         "a lease is acknowledged though part of it could not be read",
@@ -293,24 +293,15 @@ FAULTS = (
     Fault(
         "dead letters are written after the acknowledgement",
         "gaesignals/fresh.py",
-        "        is_buried = self._bury(held)\n"
+        "        self._bury(held)\n"
         "        settlements = [\n"
-        "            Settlement(\n"
-        "                work.claim,\n"
-        "                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],\n"
-        "                work.loaded.keys,\n"
-        "            )\n"
-        "            for work in held\n"
+        "            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys)"
+        " for work in held\n"
         "        ]\n"
         "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n",
-        "        is_buried = True\n"
         "        settlements = [\n"
-        "            Settlement(\n"
-        "                work.claim,\n"
-        "                [*going_back(work.outcomes, is_buried=is_buried), *work.waiting, *work.later],\n"
-        "                work.loaded.keys,\n"
-        "            )\n"
-        "            for work in held\n"
+        "            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys)"
+        " for work in held\n"
         "        ]\n"
         "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n"
         "        self._bury(held)\n",
@@ -318,8 +309,26 @@ FAULTS = (
     Fault(
         "messages whose dead letters could not be stored are acknowledged",
         "gaesignals/round.py",
-        "            return False\n        for name, group in letters.items():",
-        "            return True\n        for name, group in letters.items():",
+        "            if name in unburied:",
+        "            if False:",
+    ),
+    Fault(
+        "messages whose dead letters could not be stored come again at once",
+        "gaesignals/round.py",
+        "replace(letter.record, not_before_ms=not_before_ms)",
+        "letter.record",
+    ),
+    Fault(
+        "one name whose dead letters are not stored holds up the others of the call",
+        "gaesignals/burying.py",
+        "return compact.keys() - stored",
+        "return compact.keys() if compact.keys() - stored else stored - stored",
+    ),
+    Fault(
+        "the body of a letter is deleted that a lost attempt alone had let go",
+        "gaesignals/deadletter.py",
+        "(self._garbage.get(name, set()) | before.bodies) - after.bodies",
+        "self._garbage.get(name, set()) | (before.bodies - after.bodies)",
     ),
     Fault(
         "an attempt is not counted",
@@ -696,8 +705,8 @@ FAULTS = (
     Fault(
         "dead letters count as stored before they are",
         "gaesignals/deadletter.py",
-        "            if not todo and outcomes.get(DEAD_NAMES) is Outcome.STORED:\n",
-        "            if True:\n",
+        "        return frozenset(todo) if is_listed else all_names\n",
+        "        return frozenset()\n",
     ),
     Fault(
         "whoever requeues a dead letter takes out a later one of the same message",

@@ -60,12 +60,24 @@ def test_a_message_whose_dead_letter_cannot_be_stored_goes_back(
     assert deliver(deadly).is_idle
 
 
-def test_one_name_whose_dead_page_memcache_refuses_holds_up_the_acknowledgement_and_loses_nothing(
-    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+def test_one_name_whose_dead_page_memcache_refuses_goes_back_alone_and_a_little_later(
+    mailbox: Mailbox, store: MemoryStore, clock: ManualClock
 ) -> None:
+    begun: list[int] = []
+
+    def fail(data: int) -> None:
+        begun.append(data)
+        raise RuntimeError("always")
+
+    deadly = Receivers()
+    for name in ("a", "b"):
+        deadly.connect(name, fail, reliable=True, max_attempts=1, id=f"h {name}")
     send_many([("a", 1), ("b", 2)])
     store.before = lambda call: [key for key in call.keys if key == dead_key("a")]
-    deliver(deadly)
+    report = deliver(deadly)
+    assert (report.failed, report.dead, report.retried) == (2, 1, 1)
+    assert deliver(deadly).is_idle
+    assert begun == [1, 2]
     store.before = None
     clock.advance(60)
     deliver(deadly)
@@ -210,3 +222,40 @@ def test_a_name_is_listed_that_dies_between_the_two_writes_of_somebody_who_drops
     DeadLetters(mailbox).drop("a")
     assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [2]
     assert DeadLetters(mailbox).names() == {"a": 1, "b": 1}
+
+
+def test_the_body_of_a_letter_stays_that_only_a_lost_attempt_had_no_room_for(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """A hundred letters, and one more dies; while it is written, a person drops another of them."""
+    send_many([("a", "large" * 1000), *(("a", number) for number in range(99))])
+    deliver(deadly)
+    letters = DeadLetters(mailbox)
+    Signal("a").send("new")
+
+    def drop(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.before = None
+            letters.drop("a", [letters.list("a")[50].id])
+
+    store.before = drop
+    deliver(deadly)
+    kept = letters.list("a")
+    assert len(kept) == 100
+    assert kept[0].data == "large" * 1000
+
+
+def test_a_weak_message_whose_dead_letter_cannot_be_stored_goes_back(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    """It was requeued, and its receiver has gone; the name has a weak one by now."""
+    Signal("a").send(1)
+    deliver(deadly)
+    DeadLetters(mailbox).requeue("a")
+    store.before = lambda call: [key for key in call.keys if key == dead_key("a")]
+    weak: list[int] = []
+    assert deliver([("a", weak.append)]).dead == 0
+    store.before = None
+    clock.advance(60)
+    assert deliver([("a", weak.append)]).dead == 1
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [1]
