@@ -128,6 +128,8 @@ class FreshDelivery:
             elif not loaded.is_whole:
                 continue
             work = _Work(claim, loaded, self._matches[claim.name])
+            # All of it waits until its turn comes, and goes back if this process ends before.
+            work.waiting.extend(record for _, record in loaded.items)
             self._round.tally.lost += loaded.lost
             if claim.lease is not None:
                 self._held[claim.lease.id] = work
@@ -138,7 +140,7 @@ class FreshDelivery:
 
     def _run(self, work: _Work) -> None:
         now_ms = self._mailbox.now_ms()
-        records = [record for _, record in work.loaded.items]
+        records = [*work.waiting]
         work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
         work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))
         runner = Runner(

@@ -279,6 +279,12 @@ FAULTS = (
         "for work in works for record in work.retries + work.later]",
     ),
     Fault(
+        "the weak messages of a name whose turn did not come are not sent back",
+        "gaesignals/fresh.py",
+        "self._send_back([work for work in works if not work.is_reliable])",
+        "self._send_back([work for work in works if not work.is_reliable and (work.runs or not work.unrun)])",
+    ),
+    Fault(
         "reliable messages that were not begun are acknowledged",
         "gaesignals/fresh.py",
         "[*work.unrun, *work.retries, *work.later]",

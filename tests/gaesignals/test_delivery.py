@@ -504,6 +504,21 @@ def test_being_told_to_stop_gives_back_what_was_not_begun() -> None:
     assert deliver([("a", handler)], reliable=True).delivered == 6
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_process_that_ends_in_a_handler_gives_back_the_weak_messages_of_the_other_names(
+    error: type[BaseException],
+) -> None:
+    def end(data: Any) -> None:
+        raise error
+
+    handler = Recorder()
+    send_many([("a", 1), ("b", 2), ("b", 3)])
+    with pytest.raises(error):
+        deliver([("a", end), ("b", handler)])
+    assert deliver([("a", handler), ("b", handler)]).delivered == 2
+    assert handler.seen == [2, 3]
+
+
 def test_the_backlog_is_announced_before_the_first_handler_runs() -> None:
     events: list[Any] = []
     for _ in range(70):
