@@ -78,6 +78,8 @@ class Retry(Exception):
     The attempt is counted. `after_seconds` is the least time until the next one; None means the receiver's own backoff.
     """
 
+    after_seconds: float | None = None  # of a subclass that does not call this __init__, too
+
     def __init__(self, after_seconds: float | None = None, reason: str = "", **unknown: NoReturn) -> None:
         reject_unknown(unknown, where="Retry()")
         if after_seconds is not None and not _is_wait(after_seconds):
@@ -89,10 +91,17 @@ class Retry(Exception):
 class Drop(Exception):
     """Raised by a handler to be done with its message without an error: it counts as delivered and is logged."""
 
+    reason: str = ""
+
     def __init__(self, reason: str = "", **unknown: NoReturn) -> None:
         reject_unknown(unknown, where="Drop()")
         super().__init__(reason)
         self.reason = reason
+
+
+def wait_of(retry: Retry) -> float | None:
+    """How long `retry` asks to wait; None also where a subclass has made something else of it than a time to wait."""
+    return retry.after_seconds if _is_wait(retry.after_seconds) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,18 @@ def _retry(record: Record, failed: Failed, now_ms: int, random: random.Random) -
 def _letter(record: Record, failed: Failed, now_ms: int) -> DeadLetter:
     error = failed.error
     if failed.exception is not None:
-        error = text_of("".join(traceback.format_exception(failed.exception)))
+        error = _traceback_of(failed.exception) or error
     dead = replace(record, receivers=(failed.receiver,), not_before_ms=0, error=failed.error[:500])
     # The end of a traceback says what went wrong.
     return DeadLetter(dead, now_ms, error[-MAX_ERROR_CHARACTERS:])
+
+
+def _traceback_of(exception: BaseException) -> str:
+    """The traceback as text; none where the exception does not let Python write it, as a malformed `SyntaxError`."""
+    try:
+        return text_of("".join(traceback.format_exception(exception)))
+    except Exception:  # noqa: BLE001 - what an application wrote fails here, and nothing of ours depends on it
+        return ""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from .coroutines import Coroutines
 from .errors import DecodeError
 from .mailbox import Mailbox
-from .message import Drop, Message, Record, Retry, handling, text_of
+from .message import Drop, Message, Record, Retry, handling, text_of, wait_of
 from .observing import HandlerCall, Handling
 from .receiver import Match, Receiver
 from .run import Failed, Run
@@ -199,7 +199,7 @@ class Runner:
         fields = self._fields(match.receiver, run.record)
         if isinstance(error, Retry) and match.receiver.reliable:
             logger.info("a handler asked for a retry", extra=fields)
-            after = error.after_seconds
+            after = wait_of(error)
             run.failures.append(_failed(match.receiver, text_of(error), after_seconds=after, is_request=True))
             return
         logger.error("a handler failed", extra=fields, exc_info=error)

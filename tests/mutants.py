@@ -337,6 +337,18 @@ FAULTS = (
         "self._garbage.get(name, set()) | (before.bodies - after.bodies)",
     ),
     Fault(
+        "a retry waits for whatever its subclass says",
+        "gaesignals/running.py",
+        "after = wait_of(error)",
+        "after = error.after_seconds",
+    ),
+    Fault(
+        "a traceback that cannot be written stops the delivery",
+        "gaesignals/outcome.py",
+        "    except Exception:  # noqa: BLE001 - what an application wrote",
+        "    except MemoryError:  # noqa: BLE001 - what an application wrote",
+    ),
+    Fault(
         "an attempt is not counted",
         "gaesignals/message.py",
         "self, attempt=self.attempt + 1, receivers=receivers",

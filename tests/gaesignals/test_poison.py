@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Message, Receivers, Retry, codec, current_message, deliver
+from gaesignals import Drop, Message, Receivers, Retry, codec, current_message, deliver
 from gaesignals.deadletter import DeadLetter, DeadLetters
 from gaesignals.errors import DecodeError
 from gaesignals.inspection import look
@@ -196,8 +197,28 @@ def recurse() -> None:
     recurse()
 
 
+class BareRetry(Retry):
+    """As people write exceptions: `Retry.__init__` is not called."""
+
+    def __init__(self, order: int = 7) -> None:
+        self.order = order
+
+
+class EndlessRetry(Retry):
+    def __init__(self, seconds: Any = float("nan")) -> None:
+        super().__init__()
+        self.after_seconds = seconds
+
+
 @pytest.mark.usefixtures("_quiet")
-@pytest.mark.parametrize("error", [UnspeakableError, SurrogateError, LongError, DeepError, recurse, StopIteration])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(UnspeakableError, SurrogateError, LongError, DeepError, recurse, StopIteration, BareRetry),
+        *(functools.partial(EndlessRetry, seconds) for seconds in (float("nan"), float("inf"), 1e300, -1e300, "soon")),
+        functools.partial(SyntaxError, "what?", ("a.py", "no line", "no column", 7)),
+    ],
+)
 @pytest.mark.parametrize("batch", [None, 100])
 def test_no_error_of_a_handler_stops_a_delivery_or_cannot_be_kept(
     mailbox: Mailbox, clock: ManualClock, error: Callable[[], Any], batch: int | None
@@ -228,6 +249,20 @@ def test_no_reason_that_a_message_is_marked_with_stops_a_delivery(
     [letter] = shop.dead()
     assert letter.data == "poison"
     assert {data: shop.begun[data] for data in NEIGHBOURS} == dict.fromkeys(NEIGHBOURS, 1)
+
+
+class BareDrop(Drop):
+    def __init__(self, order: int = 7) -> None:
+        self.order = order
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_a_drop_of_a_team_s_own_kind_is_done_with_the_message(mailbox: Mailbox, reliable: bool) -> None:
+    def drop(data: Any) -> None:
+        raise BareDrop
+
+    mailbox.send([("a", codec.dumps(1))])
+    assert deliver([("a", drop)], reliable=reliable).delivered == 1
 
 
 @pytest.mark.usefixtures("_quiet")
