@@ -89,7 +89,10 @@ class Retry(Exception):
 
 
 class Drop(Exception):
-    """Raised by a handler to be done with its message without an error: it counts as delivered and is logged."""
+    """Raised by a handler to be done with its message without an error: it counts as delivered and is logged.
+
+    What was marked as failed before it is raised has failed all the same.
+    """
 
     reason: str = ""
 

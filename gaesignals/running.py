@@ -114,6 +114,7 @@ class Runner:
             raise
         except Drop as drop:
             self._log_drop(match, [message], drop)
+            self._check_mark(match, run, message)
         except Exception as error:  # noqa: BLE001 - one message is isolated from the others here
             self._fail(match, run, error)
         else:
@@ -134,9 +135,9 @@ class Runner:
             self._log_drop(match, messages, drop)
         except Exception as error:  # noqa: BLE001 - one batch is isolated from the others here
             self._fail_batch(match, [run for run, _ in read], error)
-        else:
-            for run, message in read:
-                self._check_mark(match, run, message)
+            return
+        for run, message in read:
+            self._check_mark(match, run, message)
 
     def _call(self, match: Match, argument: object, messages: Sequence[Message]) -> None:
         with self._observed(match, messages):

@@ -337,6 +337,12 @@ FAULTS = (
         "self._garbage.get(name, set()) | (before.bodies - after.bodies)",
     ),
     Fault(
+        "what a batch marked as failed is done if it then drops the rest",
+        "gaesignals/running.py",
+        "            self._log_drop(match, messages, drop)\n",
+        "            self._log_drop(match, messages, drop)\n            return\n",
+    ),
+    Fault(
         "a retry waits for whatever its subclass says",
         "gaesignals/running.py",
         "after = wait_of(error)",

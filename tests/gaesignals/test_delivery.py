@@ -334,6 +334,28 @@ def test_drop_is_done_with_the_message(clock: ManualClock) -> None:
     assert handler.seen == [1]
 
 
+@pytest.mark.parametrize("batch", [None, 10])
+def test_what_a_handler_marks_as_failed_before_it_drops_the_rest_runs_again(
+    clock: ManualClock, batch: int | None
+) -> None:
+    seen: list[Any] = []
+
+    def handle(messages: list[Message]) -> None:
+        seen.append([message.data for message in messages])
+        if len(seen) == 1:
+            messages[0].fail("bad row")
+            raise Drop("the others are stale")
+
+    receivers = Receivers()
+    handler: Any = handle if batch else lambda data: handle([current_message()])
+    receivers.connect("a", handler, reliable=True, batch=batch, id="h")
+    send_many([("a", 1), ("a", 2)])
+    report = deliver(receivers)
+    assert (report.delivered, report.failed, report.retried) == (1, 1, 1)
+    drain(receivers, clock, rounds=2)
+    assert seen == ([[1, 2], [1]] if batch else [[1], [2], [1]])
+
+
 class UnprintableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("not even its text")
