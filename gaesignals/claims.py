@@ -181,7 +181,10 @@ class Claimer:
             self._attempts[address] = attempt
 
     def _resolve(self, address: Address, attempt: _Attempt, seen: Seen[Page]) -> bool:
-        """After a write of unknown outcome: ours if the page names our claim, to be repeated if it is unchanged."""
+        """After a write of unknown outcome: ours if the page names our claim, to be repeated if it is unchanged.
+
+        However often it failed, it is the same claim that is repeated: an earlier write of it may take effect late.
+        """
         claim = attempt.claim
         if seen.state is State.FAILED or claim is None:
             return False
@@ -190,7 +193,7 @@ class Claimer:
         ):
             self._win(address, attempt)
             return True
-        if seen.cas == attempt.cas and attempt.failures < _MAX_FAILURES:
+        if seen.cas == attempt.cas:
             self._attempts[address] = attempt
             return True
         logger.error("the outcome of a claim could not be found out", extra={"signals_name": ascii(address.name)})

@@ -247,6 +247,12 @@ FAULTS = (
         "if attempt is not None and attempt.failures < 0:",
     ),
     Fault(
+        "a claim that failed three times is made anew, and the first one not recognised",
+        "gaesignals/claims.py",
+        "        if seen.cas == attempt.cas:\n",
+        "        if seen.cas == attempt.cas and attempt.failures < _MAX_FAILURES:\n",
+    ),
+    Fault(
         "a lease is taken over as soon as it ran out",
         "gaesignals/claims.py",
         "if is_due(lease.expires_ms + GRACE_MS, now_ms)",

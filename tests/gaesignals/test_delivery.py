@@ -744,6 +744,29 @@ def test_a_weak_claim_whose_answer_was_lost_is_recognised(store: MemoryStore) ->
     assert handler.seen == [1]
 
 
+@pytest.mark.parametrize("failures", [1, 3, 7])
+def test_a_weak_claim_that_failed_several_times_is_recognised_when_it_takes_effect_late(
+    store: MemoryStore, failures: int
+) -> None:
+    handler = Recorder()
+    Signal("a").send(1)
+    late: list[Call] = []
+
+    def hold(call: Call) -> list[bytes]:
+        if call.verb != "write" or page_key("a") not in call.keys:
+            return []
+        if len(late) == failures:
+            store.before = None
+            store.write(late[-1].writes)
+            return []
+        late.append(call)
+        return list(call.keys)
+
+    store.before = hold
+    assert deliver([("a", handler)]).delivered == 1
+    assert handler.seen == [1]
+
+
 def test_an_acknowledgement_whose_answer_was_lost_is_recognised(store: MemoryStore, clock: ManualClock) -> None:
     handler = Recorder(lambda data: lose_answers(store, times=1))
     Signal("a").send(1)
