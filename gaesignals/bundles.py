@@ -40,11 +40,12 @@ def bundle(id_: str, records: Sequence[Record]) -> Bundle:
 
 
 def body(record: Record, new_id: Callable[[], str]) -> Bundle:
-    """A large message alone, under its own id.
+    """A large message alone.
 
-    One that is for some receivers alone has a key of its own: the same message may be stored for others.
+    Its key is not the message's id: the same message may be stored for other receivers, and one that a delivery sends
+    back must not stand where that delivery's own delete, which takes effect late, finds it.
     """
-    return bundle(new_id() if record.receivers else record.id, [record])
+    return bundle(new_id(), [record])
 
 
 def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:

@@ -35,7 +35,7 @@ ordered as the messages are run, and an evicted segment shifts none of them.
 class Ref:
     """A reference to a bundle: `count` records of `size` bytes under a key of their own.
 
-    A message too large for the page is a bundle of one, under its own id. Nothing in the bundle is to be run before
+    A message too large for the page is a bundle of one. Nothing in the bundle is to be run before
     `not_before_ms`, the earliest of its records'.
     """
 

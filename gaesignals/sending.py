@@ -224,7 +224,7 @@ class _Send:
         return _Move(parcel, tuple(first), seen.replaced_by(key, page, ttl_seconds=page.ttl_seconds), is_touching)
 
     def _pack(self, records: Sequence[Record], page: Page) -> tuple[tuple[Entry, ...], tuple[Bundle, ...]]:
-        """Small messages go inline and large ones under their own id, or all in bundles if that is too many."""
+        """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
         bodies = [body(record, self._connection.new_id) if record.size > INLINE_BYTES else None for record in records]
         entries = tuple(made.ref if made else record for made, record in zip(bodies, records, strict=True))
         if len(entries) == 1 or page.has_room(entries):

@@ -285,6 +285,12 @@ FAULTS = (
         "for work in works for record in work.retries + work.later]",
     ),
     Fault(
+        "a large message stands under its id, where a delete of an earlier delivery may find it",
+        "gaesignals/bundles.py",
+        "return bundle(new_id(), [record])",
+        "return bundle(new_id() if record.receivers else record.id, [record])",
+    ),
+    Fault(
         "the weak messages of a name whose turn did not come are not sent back",
         "gaesignals/fresh.py",
         "self._send_back([work for work in works if not work.is_reliable])",

@@ -517,6 +517,27 @@ def test_a_failed_batch_is_run_one_by_one_as_long_as_there_is_time_and_makes_pro
     assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [7]
 
 
+def test_what_a_weak_delivery_gives_back_survives_its_own_delete_that_takes_effect_late(store: MemoryStore) -> None:
+    handler = Recorder()
+    for letter in "xy":
+        Signal("a").send(letter * 3000)
+    late: list[bytes] = []
+
+    def hold(call: Call) -> tuple[bytes, ...]:
+        if call.verb != "delete":
+            return ()
+        late.extend(call.keys)
+        return call.keys
+
+    store.before = hold
+    deliver([("a", handler)], max_messages=1)
+    store.before = None
+    assert late
+    store.delete(late)
+    deliver([("a", handler)])
+    assert handler.seen == ["x" * 3000, "y" * 3000]
+
+
 def test_being_told_to_stop_gives_back_what_was_not_begun() -> None:
     handler = Recorder()
     for number in range(10):
