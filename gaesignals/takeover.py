@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .bundles import Bundle, bundle, in_bundles
 from .claims import Claim
@@ -86,7 +86,7 @@ class Takeover:
             if done is not None and position <= done:
                 continue
             if walk.unrun or self._round.is_over or not self._spill(walk):
-                walk.unrun.append(record)
+                walk.unrun += _without_weak(record, matches)
             elif not is_due(record.not_before_ms, self._mailbox.now_ms()):
                 walk.marks.append(Mark(position, record.attempt, record.not_before_ms, record.receivers, record.error))
             elif not self._run_one(walk, position, record, matches):
@@ -165,6 +165,19 @@ def _marked(walk: _Walk) -> list[Record]:
     """The records that the marks stand for. One whose bundle was evicted since is lost with it."""
     records = dict(walk.loaded.items)
     return [mark.apply(records[mark.position]) for mark in walk.marks if mark.position in records]
+
+
+def _without_weak(record: Record, matches: Sequence[Match]) -> tuple[Record, ...]:
+    """The record for those that may run it after a takeover: a weak receiver may have done so before its process died.
+
+    Nothing where that leaves nobody.
+    """
+    weak = {match.receiver.id for match in matches if not match.receiver.reliable}
+    if not weak:
+        return (record,)
+    asked = record.receivers or tuple(match.receiver.id for match in matches)
+    receivers = tuple(receiver for receiver in asked if receiver not in weak)
+    return (replace(record, receivers=receivers),) if receivers else ()
 
 
 def _died(match: Match) -> Failed:

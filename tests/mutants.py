@@ -476,6 +476,18 @@ FAULTS = (
         "if done is not None and position < done:",
     ),
     Fault(
+        "a weak receiver sees what a takeover gave back",
+        "gaesignals/takeover.py",
+        "    if not weak:\n        return (record,)\n",
+        "    return (record,)\n",
+    ),
+    Fault(
+        "a weak receiver sees what a takeover gave back for receivers by name",
+        "gaesignals/takeover.py",
+        "if receiver not in weak)",
+        "if receiver not in weak or record.receivers)",
+    ),
+    Fault(
         "a takeover drops the marks of the one before it",
         "gaesignals/takeover.py",
         "_Walk(mine, loaded, list(mine.lease.marks))",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,3 +91,36 @@ def test_more_messages_that_are_not_due_than_a_page_can_mark_all_go_back(
     while not deliver([("a", handled.append)], reliable=True).is_idle:
         pass
     assert sorted(handled) == list(range(count))
+
+
+@pytest.mark.parametrize("named", [(), ("weak", "reliable"), ("weak",)])
+def test_what_a_takeover_gives_back_is_never_run_again_by_a_weak_receiver(
+    mailbox: Mailbox, clock: ManualClock, named: tuple[str, ...]
+) -> None:
+    """The weak one had run five of the messages when the process died; some had been given back for these alone."""
+    weak: list[Any] = []
+    reliable: list[Any] = []
+    has_died = False
+
+    def handler(data: Any) -> None:
+        nonlocal has_died
+        if data == 4 and not has_died:
+            has_died = True
+            raise DiedError
+        reliable.append(data)
+
+    receivers = Receivers()
+    receivers.connect("a", weak.append, id="weak")
+    receivers.connect("a", handler, reliable=True, id="reliable")
+    rest = named or ("reliable",)
+    records = [Record(f"id-{number}", 1, codec.dumps(number), receivers=named) for number in range(10)]
+    records[4] = replace(records[4], receivers=())
+    mailbox.send_records([("a", record) for record in records])
+    with pytest.raises(DiedError):
+        deliver(receivers, lease_seconds=60)
+    clock.advance(71)
+    deliver(receivers, max_messages=2)
+    while not deliver(receivers).is_idle:
+        pass
+    assert max(Counter(weak).values()) == 1
+    assert set(reliable) == (set(range(10)) if "reliable" in rest else {4})
