@@ -288,7 +288,9 @@ class World:
             if name != WEAK and not ledger.handled[f"{RECEIVERS[name]}/{key}"]:
                 errors.append(f"lost: {key}")
         errors += [f"phantom: {key}" for key in ledger.handled if key.split("/", 1)[1] not in ledger.started]
-        weak = Counter({key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith("weak/")})
+        weak = Counter(
+            {key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith(("weak/", "beside/"))}
+        )
         errors += [f"weak ran {count} times: {key}" for key, count in weak.items() if count > 1]
         if not self.kills and not self.jumps and not self.discards:
             errors += [f"repeated: {key}" for key, count in ledger.handled.items() if count > 1]
