@@ -22,6 +22,11 @@ _MAX_ATTEMPTS = 20
 _MAX_FAILURES = 3
 
 
+def is_expired(lease: Lease, now_ms: int) -> bool:
+    """Whether others may take `lease` over."""
+    return is_due(lease.expires_ms + GRACE_MS, now_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One page: a name and a lane of it. Lane 0 is the home page."""
@@ -96,7 +101,11 @@ def _read(connection: Connection, addresses: Sequence[Address]) -> dict[Address,
 
 
 class Claimer:
-    """One round of claims over names, each of them reliable or not."""
+    """One round of claims over names, each of them reliable or not.
+
+    With `expired_first` nothing is claimed where a lease has run out: the time is for taking it over. With
+    `retries_first` nothing fresh is claimed from a page that has retries which are due.
+    """
 
     def __init__(
         self,
@@ -106,20 +115,27 @@ class Claimer:
         lease_seconds: float,
         max_messages: int | None,
         holder: str = "",
+        expired_first: bool = False,
+        retries_first: bool = False,
     ) -> None:
         self._connection = connection
         self._modes = modes
         self._lease_ms = int(lease_seconds * 1000)
         self._max_messages = max_messages
         self._holder = holder
+        self._expired_first = expired_first
+        self._retries_first = retries_first
+        self._is_claiming = True
         self._attempts: dict[Address, _Attempt] = {}
         self._result = Claimed()
 
     def run(self) -> Claimed:
         names = list(self._modes)
-        turn = self._connection.random.randrange(len(names)) if names else 0
-        # Where the budget ends before the names do, it is not always the same names that go without.
-        pages = read_pages(self._connection, names[turn:] + names[:turn])
+        seen = list(read_pages(self._connection, names).items())
+        turn = self._connection.random.randrange(len(seen)) if seen else 0
+        # Where the budget ends before the pages do, it is not always the same names, or lanes, that go without.
+        pages = dict(seen[turn:] + seen[:turn])
+        self._is_claiming = not (self._expired_first and any(self._expired(*each) for each in seen))
         for _ in self._connection.attempts(_MAX_ATTEMPTS):
             self._plan(pages)
             if not self._attempts:
@@ -148,7 +164,7 @@ class Claimer:
                 self._result.lost += 1
                 self._try(address, None, Page(self._connection.new_id()), seen)
             elif seen.value is not None:
-                claim, page = self._claim(address, seen.value, budget)
+                claim, page = self._claim(address, seen.value, budget) if self._is_claiming else (None, seen.value)
                 if claim is None:
                     self._note(address, seen.value)
                 else:
@@ -163,7 +179,14 @@ class Claimer:
             return (Claim(address, page.epoch, holding) if is_anything else None), taken
         now_ms = self._connection.now_ms()
         expires_ms = now_ms + self._lease_ms
-        leased = page.lease(token, now_ms=now_ms, expires_ms=expires_ms, budget=budget, holder=self._holder)
+        leased = page.lease(
+            token,
+            now_ms=now_ms,
+            expires_ms=expires_ms,
+            budget=budget,
+            holder=self._holder,
+            retries_first=self._retries_first,
+        )
         if leased is None:
             return None, page
         return Claim(address, page.epoch, leased[1].holding, leased[1]), leased[0]
@@ -226,10 +249,13 @@ class Claimer:
         if page.due_retries(now_ms):
             self._result.more.add(name)
         self._result.expired += [
-            Claim(address, page.epoch, lease.holding, lease)
-            for lease in page.leases
-            if is_due(lease.expires_ms + GRACE_MS, now_ms)
+            Claim(address, page.epoch, lease.holding, lease) for lease in page.leases if is_expired(lease, now_ms)
         ]
+
+    def _expired(self, address: Address, seen: Seen[Page]) -> bool:
+        now_ms = self._connection.now_ms()
+        leases = seen.value.leases if seen.value and self._modes[address.name] else ()
+        return any(is_expired(lease, now_ms) for lease in leases)
 
     def _give_up(self, address: Address) -> None:
         logger.error("a page could not be claimed", extra={"signals_name": ascii(address.name)})

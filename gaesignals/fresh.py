@@ -87,9 +87,12 @@ class FreshDelivery:
             lease_seconds=limits.lease_seconds,
             max_messages=limits.max_messages,
             holder=self._mailbox.holder,
+            # Where fresh messages may use up the time, they would keep the others waiting for as long as they come.
+            expired_first=self._round.is_bounded and self._mailbox.random.random() < 0.5,
+            retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5,
         ).run()
         self._note(claimed)
-        works = self._load(claimed.claims)
+        works = self._load(self._in_turn(claimed.claims))
         try:
             for work in works:
                 self._run(work)
@@ -137,6 +140,14 @@ class FreshDelivery:
             works.append(work)
         self._mailbox.delete(garbage)
         return works
+
+    def _in_turn(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Where the end may come before the last name's turn, or lane's, it is not always the same one's."""
+        if not self._round.is_bounded:
+            return claims
+        draw = self._mailbox.random.random
+        names = {claim.name: draw() for claim in claims}
+        return sorted(claims, key=lambda claim: (names[claim.name], draw()))
 
     def _run(self, work: _Work) -> None:
         now_ms = self._mailbox.now_ms()

@@ -83,7 +83,7 @@ class Acknowledger:
         return [ending.claim for ending in self._missed]
 
     def _ending(self, settlement: Settlement) -> _Ending:
-        records = sorted(settlement.returned, key=lambda record: record.not_before_ms)
+        records = sorted(settlement.returned, key=_runnable_since_ms)
         groups = in_bundles(records)
         return _Ending(settlement, [bundle(self._connection.new_id(), group) for group in groups])
 
@@ -178,6 +178,11 @@ class Acknowledger:
 
     def _garbage(self) -> list[bytes]:
         return [key for ending in self._won for key in ending.settlement.keys]
+
+
+def _runnable_since_ms(record: Record) -> int:
+    """What could be run first is first: none waits for as long as others fail, or come and go back."""
+    return max(record.not_before_ms, record.sent_us // 1000)
 
 
 def renew(connection: Connection, claims: Sequence[Claim], *, expires_ms: int) -> dict[str, Claim]:

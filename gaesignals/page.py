@@ -176,19 +176,28 @@ class Page:
         return due + small if len(self.retries) > MANY_RETRIES and len(small) > 1 else due
 
     def lease(
-        self, lease_id: str, *, now_ms: int, expires_ms: int, budget: Budget, holder: str = ""
+        self,
+        lease_id: str,
+        *,
+        now_ms: int,
+        expires_ms: int,
+        budget: Budget,
+        holder: str = "",
+        retries_first: bool = False,
     ) -> tuple[Page, Lease] | None:
         """Turn what can be run now into a lease; None if that is nothing, or if the page has its four leases.
 
         Retries may use half the bytes and fresh messages the rest, so that neither starves the other. Fresh messages
-        that do not fit in the rest go alone where they may; the retries are next.
+        that do not fit in the rest go alone where they may; the retries are next. With `retries_first` what is due of
+        these goes alone.
         """
         if len(self.leases) >= MAX_LEASES or budget.messages == 0:
             return None
         due = self._retries_within(budget, now_ms)
         rest = replace(budget, bytes=budget.bytes - weight(due), is_first=budget.is_first and not due)
-        page, fresh = self.take(lease_id, rest)
-        if budget.is_first and due and self.is_waiting and page is self:
+        is_alone = retries_first and bool(due)
+        page, fresh = self.take(lease_id, replace(rest, messages=0) if is_alone else rest)
+        if budget.is_first and due and self.is_waiting and page is self and not is_alone:
             due = ()
             page, fresh = self.take(lease_id, budget)
         if not due and not fresh.entries and not fresh.segments:

@@ -48,6 +48,11 @@ class Round:
         return (most is not None and self.run_count >= most) or self.is_late
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether it may end before everything that was claimed had its turn."""
+        return self.limits.max_messages is not None or self.limits.deadline is not None
+
+    @property
     def is_late(self) -> bool:
         """Whether time is up, so that no further handler may be begun."""
         deadline = self.limits.deadline

@@ -255,8 +255,8 @@ FAULTS = (
     Fault(
         "a lease is taken over as soon as it ran out",
         "gaesignals/claims.py",
-        "if is_due(lease.expires_ms + GRACE_MS, now_ms)",
-        "if is_due(lease.expires_ms, now_ms)",
+        "return is_due(lease.expires_ms + GRACE_MS, now_ms)",
+        "return is_due(lease.expires_ms, now_ms)",
     ),
     # Running what was claimed
     Fault(
@@ -353,6 +353,48 @@ FAULTS = (
         "gaesignals/running.py",
         "            self._log_drop(match, messages, drop)\n",
         "            self._log_drop(match, messages, drop)\n            return\n",
+    ),
+    Fault(
+        "a busy name is always first in deliveries that end early",
+        "gaesignals/fresh.py",
+        "key=lambda claim: (names[claim.name], draw())",
+        "key=lambda claim: (claim.name, draw())",
+    ),
+    Fault(
+        "a busy lane is always first in deliveries that end early",
+        "gaesignals/fresh.py",
+        "key=lambda claim: (names[claim.name], draw())",
+        "key=lambda claim: (names[claim.name], claim.address.lane)",
+    ),
+    Fault(
+        "fresh messages are always before retries in deliveries that end early",
+        "gaesignals/fresh.py",
+        "retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
+        "retries_first=False",
+    ),
+    Fault(
+        "retries are always before fresh messages in deliveries that end early",
+        "gaesignals/fresh.py",
+        "retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
+        "retries_first=True",
+    ),
+    Fault(
+        "what fails stands behind all that was given back since",
+        "gaesignals/leases.py",
+        "return max(record.not_before_ms, record.sent_us // 1000)",
+        "return record.not_before_ms",
+    ),
+    Fault(
+        "what fails at once again is before all others",
+        "gaesignals/leases.py",
+        "return max(record.not_before_ms, record.sent_us // 1000)",
+        "return record.sent_us // 1000",
+    ),
+    Fault(
+        "what is claimed where not all can be is always the same",
+        "gaesignals/claims.py",
+        "pages = dict(seen[turn:] + seen[:turn])",
+        "pages = dict(seen)",
     ),
     Fault(
         "a retry waits for whatever its subclass says",
@@ -486,6 +528,12 @@ FAULTS = (
         "gaesignals/takeover.py",
         "if receiver not in weak)",
         "if receiver not in weak or record.receivers)",
+    ),
+    Fault(
+        "no lease is taken over where fresh messages use up the time",
+        "gaesignals/fresh.py",
+        "expired_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
+        "expired_first=False",
     ),
     Fault(
         "a takeover drops the marks of the one before it",

@@ -164,6 +164,63 @@ def test_failing_messages_do_not_starve_fresh_ones(clock: ManualClock) -> None:
         assert seen[-1:] == [b"%d" % number]
 
 
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("bound", ["max_messages", "max_seconds"])
+def test_a_busy_name_does_not_starve_the_others_of_a_delivery_that_ends_early(
+    clock: ManualClock, bound: Any, mode: bool
+) -> None:
+    seen: list[str] = []
+
+    def handler(data: str) -> None:
+        clock.advance(1)
+        seen.append(data)
+
+    for name in ("b", "c"):
+        Signal(name).send(name)
+    for _ in range(40):
+        send_many([("a", "busy") for _ in range(12)])
+        deliver([(name, handler) for name in "abc"], reliable=mode, **{bound: 5})
+    assert {"b", "c"} <= set(seen)
+
+
+@pytest.mark.parametrize("bound", ["max_messages", "max_seconds"])
+@pytest.mark.parametrize("is_failure", [True, False])
+def test_fresh_messages_do_not_starve_what_failed_or_was_given_back_and_are_not_starved_by_it(
+    clock: ManualClock, bound: Any, is_failure: bool
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def handler(data: str) -> None:
+        clock.advance(1)
+        seen[data] += 1
+        if data == "always" or (data == "once" and is_failure and seen["once"] == 1):
+            raise RuntimeError(data)
+
+    receivers = reliable(handler, backoff_seconds=0, max_attempts=10_000)
+    send_many([("a", "always") for _ in range(20)])
+    clock.advance(1)
+    Signal("a").send("once")
+    deliver(receivers, should_stop=lambda: not is_failure)
+    for _ in range(40):
+        send_many([("a", "fresh") for _ in range(12)])
+        deliver(receivers, **{bound: 5})
+    assert seen["once"] == 1 + is_failure
+    assert seen["fresh"] >= 40
+    assert seen["always"] >= 20
+
+
+def test_no_lane_starves_another_in_deliveries_that_end_early(mailbox: Mailbox, store: MemoryStore) -> None:
+    store.write([Set(page_key("a"), Page("epoch", width=4).to_bytes())])
+    seen: list[str] = []
+    mailbox.lanes.keep("a", 3)
+    Signal("a").send("lane 3")
+    mailbox.lanes.keep("a", 1)
+    for _ in range(40):
+        send_many([("a", "busy") for _ in range(12)])
+        deliver([("a", seen.append)], reliable=True, max_messages=5)
+    assert "lane 3" in seen
+
+
 # Leases
 
 

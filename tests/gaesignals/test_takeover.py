@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from gaesignals import Receivers, codec, deliver, send_many
 from gaesignals.bundles import bundle
+from gaesignals.deadletter import DeadLetters
 from gaesignals.inspection import look
 from gaesignals.keys import page_key
 from gaesignals.lease import Holding, Lease
@@ -124,3 +126,39 @@ def test_what_a_takeover_gives_back_is_never_run_again_by_a_weak_receiver(
         pass
     assert max(Counter(weak).values()) == 1
     assert set(reliable) == (set(range(10)) if "reliable" in rest else {4})
+
+
+@pytest.mark.parametrize("bound", ["max_messages", "max_seconds"])
+def test_fresh_messages_do_not_starve_a_lease_that_ran_out(begun: Counter[Any], clock: ManualClock, bound: Any) -> None:
+    def handler(data: Any) -> None:
+        clock.advance(1)
+        begun[data] += 1
+
+    for _ in range(40):
+        send_many([("a", "fresh") for _ in range(12)])
+        deliver([("a", handler)], reliable=True, **{bound: 5})
+    assert begun.pop("fresh")
+    assert begun == Counter(range(10))
+
+
+def test_a_message_that_kills_its_process_is_charged_though_fresh_messages_use_up_the_time(
+    mailbox: Mailbox, clock: ManualClock
+) -> None:
+    handled: Counter[Any] = Counter()
+
+    def handler(data: Any) -> None:
+        if data == "deadly":
+            raise DiedError
+        handled[data] += 1
+
+    receivers = Receivers()
+    receivers.connect("a", handler, reliable=True, max_attempts=3, backoff_seconds=1, id="h")
+    send_many([("a", "deadly"), ("a", "beside")])
+    for number in range(60):
+        send_many([("a", number) for _ in range(3)])
+        with contextlib.suppress(DiedError):
+            deliver(receivers, max_messages=3, lease_seconds=60)
+        clock.advance(71)
+    [letter] = DeadLetters(mailbox).list("a")
+    assert (letter.data, letter.attempt) == ("deadly", 3)
+    assert handled["beside"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -188,7 +189,8 @@ class World:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(clock=self.clock)
-        self.mailbox = Mailbox(self.store, clock=self.clock, sleep=self.clock.advance)
+        # Names take turns by lot; the lot of this seed is that the quick one of two comes first.
+        self.mailbox = Mailbox(self.store, clock=self.clock, random=random.Random(1), sleep=self.clock.advance)
         self.pending = Pending(self.mailbox)
         self.queue = RecordingQueue()
         self.receivers = Receivers()
