@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 from gaesignals import codec, keys, page, pending
+from gaesignals.deadletter import DeadLetters
 from gaesignals.delivery import deliver
 from gaesignals.discarding import discard
 from gaesignals.errors import StoreError
@@ -55,7 +56,13 @@ class World:
     """One run: build it, `run()` it, `recover()`, `check()`."""
 
     def __init__(
-        self, seed: int, *, kills: bool | None = None, jumps: bool | None = None, discards: bool = False
+        self,
+        seed: int,
+        *,
+        kills: bool | None = None,
+        jumps: bool | None = None,
+        discards: bool = False,
+        requeues: bool = False,
     ) -> None:
         self.seed = seed
         self.random = random.Random(f"world {seed}")
@@ -73,6 +80,10 @@ class World:
             self.jumps = False  # No call takes minutes from its first key to its last.
         self.lease_seconds = LEASE_SECONDS if self.jumps else LONG_LEASE_SECONDS
         self.failure_rate = self.random.choice((0.0, 0.0, 0.2, 0.5))
+        self.requeues = requeues
+        self.max_attempts = 1000
+        if requeues:
+            self.max_attempts, self.failure_rate = 1, self.random.choice((0.5, 0.8))
         self.full_entries = self.random.choice((2, 3, 16))
         self.names = self.random.choice(
             ((RELIABLE,), (WEAK,), (ASYNC,), (RELIABLE, WEAK), (RELIABLE, MIXED, WEAK), (RELIABLE, ASYNC))
@@ -107,7 +118,9 @@ class World:
 
     def _receivers(self) -> Receivers:
         receivers = Receivers()
-        receivers.connect(RELIABLE, self._handler("one"), id="one", reliable=True, max_attempts=1000, backoff_seconds=1)
+        receivers.connect(
+            RELIABLE, self._handler("one"), id="one", reliable=True, max_attempts=self.max_attempts, backoff_seconds=1
+        )
         receivers.connect(WEAK, self._handler("weak"), id="weak")
         receivers.connect(
             MIXED,
@@ -115,7 +128,7 @@ class World:
             id="batch",
             reliable=True,
             batch=4,
-            max_attempts=1000,
+            max_attempts=self.max_attempts,
             backoff_seconds=1,
         )
         receivers.connect(MIXED, self._handler("beside"), id="beside")
@@ -125,7 +138,7 @@ class World:
             id="coroutine",
             reliable=True,
             concurrency=3,
-            max_attempts=1000,
+            max_attempts=self.max_attempts,
             backoff_seconds=1,
         )
         return receivers
@@ -178,6 +191,12 @@ class World:
             self.scheduler.add("clock", self._jump)
         if self.discards:
             self.scheduler.add("administrator", self._process(len(kinds), self._discard))
+        if self.requeues:
+            for number in range(2):
+                self.scheduler.add(f"requeuer {number}", self._process(len(kinds) + number, self._requeue))
+                self.scheduler.add(
+                    f"eager delivery {number}", self._process(len(kinds) + number, self._deliver_eagerly)
+                )
 
     def _process(self, number: int, run: Callable[[Mailbox], None]) -> Callable[[], None]:
         return lambda: run(self.mailbox())
@@ -220,6 +239,18 @@ class World:
             discard(box, self.names)
             for _ in range(self.random.randint(0, 20)):
                 self.scheduler.pause()
+
+    def _requeue(self, box: Mailbox) -> None:
+        letters = DeadLetters(box)
+        for _ in range(15):
+            for name in letters.names():
+                letters.requeue(name)
+            self.scheduler.pause()
+
+    def _deliver_eagerly(self, box: Mailbox) -> None:
+        for _ in range(20):
+            self.clock.advance(0.001)  # No letter is like an earlier one.
+            deliver(self.receivers, lease_seconds=self.lease_seconds, mailbox=box)
 
     def _drain(self, box: Mailbox) -> bool:
         """What the worker does on one tick of cron; whether there was anything in the index."""
@@ -281,18 +312,19 @@ class World:
         Where somebody discards, messages may be gone; what is delivered then is whole all the same.
         """
         ledger, errors = self.ledger, []
+        dead = self._dead()
         if self.discards and self.lost:
             errors.append(f"{self.lost} messages that waited were deleted")
         for key in ledger.acknowledged if not self.discards else ():
             name = key.split("/")[0]
-            if name != WEAK and not ledger.handled[f"{RECEIVERS[name]}/{key}"]:
+            if name != WEAK and not ledger.handled[f"{RECEIVERS[name]}/{key}"] and key not in dead:
                 errors.append(f"lost: {key}")
         errors += [f"phantom: {key}" for key in ledger.handled if key.split("/", 1)[1] not in ledger.started]
         weak = Counter(
             {key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith(("weak/", "beside/"))}
         )
         errors += [f"weak ran {count} times: {key}" for key, count in weak.items() if count > 1]
-        if not self.kills and not self.jumps and not self.discards:
+        if not self.kills and not self.jumps and not self.discards and not self.requeues:
             errors += [f"repeated: {key}" for key, count in ledger.handled.items() if count > 1]
             errors += [
                 f"weak and lost: {key}"
@@ -302,6 +334,11 @@ class World:
         errors += self._check_store()
         if errors:
             raise AssertionError(f"seed {self.seed}: " + "; ".join(errors[:10]))
+
+    def _dead(self) -> set[str]:
+        """What is a dead letter, found as a person finds it: by the names that the index of dead letters has."""
+        letters = DeadLetters(self.mailbox(is_switching=False))
+        return {str(letter.data)[:40].rstrip() for name in letters.names() for letter in letters.list(name)}
 
     def _check_store(self) -> Iterator[str]:
         """Everything drained: no name listed, every page empty but for widened ones."""
