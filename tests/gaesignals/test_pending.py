@@ -338,3 +338,30 @@ def test_nothing_is_left_behind_by_a_name_that_is_no_longer_used(
     pending.settle([f"user_{number}" for number in range(100)])
     clock.advance(301)
     assert not [key for key in store.keys() if not key.startswith(b"gs:i:")]  # noqa: SIM118
+
+
+def test_what_failed_while_its_name_was_reliable_stays_listed_until_a_delivery_is_reliable_again(
+    pending: Pending, clock: ManualClock
+) -> None:
+    seen: list[object] = []
+
+    def handler(data: object) -> None:
+        seen.append(data)
+        if len(seen) == 1:
+            raise RuntimeError
+
+    receivers = {is_reliable: Receivers() for is_reliable in (True, False)}
+    for is_reliable, declared in receivers.items():
+        declared.connect("a", handler, reliable=is_reliable, id="h")
+    Signal("a").send(1)
+    deliver(receivers[True])
+    for _ in range(3):
+        clock.advance(4000)
+        assert pending.fan_out(lambda name: True, redispatch_seconds=300).names == ("a",)
+        deliver(receivers[False])
+        pending.settle(["a"])
+    assert seen == [1]
+    deliver(receivers[True])
+    clock.advance(60)
+    assert pending.settle(["a"]).emptied == ("a",)
+    assert seen == [1, 1]
