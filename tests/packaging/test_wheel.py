@@ -89,11 +89,11 @@ class TestInstalled:
 
     def test_commands_answer(self, installed: Installed) -> None:
         scripts = [path for path in installed.python.parent.iterdir() if path.name == "gaesignals"]
-        commands = [["-m", "gaesignals_devserver", "--help"], *([str(path), "--help"] for path in scripts)]
-        for command in commands:
-            done = installed.run(*command)
+        usages = {("-m", "gaesignals_devserver"): "gaesignals local", ("-m", "gaesignals"): "gaesignals"}
+        for command, usage in (usages | {(str(path),): "gaesignals" for path in scripts}).items():
+            done = installed.run(*command, "--help")
             assert done.returncode == 0, done.stderr
-            assert done.stdout.startswith("usage: ")
+            assert done.stdout.startswith(f"usage: {usage} [-h]")
 
     def test_tests_of_the_library_and_the_worker_pass(self, installed: Installed) -> None:
         # It reads the repository, not the package.
