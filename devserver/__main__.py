@@ -17,6 +17,7 @@ from .cron_config import CronJob
 from .errors import ConfigError
 from .loopback_http import LOOPBACK
 from .options import read_options
+from .place import PROGRAM
 from .ports import choose_ports
 from .reloader import Reloader
 from .services import Services
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, StoppedError):
         return 0
     except (ConfigError, StartError) as error:
-        print(f"{__package__}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     return 0
 

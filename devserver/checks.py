@@ -32,7 +32,9 @@ def _load(path: Path, read: Callable[[str], Loaded]) -> Loaded:
     try:
         return read(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path.name} in {path.parent}; --root names the directory that has it") from None
+        raise ConfigError(
+            f"there is no {path.name} in {path.parent}; `gaesignals check` says what has to be in it"
+        ) from None
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
 

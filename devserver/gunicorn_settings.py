@@ -1,7 +1,8 @@
 """Settings of the gunicorn that serves an app here; what differs from App Engine's is in these few lines.
 
 Before the app sees a request, it gets the ticket that App Engine's front end gives it, so that the app may call App
-Engine's services. After it, one line is printed, unless it asks for health or repeats a successful GET: pages poll.
+Engine's services. After it, one line is printed, unless it asks for health, repeats a successful GET, as pages that
+poll do, or comes from cron or Cloud Tasks, which print a line themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .lifeline import end_with_starter, ignore_interrupts
 from .narrator import narrate
 
 TICKET_HEADER = "X-APPENGINE-API-TICKET"
+_TOLD_BY_THE_CALLER = frozenset({"X-APPENGINE-CRON", "X-APPENGINE-QUEUENAME"})
 
 workers = 1
 worker_class = "gthread"
@@ -51,7 +53,8 @@ def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None
     """Called after each request."""
     status = getattr(response, "status_code", 0)
     line = f"{request.method} {request.path} {status}"
-    if request.path != "/healthz" and not _is_repeated_get(request, status):
+    is_told = any(name in _TOLD_BY_THE_CALLER for name, _ in request.headers)
+    if request.path != "/healthz" and not is_told and not _is_repeated_get(request, status):
         print_line(f"{line} in {(time.monotonic() - request.devserver_started_at) * 1000:.0f} ms")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .place import PROGRAM
+
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -41,7 +43,7 @@ class Options:
 def read_options(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; print what is wrong with it and exit with 2 if anything is."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__}",
+        prog=PROGRAM,
         description="Run a whole cloud on this machine: memcache, Cloud Tasks, cron, and the services of an "
         "application as its yaml files describe them. What is changed in its files is loaded again.",
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 PACKAGE = __name__.rpartition(".")[0]
 # What has to be importable in every process; an installed package is so already. None if it is installed.
 CHECKOUT = Path(__file__).resolve().parent.parent if PACKAGE == "devserver" else None
+# How a person starts the local cloud.
+PROGRAM = f"python -m {PACKAGE}" if CHECKOUT else "gaesignals local"
 
 
 def module(name: str) -> str:

@@ -27,17 +27,21 @@ _APP = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)(:[A-Za-z_]\w*(?:\(.*\))?)?")
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """What one file says: the service's `name`, the `app` to serve as gunicorn names it, and its `variables`."""
+    """What one file says: the service's `name`, the `app` to serve as gunicorn names it, and its `variables`.
+
+    `has_memcache` is what it would have on App Engine; here it has one in any case.
+    """
 
     file: str
     name: str
     app: str
     variables: dict[str, str] = field(default_factory=dict)
+    has_memcache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfigs:
-    """The services that can run here, by name, and a line for each file that describes none."""
+    """The services that can run here, by name, and a line for what else there is to say of a file."""
 
     services: dict[str, ServiceConfig]
     notices: tuple[str, ...] = ()
@@ -63,6 +67,8 @@ def load_services(root: Path) -> ServiceConfigs:
         known = services.setdefault(service.name, service)
         if known is not service:
             notices.append(f"{path.name}: the service {service.name} is started as {known.file} says")
+        elif not service.has_memcache:
+            notices.append(f"{path.name}: on App Engine it has no memcache; add `app_engine_apis: true`")
     return ServiceConfigs(services, tuple(notices))
 
 
@@ -85,7 +91,8 @@ def _service(file: str, text: str) -> ServiceConfig:
     if not str(info.runtime).startswith("python"):
         raise _NotServedError(f"its runtime is {info.runtime}")
     variables = {name: str(value) for name, value in (info.env_variables or {}).items()}
-    return ServiceConfig(file, info.service or info.module or DEFAULT_SERVICE, _app(info.entrypoint), variables)
+    name = info.service or info.module or DEFAULT_SERVICE
+    return ServiceConfig(file, name, _app(info.entrypoint), variables, has_memcache=bool(info.app_engine_apis))
 
 
 def _app(entrypoint: str | None) -> str:

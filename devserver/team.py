@@ -109,10 +109,10 @@ def _worker(options: Options, environ: Mapping[str, str], config: ServiceConfig 
     if not receivers and CHECKOUT is not None:
         receivers, origin = _EXAMPLE_RECEIVERS, f"--receivers {_EXAMPLE_RECEIVERS}"
     if not receivers:
-        raise ConfigError(
-            f"no file in {options.root} describes the worker; add a worker.yaml whose env_variables have "
-            "SIGNALS_RECEIVERS, or --receivers MODULE:NAME"
-        )
+        missing = f"no file in {options.root} describes the worker; add a worker.yaml, as `gaesignals init` writes it"
+        if file:
+            missing = f"{file}: SIGNALS_RECEIVERS is not among the env_variables; add it"
+        raise ConfigError(f"{missing}, or --receivers MODULE:NAME")
     app = WORKER_APP if config is None or config.app in _ENTRYPOINTS else config.app
     name = _worker_name(environ, config)
     return Service(name, app, origin, "worker", "--worker-port", variables | {"SIGNALS_RECEIVERS": receivers})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from .errors import InvalidMappingError, InvalidOptionError
 from .template import Template
 
 Handler: TypeAlias = Callable[..., object]
+_DECORATED = "__signals_receiver__"
 DataT_contra = TypeVar("DataT_contra", contravariant=True)
 
 
@@ -59,6 +61,17 @@ def check_on_dead(on_dead: object) -> None:
 def is_coroutine_function(handler: object) -> bool:
     """Whether a call of `handler` is to be awaited: of an `async def`, in a partial, a method or `__call__` as well."""
     return _is_any(handler, inspect.iscoroutinefunction)
+
+
+def mark_decorated(handler: Handler) -> None:
+    """Note on a function that `receiver` decorates it; what cannot be written on is left alone."""
+    with contextlib.suppress(AttributeError, TypeError):
+        setattr(handler, _DECORATED, True)
+
+
+def is_decorated(handler: Handler) -> bool:
+    """Whether `receiver` decorates this function: it has been connected, and a wrapper of it comes too late."""
+    return hasattr(handler, _DECORATED)
 
 
 def _problem(

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from . import codec
 from .connection import State
 from .errors import InvalidOptionError, StoreError, reject_unknown
-from .handlers import Handler, is_coroutine_function, named
+from .handlers import Handler, identity, is_coroutine_function, is_decorated, named
 from .limits import MAX_TTL_SECONDS
 from .mailbox import current_mailbox
 from .message import Message, current_receiver, handled_message
@@ -40,7 +40,8 @@ def once(*misplaced: NoReturn, seconds: int = 86400, **unknown: NoReturn) -> Cal
     not at all if nothing is. It costs a read and a write a call of the handler, whatever the size of a batch; if the
     read fails, the handler is called. Called by hand, outside a delivery, the handler is as it was.
 
-    Raises `InvalidOptionError` for `seconds` that are not a whole number from 1 to 2,592,000 (thirty days).
+    Raises `InvalidOptionError` for `seconds` that are not a whole number from 1 to 2,592,000 (thirty days), and above
+    `receiver`, where it would have no effect.
     """
     reject_unknown(unknown, where="once()")
     if misplaced:
@@ -50,7 +51,17 @@ def once(*misplaced: NoReturn, seconds: int = 86400, **unknown: NoReturn) -> Cal
     return lambda handler: _remembering(handler, seconds)
 
 
+def _refuse_decorated(handler: Any) -> None:
+    if is_decorated(handler):
+        raise InvalidOptionError(
+            f"{identity(handler)} is connected already, and would be run without this once(): "
+            "write @once() below @receivers.receiver(...), next to the function"
+        )
+
+
 def _remembering(handler: Any, seconds: int) -> Any:
+    _refuse_decorated(handler)
+
     def handle(argument: Any, *args: Any, **fields: Any) -> object:
         with _unhandled(argument, seconds) as unhandled:
             return None if unhandled is _NOTHING else handler(unhandled, *args, **fields)

@@ -39,6 +39,7 @@ _CALL_FAILURES: Final = (apiproxy_errors.Error, DecodeError, OSError, RuntimeErr
 
 # What the SDK says, before it sends anything, where there is no request that the call could belong to.
 _NO_TICKET: Final = "without active security ticket"
+_IN_TESTS: Final = "in a test, use pytest's fixture `signals`"
 
 _GET, _SET, _DELETE = pb.MemcacheGetResponse, pb.MemcacheSetResponse, pb.MemcacheDeleteResponse
 _POLICIES: Final = {Add: pb.MemcacheSetRequest.ADD, Cas: pb.MemcacheSetRequest.CAS, Set: pb.MemcacheSetRequest.SET}
@@ -150,7 +151,7 @@ class MemcacheStore:
         if apiproxy_stub_map.apiproxy.GetStub(_SERVICE) is None:
             raise StoreError(
                 "App Engine's APIs are not set up in this process: wrap the application in "
-                "google.appengine.api.wrap_wsgi_app, or activate a testbed"
+                f"google.appengine.api.wrap_wsgi_app; {_IN_TESTS}"
             )
         rpc = apiproxy_stub_map.UserRPC(_SERVICE, self.deadline_seconds)
         try:
@@ -160,7 +161,8 @@ class MemcacheStore:
             if _NO_TICKET in str(error):
                 raise StoreError(
                     "App Engine's APIs cannot be called from this thread, only from that of a request inside "
-                    "wrap_wsgi_app; run gaesignals.memcache.in_this_request(function) in other threads"
+                    "wrap_wsgi_app, in a service with `app_engine_apis: true`; "
+                    f"run gaesignals.memcache.in_this_request(function) in other threads; {_IN_TESTS}"
                 ) from error
             logger.warning(
                 "a call to memcache failed",

@@ -10,6 +10,7 @@ twice in the data comes back as two equal ones.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -138,6 +139,8 @@ def _refusal(kind: type) -> _Refused:
         advice = "which would come back as bytes: send bytes(...) of it"
     elif base is not None:
         advice = f"which would come back as a plain {base.__name__}: convert it to one first"
+    elif dataclasses.is_dataclass(kind):
+        advice = "a dataclass, which is carried where it is declared: Signal(..., data_type=...); or send a dict"
     else:
         carried = ", ".join(sorted({known.__name__ for known in (*_SCALARS, *_CONTAINERS)}))
         advice = f"which cannot be carried: convert it to one of None, bool, float, {carried}"

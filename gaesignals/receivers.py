@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
-from .handlers import DataHandler, Handler, check_handler, check_on_dead, identity
+from .handlers import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
 from .message import Message
 from .receiver import Match, Options, Receiver, check_options, concurrency_of
 from .shape import Shape
@@ -137,7 +137,7 @@ class Receivers:
         concurrency: int | None = None,
         **unknown: NoReturn,
     ) -> Callable[[Any], Any]:
-        """Connect the decorated function, with the options of `connect`, and leave it as it is."""
+        """Connect the decorated function, with the options of `connect`, and return it."""
         reject_unknown(unknown, where="receiver()")
         if callable(name) and not isinstance(name, Signal):
             raise InvalidMappingError('receiver needs a name: @receivers.receiver("my_signal")')
@@ -154,6 +154,7 @@ class Receivers:
                 id=id,
                 concurrency=concurrency,
             )
+            mark_decorated(handler)
             return handler
 
         return connect

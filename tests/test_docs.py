@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.calls import table
+from gaesignals.cli.main import build_parser
 from gaesignals.mailbox import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
@@ -18,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 SNIPPET_PAGES = [page for page in PAGES if page != QUICKSTART]
+SHELL = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^ *(?:\$ )?(?:\.venv/bin/)?gaesignals (.+)$", re.MULTILINE)
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,6 +46,15 @@ def test_the_tests_on_a_page_pass(page: Path, pytester: pytest.Pytester) -> None
         path.write_text(snippet)
         result = pytester.runpytest_inprocess("-p", "gaesignals.pytest_plugin", "-W", "error", path)
         result.assert_outcomes(passed=snippet.count("\ndef test_"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_command_line_takes_the_commands_on_a_page(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMAND.findall("".join(SHELL.findall(page.read_text()))):
+        try:
+            build_parser().parse_args(shlex.split(command, comments=True))
+        except SystemExit:
+            pytest.fail(f"{command}: {capsys.readouterr().err}")
 
 
 def test_the_readme_has_running_code_in_its_first_25_lines() -> None:

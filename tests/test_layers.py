@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ LIBRARY = """
     cli.checks.queue cli.checks.requirements cli.checks.settings cli.checks.everything
     cli.checking cli.finding cli.init cli.local cli.main __main__
 """.split()  # noqa: SIM905 - it reads as what it is, an order
+
+HOW_IT_WORKS = ROOT / "docs" / "how-it-works.md"
+CHAPTERS = {"gaesignals": "Where a message goes", "worker": "The worker", "devserver": "The local cloud"}
 
 GOOGLE = {
     "gaesignals": {"memcache", "cli.sdk"},
@@ -66,6 +70,31 @@ def test_a_module_of_the_library_imports_only_from_those_before_it(path: Path) -
         for known in (imported, imported.rpartition(".")[0]):
             if known in LIBRARY:
                 assert LIBRARY.index(known) < LIBRARY.index(module), name
+
+
+def described(package: str) -> list[str]:
+    """The modules in the table of how-it-works.md, in its order."""
+    chapter = HOW_IT_WORKS.read_text().partition(f"## {CHAPTERS[package]}\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in chapter.splitlines() if line.startswith("| `")]
+    return re.findall(r"`(\w+)`", "".join(rows))
+
+
+@pytest.mark.parametrize("package", CHAPTERS)
+def test_how_it_works_has_every_module(package: str) -> None:
+    known = {name_in(package, path) for path in modules(package) if path.stem != "__init__"}
+    if package == "gaesignals":
+        known = {name for name in known if not name.startswith(("cli.", "__main__"))}
+    assert sorted(described(package)) == sorted(known)
+
+
+@pytest.mark.parametrize("module", described("gaesignals"))
+def test_how_it_works_has_the_modules_of_the_library_in_an_order_to_read_them_in(module: str) -> None:
+    order = described("gaesignals")
+    found = {
+        name.split(".")[1] for name in imports(ROOT / "gaesignals" / f"{module}.py") if name.startswith("gaesignals.")
+    }
+    late = {name for name in found if name in order and order.index(name) > order.index(module)}
+    assert late <= ({"memcache"} if module == "mailbox" else set())
 
 
 def test_the_library_does_not_know_its_command_line() -> None:

@@ -9,10 +9,12 @@ import enum
 import importlib
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
+import gaesignals
 from gaesignals.errors import SignalsError
 from gaesignals.receivers import Receivers
 
@@ -251,4 +253,12 @@ def _import(module_name: str, setting: str) -> ModuleType:
         raise SettingsError(f"{setting}: {module_name} imports {error.name}, which is not installed") from error
     except Exception as error:
         said = " ".join(str(error).split())
-        raise SettingsError(f"{setting}: importing it raised {type(error).__name__}: {said}") from error
+        raise SettingsError(f"{setting}: importing it raised {type(error).__name__}: {said}{_place(error)}") from error
+
+
+def _place(error: Exception) -> str:
+    """Where in the application's code it was raised, or called what raised it; a syntax error says so itself."""
+    frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
+    directories = [os.path.join(os.path.dirname(str(module.__file__)), "") for module in (gaesignals, importlib)]
+    theirs = [frame for frame in frames if not frame.filename.startswith((*directories, __file__, "<frozen "))]
+    return f" ({os.path.basename(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""

@@ -22,12 +22,12 @@ _RETRIES = (
 )
 
 
-def worker_yaml(receivers: str, location: str) -> str:
-    """The text of a worker.yaml."""
+def worker_yaml(receivers: str, location: str, *, runtime: str = "") -> str:
+    """The text of a worker.yaml; without a `runtime` it is the one of this Python."""
     return f"""\
 # The service that delivers signals: `gcloud app deploy {WORKER_FILE}`. cron.yaml and queue.yaml are deployed apart.
 service: worker
-runtime: {runtime(sys.version_info[:2])}
+runtime: {runtime or runtime_of(sys.version_info[:2])}
 app_engine_apis: true
 
 # There is no --timeout: a task may take minutes, and App Engine has deadlines of its own.
@@ -56,7 +56,7 @@ handlers:
 """
 
 
-def runtime(version: Sequence[int]) -> str:
+def runtime_of(version: Sequence[int]) -> str:
     """App Engine's runtime for this version of Python, or the nearest that is supported."""
     least, most = RUNTIMES
     return f"python3{min(max(version[1], least), most)}"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from .checking import add_directory, receivers, say_problem
 from .checks.problem import Problem
-from .checks.service import Service
+from .checks.service import DEFAULT_SERVICE, Service
 from .context import Context
-from .entries import WORKER_FILE, cron_entry, queue_entry, worker_yaml
+from .entries import RUNTIMES, WORKER_FILE, cron_entry, queue_entry, worker_yaml
 from .errors import CommandError, ExitCode, UsageError
 from .finding import find_receivers
 from .options import Commands
@@ -22,6 +22,7 @@ from .terminal import Terminal
 
 _LOCATION = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _PLACEHOLDER = "receivers:receivers"
+_RUNTIMES = frozenset(f"python3{minor}" for minor in range(RUNTIMES[0], RUNTIMES[1] + 1))
 _ENTRIES = {"cron.yaml": cron_entry("worker"), "queue.yaml": queue_entry()}
 # The problems that the printed entry is the remedy of.
 _ENTRY_MISSING: Mapping[str, frozenset[str]] = {
@@ -61,9 +62,10 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
 
     directory: Path = options.directory
     path = directory / WORKER_FILE
-    _refuse_second_worker(directory, Project.read(directory).workers)
+    project = Project.read(directory)
+    _refuse_second_worker(directory, project.workers)
     found = options.receivers or _only(find_receivers(directory))
-    _write(path, worker_yaml(found or _PLACEHOLDER, options.location or ""))
+    _write(path, worker_yaml(found or _PLACEHOLDER, options.location or "", runtime=_runtime(project.services)))
     problems = check_directory(directory).problems
     codes = {each.code for each in problems}
     entries = {file: entry for file, entry in _ENTRIES.items() if codes & _ENTRY_MISSING[file]}
@@ -83,6 +85,12 @@ def _refuse_second_worker(directory: Path, workers: Sequence[Service]) -> None:
     files += [WORKER_FILE] if (directory / WORKER_FILE).exists() else []
     if files:
         raise CommandError(f"{directory / files[0]} is there already, and stays as it is")
+
+
+def _runtime(services: Sequence[Service]) -> str:
+    """The one that the senders have, the default service first; empty if the worker cannot run on any of theirs."""
+    theirs = [service.runtime for service in sorted(services, key=lambda service: service.name != DEFAULT_SERVICE)]
+    return next((runtime for runtime in theirs if runtime in _RUNTIMES), "")
 
 
 def _only(found: Sequence[str]) -> str | None:

@@ -55,6 +55,14 @@ def test_what_a_page_asks_again_and_again_is_printed_once(capsys: pytest.Capture
     ]
 
 
+@pytest.mark.parametrize("header", ["X-APPENGINE-CRON", "X-APPENGINE-QUEUENAME"])
+def test_what_cron_and_cloud_tasks_print_themselves_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], header: str
+) -> None:
+    serve("POST", "/tasks/deliver", headers=[(header, "signals")])
+    assert capsys.readouterr().out == ""
+
+
 def test_one_process_serves_with_threads_and_opens_no_control_socket() -> None:
     assert (gunicorn_settings.workers, gunicorn_settings.worker_class) == (1, "gthread")
     assert gunicorn_settings.control_socket_disable

@@ -9,7 +9,7 @@ import pytest
 from devserver.errors import ConfigError
 from devserver.service_config import load_services
 
-PYTHON = "runtime: python312\n"
+PYTHON = "runtime: python312\napp_engine_apis: true\n"
 
 
 def app_of(tmp_path: Path, entrypoint: str) -> str:
@@ -72,6 +72,15 @@ def test_of_several_files_for_a_service_the_plainest_counts(tmp_path: Path) -> N
     configs = load_services(tmp_path)
     assert configs.services["default"].app == "main:app"
     assert configs.notices[1] == "app-staging.yaml: the service default is started as app.yaml says"
+
+
+def test_a_service_that_would_have_no_memcache_on_app_engine_is_a_notice(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text("runtime: python312\n")
+    configs = load_services(tmp_path)
+    assert list(configs.services) == ["default"]
+    assert configs.notices == ("app.yaml: on App Engine it has no memcache; add `app_engine_apis: true`",)
+    (tmp_path / "app.yaml").write_text(PYTHON)
+    assert load_services(tmp_path).notices == ()
 
 
 @pytest.mark.parametrize("text", ["runtime: [", "runtime: python312\nhandler: x\n", "runtime: \xff"])

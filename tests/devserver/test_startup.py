@@ -15,6 +15,7 @@ from devserver.checks import AppCheck
 from devserver.child import Command
 from devserver.errors import ConfigError
 from devserver.options import Options, read_options
+from devserver.place import PROGRAM
 from devserver.ports import choose_ports
 from devserver.preflight import problem_with
 from devserver.services import Services
@@ -39,6 +40,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     written = capsys.readouterr()
     assert written.out == ""
     (line,) = written.err.splitlines()
+    assert line.startswith(f"{PROGRAM}: ")
     return line
 
 
@@ -120,7 +122,7 @@ class TestFiles:
         [
             ("cron.yaml", "cron:\n- url: /a\n  schedule: now and then\n", "job /a: 'now and then' is not a schedule"),
             ("cron.yaml", "cron: [", "cron.yaml: line 1"),
-            ("cron.yaml", None, "there is no cron.yaml in"),
+            ("cron.yaml", None, "`gaesignals check` says what has to be in it"),
             ("queue.yaml", "queue:\n- name: signals\n", "queue 'signals': rate is required"),
             ("queue.yaml", "queue:\n- name: other\n  rate: 5/s\n", "queue.yaml has no queue 'signals'"),
             ("queue.yaml", None, "there is no queue.yaml in"),

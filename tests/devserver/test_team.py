@@ -96,11 +96,20 @@ def test_a_worker_that_its_tasks_would_not_find_is_refused(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("app.yaml", "describes the default service; add an app.yaml"), ("worker.yaml", "describes the worker; add a")],
+    [
+        ("app.yaml", "describes the default service; add an app.yaml"),
+        ("worker.yaml", "describes the worker; add a worker.yaml, as `gaesignals init` writes it"),
+    ],
 )
 def test_what_is_missing_is_named_with_the_remedy(root: Path, file: str, message: str) -> None:
     (root / file).unlink()
     with pytest.raises(ConfigError, match=message):
+        read_team(options(root), {})
+
+
+def test_a_worker_without_receivers_is_told_what_its_file_lacks(root: Path) -> None:
+    (root / "worker.yaml").write_text(WORKER.replace("SIGNALS_RECEIVERS", "SIGNAL_RECEIVERS"))
+    with pytest.raises(ConfigError, match=r"worker.yaml: SIGNALS_RECEIVERS is not among the env_variables; add it"):
         read_team(options(root), {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import enum
 import inspect
 import math
@@ -171,6 +172,11 @@ class Stamp(datetime):
     pass
 
 
+@dataclasses.dataclass
+class Paid:
+    order: int = 1
+
+
 class Unknown:
     pass
 
@@ -194,6 +200,7 @@ class Unknown:
         (1j, "is of type complex, which cannot be carried"),
         (range(3), "is of type range, which cannot be carried"),
         (..., "is of type ellipsis, which cannot be carried"),
+        (Paid(), r"Paid, a dataclass, which is carried where it is declared: Signal\(\.\.\., data_type=\.\.\.\)"),
         (Unknown(), "Unknown, which cannot be carried"),
         (Unknown, "is of type type, which cannot be carried"),
         (len, "is of type builtin_function_or_method, which cannot be carried"),

@@ -292,6 +292,29 @@ def test_it_says_how_it_is_to_be_used() -> None:
         once(hours=1)  # type: ignore[arg-type]  # the mistake
 
 
+def test_above_receiver_it_would_have_no_effect_and_is_refused() -> None:
+    receivers = Receivers()
+
+    @receivers.receiver("a", reliable=True)
+    def above(data: object) -> None: ...
+
+    with pytest.raises(InvalidOptionError, match=r"above is connected already, .* write @once\(\) below"):
+        once()(above)
+
+
+def test_below_receiver_it_may_be_connected_to_several_names() -> None:
+    receivers = Receivers()
+
+    @receivers.receiver("a", reliable=True)
+    @receivers.receiver("b", reliable=True)
+    @once()
+    def below(data: object) -> None: ...
+
+    receivers.connect("c", below)
+    receivers.connect("d", once()(handle))
+    assert receivers.literal_names() == ("b", "a", "c", "d")
+
+
 @pytest.mark.parametrize("seconds", [0, -1, True, 1.5, "60", None, 2592001])
 def test_a_time_that_cannot_be_is_refused(seconds: Any) -> None:
     with pytest.raises(InvalidOptionError, match=r"seconds=.* cannot be: give a whole number from 1 to 2592000"):

@@ -313,7 +313,7 @@ def test_outside_a_request_the_error_says_where_calls_can_be_made(
 ) -> None:
     monkeypatch.setattr(apiproxy_stub_map, "apiproxy", apiproxy_stub_map.APIProxyStubMap(DefaultApiStub()))
     for call in (lambda: store.gets([b"a"]), lambda: store.write([ADD]), lambda: store.delete([b"a"])):
-        with pytest.raises(StoreError, match="in_this_request"):
+        with pytest.raises(StoreError, match=r"`app_engine_apis: true`; run .*in_this_request.* fixture `signals`"):
             call()
 
 
@@ -322,7 +322,7 @@ def test_without_app_engines_apis_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(apiproxy_stub_map, "apiproxy", apiproxy_stub_map.APIProxyStubMap())
     for call in (lambda: store.gets([b"a"]), lambda: store.write([ADD]), lambda: store.delete([b"a"])):
-        with pytest.raises(StoreError, match="wrap_wsgi_app"):
+        with pytest.raises(StoreError, match="wrap_wsgi_app; in a test, use pytest's fixture `signals`"):
             call()
 
 

@@ -1,7 +1,7 @@
 """The built packages installed in an environment of their own, with a copy of the tests and without the sources.
 
-The tests import `worker`, as a checkout has it; in that environment the name is an alias of what the wheel has, in
-every process, so the very same files test the installed packages.
+The tests import `worker` and `devserver`, as a checkout has them; in that environment these names are aliases of what
+the wheel has, in every process, so the very same files test the installed packages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 IS_FRESH = os.environ.get("WHEEL_TEST") == "fresh"
 PACKAGES = ("gaesignals", "worker", "devserver")
-TOOLS = ("beautifulsoup4", "greenlet", "hypothesis", "pytest", "pytest-xdist", "webtest")
+TOOLS = (
+    "beautifulsoup4",
+    "greenlet",
+    "hypothesis",
+    "mypy",
+    "opentelemetry-sdk",
+    "pytest",
+    "pytest-xdist",
+    "webtest",
+)
 
 _GUNICORN = """\
 #!{python}
@@ -27,12 +36,12 @@ run()
 """
 
 _ALIASES = '''
-"""Makes `worker` another name of `gaesignals_worker`."""
+"""Makes `worker` another name of `gaesignals_worker`, and `devserver` of `gaesignals_devserver`."""
 import importlib, importlib.abc, importlib.util, sys
 
 class Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "worker":
+        if name.partition(".")[0] in ("worker", "devserver"):
             return importlib.util.spec_from_loader(name, self)
 
     def create_module(self, spec):
@@ -101,8 +110,8 @@ def install(wheel: Path, directory: Path, *, is_fresh: bool) -> Installed:
         script = python.parent / "gunicorn"
         script.write_text(_GUNICORN.format(python=python))
         script.chmod(0o755)
-    (site_packages / "worker_alias.py").write_text(_ALIASES)
-    (site_packages / "worker_alias.pth").write_text("import worker_alias\n")
+    (site_packages / "aliases.py").write_text(_ALIASES)
+    (site_packages / "aliases.pth").write_text("import aliases\n")
     return Installed(python, _copy_without_packages(directory / "project"))
 
 
@@ -110,7 +119,7 @@ def _copy_without_packages(target: Path) -> Path:
     never = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
     target.mkdir()
     for path in ROOT.iterdir():
-        if path.name in ("tests", "examples", "benchmarks"):
+        if path.name in ("tests", "examples", "benchmarks", "docs"):
             shutil.copytree(path, target / path.name, ignore=never)
         elif path.suffix in (".toml", ".yaml", ".md"):
             shutil.copy(path, target)

@@ -22,11 +22,15 @@ import pytest
 from .installed import IS_FRESH, PACKAGES, ROOT, Installed
 
 NAMES = {"gaesignals": "gaesignals", "worker": "gaesignals_worker", "devserver": "gaesignals_devserver"}
-TESTS = (
-    ["tests/gaesignals", "tests/contract", "tests/worker"]
-    if IS_FRESH
-    else ["tests/gaesignals/test_signal.py", "tests/gaesignals/test_middleware.py", "tests/worker/test_app.py"]
-)
+ALL_TESTS = ["tests/gaesignals", "tests/contract", "tests/worker"]
+SOME_TESTS = [
+    "tests/gaesignals/test_signal.py",
+    "tests/gaesignals/test_middleware.py",
+    "tests/contract",
+    "tests/worker/test_app.py",
+]
+# One reads the repository, not the package.
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--ignore", "tests/worker/test_deployment.py")
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -89,16 +93,19 @@ class TestInstalled:
 
     def test_commands_answer(self, installed: Installed) -> None:
         scripts = [path for path in installed.python.parent.iterdir() if path.name == "gaesignals"]
-        commands = [["-m", "gaesignals_devserver", "--help"], *([str(path), "--help"] for path in scripts)]
-        for command in commands:
-            done = installed.run(*command)
+        usages = {("-m", "gaesignals_devserver"): "gaesignals local", ("-m", "gaesignals"): "gaesignals"}
+        for command, usage in (usages | {(str(path),): "gaesignals" for path in scripts}).items():
+            done = installed.run(*command, "--help")
             assert done.returncode == 0, done.stderr
-            assert done.stdout.startswith("usage: ")
+            assert done.stdout.startswith(f"usage: {usage} [-h]")
+
+    def test_tests_of_the_library_and_the_worker_find_all_that_they_need(self, installed: Installed) -> None:
+        done = installed.run(*PYTEST, *ALL_TESTS, "--collect-only")
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr
 
     def test_tests_of_the_library_and_the_worker_pass(self, installed: Installed) -> None:
-        # It reads the repository, not the package.
-        options = ["-q", "-p", "no:cacheprovider", "--ignore", "tests/worker/test_deployment.py"]
-        done = installed.run("-m", "pytest", *options, *TESTS, *(["-n", "2"] if IS_FRESH else []))
+        tests = [*ALL_TESTS, "-n", "2"] if IS_FRESH else SOME_TESTS
+        done = installed.run(*PYTEST, *tests)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr
         assert re.search(r"^\d+ passed", done.stdout.splitlines()[-1]), done.stdout
 

@@ -199,7 +199,21 @@ def test_a_module_that_imports_something_missing_is_told_apart_from_a_missing_on
 
 def test_a_module_that_fails_to_import_says_with_what(package: Path) -> None:
     (package / "mapping.py").write_text("raise RuntimeError('no\\ndatabase')\n")
-    assert "importing it raised RuntimeError: no database" in load_problem("team_signals.mapping:receivers")
+    problem = load_problem("team_signals.mapping:receivers")
+    assert problem.endswith("importing it raised RuntimeError: no database (mapping.py, line 1)")
+
+
+def test_what_is_refused_while_a_module_is_imported_says_where_in_it(package: Path) -> None:
+    (package / "mapping.py").write_text(
+        "from gaesignals import Receivers\nreceivers = Receivers()\nreceivers.connect('a', lambda: None)\n"
+    )
+    assert load_problem("team_signals.mapping:receivers").endswith("(mapping.py, line 3)")
+
+
+@pytest.mark.parametrize(("source", "ending"), [("def f(:\n", "(mapping.py, line 1)"), ("\0", "null bytes")])
+def test_the_place_of_what_cannot_be_read_is_said_once_at_most(package: Path, source: str, ending: str) -> None:
+    (package / "mapping.py").write_text(source)
+    assert load_problem("team_signals.mapping:receivers").endswith(ending)
 
 
 def test_a_missing_attribute_is_told_what_the_module_has(package: Path) -> None:

@@ -5,6 +5,7 @@ The worker is not imported. The package that a wheel ships, or that lies beside 
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 import os
@@ -21,9 +22,23 @@ from gaesignals.cli.errors import CommandError
 
 from .problem import Problem
 from .project import Project
-from .service import RECEIVERS_VARIABLE
+from .service import RECEIVERS_VARIABLE, Service
 
 IMPORT_SECONDS = 60.0
+# All that the worker reads, of which senders read the namespace.
+VARIABLES = (
+    RECEIVERS_VARIABLE,
+    "SIGNALS_ADMINS",
+    "SIGNALS_IAP_AUDIENCE",
+    "SIGNALS_LEASE_SECONDS",
+    "SIGNALS_LOCATION",
+    "SIGNALS_NAMESPACE",
+    "SIGNALS_OIDC_AUDIENCE",
+    "SIGNALS_OIDC_CALLERS",
+    "SIGNALS_QUEUE",
+    "SIGNALS_REDISPATCH_SECONDS",
+    "SIGNALS_SERVICE",
+)
 _VERDICT = "preflight: "
 # `VARIABLE='value': what to do` or `VARIABLE is not set: what to do`.
 _LINE = re.compile(r"(\w+(?:=(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")| is not set)): (.*)", re.DOTALL)
@@ -42,6 +57,8 @@ class Preflight:
 def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]:
     """What would keep each worker from starting. `receivers`, if given, stand for those in its env_variables."""
     given = {} if receivers is None else {RECEIVERS_VARIABLE: receivers}
+    for service in (*project.workers, *project.others):
+        yield from _check_spelling(service)
     for service in project.workers:
         yield from _check(project.directory, service.file, {**service.environ, **given})
     if not project.workers and receivers is not None:
@@ -87,6 +104,14 @@ def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[P
         elif code == "receivers" and "not set" not in what:
             what, remedy = f"{what}: {remedy}", "correct it; the module is imported as it will be on App Engine"
         yield Problem(file, code, what, remedy)
+
+
+def _check_spelling(service: Service) -> Iterator[Problem]:
+    """A variable that is nearly one of ours, which nobody would read."""
+    for name in service.environ:
+        meant = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.85)
+        if meant and name not in VARIABLES:
+            yield Problem(service.file, "spelling", f"{name} is no setting", f"write {meant[0]}, if that is meant")
 
 
 def _verdict(done: subprocess.CompletedProcess[str], environ: Mapping[str, str]) -> Preflight:

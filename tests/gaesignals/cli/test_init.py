@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from gaesignals.cli.entries import runtime
+from gaesignals.cli.entries import runtime_of
 
 from .checks.conftest import GOOD
 from .conftest import Shell
@@ -128,7 +129,22 @@ def test_json_says_what_was_written_and_what_is_left(shell: Shell, tmp_path: Pat
     ("version", "name"), [((3, 9), "python310"), ((3, 10), "python310"), ((3, 12), "python312"), ((3, 14), "python313")]
 )
 def test_the_runtime_is_this_python_within_what_is_supported(version: tuple[int, int], name: str) -> None:
-    assert runtime(version) == name
+    assert runtime_of(version) == name
+
+
+@pytest.mark.parametrize("theirs", ["python310", "python313"])
+def test_the_runtime_is_the_one_of_the_default_service(shell: Shell, tmp_path: Path, theirs: str) -> None:
+    (tmp_path / "app.yaml").write_text(f"runtime: {theirs}\n")
+    (tmp_path / "api.yaml").write_text("service: api\nruntime: python311\n")
+    assert shell("init", str(tmp_path)).code == 0
+    assert f"\nruntime: {theirs}\n" in (tmp_path / "worker.yaml").read_text()
+
+
+@pytest.mark.parametrize("theirs", ["python39", "nodejs20"])
+def test_a_runtime_that_the_worker_cannot_have_is_not_taken_over(shell: Shell, tmp_path: Path, theirs: str) -> None:
+    (tmp_path / "app.yaml").write_text(f"runtime: {theirs}\n")
+    assert shell("init", str(tmp_path)).code == 0
+    assert f"\nruntime: {runtime_of(sys.version_info[:2])}\n" in (tmp_path / "worker.yaml").read_text()
 
 
 def test_a_region_that_cannot_be_is_a_usage_error(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 from gaesignals.cli.checks import settings
 from gaesignals.cli.checks.settings import check_settings, preflight
+from worker import config
 
 from .conftest import Directory
 
@@ -52,6 +55,28 @@ def test_every_setting_that_the_worker_would_refuse_is_a_problem(directory: Dire
     (location,) = [problem for problem in problems if "LOCATION" in problem.what]
     assert location.what == "SIGNALS_LOCATION='us-central'"
     assert location.remedy == "Cloud Tasks calls this region us-central1, use that"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SIGNALS_LEASE_SECOND", "SIGNALS_LEASE_SECONDS"),
+        ("SIGNAL_NAMESPACE", "SIGNALS_NAMESPACE"),
+        ("signals_queue", "SIGNALS_QUEUE"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_a_problem(directory: Directory, name: str, meant: str) -> None:
+    directory.change("worker.yaml", "env_variables:", f"env_variables:\n  {name}: x\n  SIGNALS_OF_OURS: x\n  QUEUE: x")
+    (problem,) = directory.problems(check)
+    assert (problem.code, problem.what, problem.remedy) == (
+        "spelling",
+        f"{name} is no setting",
+        f"write {meant}, if that is meant",
+    )
+
+
+def test_the_settings_whose_spelling_is_checked_are_those_that_the_worker_reads() -> None:
+    assert set(settings.VARIABLES) == set(re.findall(r"SIGNALS_[A-Z_]+[A-Z]", inspect.getsource(config)))
 
 
 def test_what_is_not_set_is_a_problem(directory: Directory) -> None:
