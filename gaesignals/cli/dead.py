@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .context import Context
@@ -39,13 +39,16 @@ def add(commands: Commands) -> None:
 def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
     """List names, or letters."""
     client, terminal = context.client(options), context.terminal
-    answer = client.get("/admin/dead") if options.name is None else client.get("/admin/dead", name=options.name)
+    if options.name is None:
+        answer = client.get("/admin/dead", having="names")
+    else:
+        answer = client.get("/admin/dead", having="letters", name=options.name)
     if options.json:
         terminal.say_json(answer)
     elif options.name is None:
         _say_names(terminal, answer["names"])
     else:
-        _say_letters(terminal, answer)
+        _say_letters(terminal, options.name, answer["letters"])
     return ExitCode.DONE
 
 
@@ -65,9 +68,8 @@ def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def _change(action: str, done: str, options: argparse.Namespace, context: Context) -> ExitCode:
     ids = list(dict.fromkeys(options.ids))
-    answer = context.client(options).post(
-        f"/admin/dead/{action}", {"name": options.name, **({"ids": ids} if ids else {})}
-    )
+    fields = {"name": options.name, **({"ids": ids} if ids else {})}
+    answer = context.client(options).post(f"/admin/dead/{action}", fields, having=done)
     missing = len(ids) - answer[done]
     if options.json:
         context.terminal.say_json(answer)
@@ -91,10 +93,9 @@ def _last_line(traceback: str) -> str:
     return (traceback.strip().splitlines() or [""])[-1]
 
 
-def _say_letters(terminal: Terminal, answer: Mapping[str, Any]) -> None:
-    letters = answer["letters"]
+def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, Any]]) -> None:
     if not letters:
-        terminal.say(f"no dead letters of {answer['name']}")
+        terminal.say(f"no dead letters of {name}")
         return
     rows = [
         (

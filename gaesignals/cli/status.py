@@ -32,7 +32,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Show the status."""
     client, terminal = context.client(options), context.terminal
-    status = client.get("/admin/status", **({} if options.search is None else {"search": options.search}))
+    status = client.get(
+        "/admin/status", having="totals", **({} if options.search is None else {"search": options.search})
+    )
     problems = _problems(status)
     if options.json:
         terminal.say_json(status)
@@ -50,7 +52,8 @@ def _problems(status: Mapping[str, Any]) -> list[str]:
     if health.get("memcache") == "down":
         problems.append("memcache does not answer")
     elif health.get("is_fan_out_late") and not _has_just_started(status):
-        problems.append(f"the last fan-out was {_fan_out(health)}: does cron call /cron/drain of this service?")
+        last = "there was no fan-out" if _fan_out(health) == "never" else f"the last fan-out was {_fan_out(health)}"
+        problems.append(f"{last}: does cron call /cron/drain of this service?")
     if health.get("queue") in ("paused", "disabled"):
         problems.append(f"the queue is {health['queue']}: nothing is delivered until it is resumed")
     return problems
