@@ -107,4 +107,4 @@ def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, A
         )
         for letter in letters
     ]
-    terminal.say_table(rows, headings=("ID", "DIED (UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"))
+    terminal.say_table(rows, headings=("ID", "DIED (UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"), whole="ID")

@@ -39,6 +39,13 @@ class TestList:
     def test_fits_the_terminal(self, ask: Ask) -> None:
         assert all(len(line) <= 100 for line in ask("dead", "list", "poison", typed="").lines)
 
+    def test_shows_whole_ids_on_the_narrowest_terminal(
+        self, ask: Ask, letters: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "40")
+        _, *rows = ask("dead", "list", "poison", typed="").lines
+        assert {row.split()[0] for row in rows} == set(letters)
+
 
 class TestRequeue:
     def test_sends_all_again(self, ask: Ask, letters: list[str]) -> None:
