@@ -1,4 +1,4 @@
-"""`gaesignals dead`: look at dead letters, send them again, or drop them."""
+"""`gaesignals dead`: look at dead letters and what they carry, send them again, or drop them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from .wording import clock_time, count_of
 
 
 def add(commands: Commands) -> None:
-    """Add the three commands."""
+    """Add the four commands."""
     look = commands.add("list", run_list, help="list the names with dead letters, or those of a name", exits="never")
     look.add_argument("name", nargs="?", type=signal_name, metavar="NAME")
+    payload = commands.add(
+        "payload",
+        run_payload,
+        help="show what a dead letter carries; the worker logs who asks",
+        exits="the letter is not there any more, or memcache evicted its payload",
+    )
+    payload.add_argument("name", type=signal_name, metavar="NAME")
+    payload.add_argument("id", metavar="ID")
     requeue = commands.add(
         "requeue",
         run_requeue,
@@ -49,6 +57,16 @@ def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
         _say_names(terminal, answer["names"])
     else:
         _say_letters(terminal, options.name, answer["letters"])
+    return ExitCode.DONE
+
+
+def run_payload(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Show one payload, as Python writes it."""
+    answer = context.client(options).find("/admin/dead/payload", having="data", name=options.name, id=options.id)
+    if options.json:
+        context.terminal.say_json(answer)
+    else:
+        context.terminal.say(answer["data"])
     return ExitCode.DONE
 
 

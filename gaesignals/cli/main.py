@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Commands(subparsers)
     for module in (status, draining, sending, pausing):
         module.add(commands)
-    letters = subparsers.add_parser("dead", help="list, requeue or drop dead letters")
+    letters = subparsers.add_parser("dead", help="list, read, requeue or drop dead letters")
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
     for module in (checking, init):
         module.add(commands)

@@ -119,6 +119,7 @@ def test_what_may_be_gone_and_is_gone_is_a_failure(serve: Serve) -> None:
         ["discard", "a", "--yes"],
         ["dead", "list"],
         ["dead", "list", "a"],
+        ["dead", "payload", "a", "x"],
         ["dead", "requeue", "a"],
         ["dead", "drop", "a", "--yes"],
     ],
