@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gaesignals.deadletter import DeadLetters
@@ -62,8 +62,8 @@ class Inspector:
         self._health = health
         self._version = version
 
-    def look(self, *, search: str = "", page: int = 1, only: str | None = None) -> Status:
-        """Look at the names that contain `search`, upper and lower case alike, a thousand a page; or `only` at one.
+    def look(self, *, search: str = "", page: int = 1, only: Sequence[str] | None = None) -> Status:
+        """Look at the names that contain `search`, upper and lower case alike, a thousand a page; or `only` at some.
 
         Memcache that does not answer is a part of what is told, and nothing is raised for it.
         """
@@ -94,9 +94,9 @@ class Inspector:
         waiting = waiting_names(self._receivers, mailbox=self._mailbox)
         return tuple(dict.fromkeys([*waiting, *self._receivers.literal_names()]))
 
-    def _look_at_names(self, paused: Collection[str], search: str, page: int, only: str | None) -> Names:
+    def _look_at_names(self, paused: Collection[str], search: str, page: int, only: Sequence[str] | None) -> Names:
         known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
-        found = [only] if only is not None else _containing(search, self._in_order(known))
+        found = list(only) if only is not None else _containing(search, self._in_order(known))
         seen = found[(page - 1) * MAX_NAMES : page * MAX_NAMES]
         mailboxes = look(self._mailbox, seen).values()
         statuses = [self._name_status(each, known) for each in mailboxes]
