@@ -13,7 +13,7 @@ from .commands import curl, resume_queue
 from .config import Environment, Settings
 from .fields import checked_name, checked_names, checked_number
 from .flash import behind, done, here
-from .inspector import MAX_NAMES, Inspector
+from .inspector import MAX_NAMES, MAX_SORTED, Inspector
 from .problems import problems
 from .rows import MAX_ROWS, rows
 from .status import Status
@@ -33,10 +33,10 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
     @door(Door.ADMIN)
     def page() -> Response:
         search, number = looked_for()
-        status = inspector.look(search=search, page=number)
+        status = inspector.look(search=search, page=number, size=MAX_SORTED)
         is_unmatched = request.args.get("show") == "unmatched"
         names = status.mailbox.unmatched if is_unmatched else status.mailbox.names
-        start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_NAMES)
+        start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_SORTED)
         shown = rows(names, status.mailbox, start=start, page=number)
         place = {"page": number if number > 1 else None, "start": start or None}
         return _page("overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched, **place)
@@ -82,7 +82,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
 
 
 def looked_for() -> tuple[str, int]:
-    """What the URL searches for, and which page of a thousand."""
+    """What the URL searches for, and which page of many names."""
     search = request.args.get("search", "").strip()
     return search, checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
 
