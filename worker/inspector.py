@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from gaesignals.deadletter import DeadLetters
 from gaesignals.delivery import waiting_names
@@ -15,7 +16,7 @@ from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
 
 from .deliveries import Deliveries
-from .health import HealthCheck
+from .health import Health, HealthCheck
 from .pauses import KnownPauses
 from .statistics import Statistics
 from .status import Names, NameStatus, ReceiverStatus, Running, Status, at_seconds
@@ -73,6 +74,9 @@ class Inspector:
         """
         looked_at = at_seconds(self._mailbox.clock())
         health = self._health.look()
+        if health.is_memcache_silent:
+            # Each further call would take until its deadline, and the person who looks would see nothing for minutes.
+            return self._status(looked_at, health, self._pauses.known, Names())
         paused = self._pauses.names()
         names = Names()
         try:
@@ -82,6 +86,9 @@ class Inspector:
         except StoreError as error:
             logger.error("memcache failed", extra={"detail": str(error)})
             health = replace(health, is_memcache_up=False)
+        return self._status(looked_at, health, paused, names)
+
+    def _status(self, looked_at: datetime, health: Health, paused: Mapping[str, float], names: Names) -> Status:
         return Status(
             looked_at=looked_at,
             version=self._version,

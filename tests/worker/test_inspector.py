@@ -99,7 +99,9 @@ class TestTenThousandNames:
 
     def test_are_said_not_to_be_all_in_the_totals(self, client: Client) -> None:
         note = " ".join(client.browse("/admin/").html.select_one(".totals + .note").text.split())
-        assert note.endswith("The others are of those on this page; 5,000 more names are on other pages.")
+        assert note.endswith(
+            "The others are of those 5,000 that are read and sorted together; 5,000 more names are on other pages."
+        )
         note = " ".join(client.browse("/admin/?search=user_0999").html.select_one(".totals + .note").text.split())
         assert note.endswith("The others are of those that contain user_0999.")
 
@@ -107,6 +109,14 @@ class TestTenThousandNames:
         before = len(store.calls)
         client.browse("/admin/")
         assert len(store.calls) - before <= 17
+
+
+def test_a_memcache_that_does_not_answer_is_asked_once(client: Client, store: MemoryStore) -> None:
+    """A call that hangs takes ten seconds, and there are some twenty in a look."""
+    store.before = lambda call: call.keys
+    before = len(store.calls)
+    client.browse("/admin/", status=503)
+    assert len(store.calls) - before == 1
 
 
 class TestASearch:
