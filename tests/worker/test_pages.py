@@ -108,6 +108,15 @@ class TestAName:
         ]
         assert len(text(page, ".deeds .command pre")) == 4
 
+    def test_has_no_button_that_would_do_nothing(self, client: Client) -> None:
+        Signal("nobodys").send()
+        page = client.browse("/admin/name?name=nobodys")
+        assert text(page, ".deeds button") == ["Pause nobodys", "Discard for good nobodys"]
+        assert "no receiver of this worker listens" in text(page, ".deeds li")[0]
+        client.submit("/admin/pause", {"names": "weak"})
+        page = client.browse("/admin/name?name=weak")
+        assert text(page, ".deeds button") == ["Resume weak", "Discard for good weak"]
+
     def test_is_discarded_only_behind_a_question(self, client: Client) -> None:
         Signal("weak").send()
         page = BeautifulSoup(client.browse("/admin/name?name=weak").text, "html.parser")
