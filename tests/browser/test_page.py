@@ -134,6 +134,16 @@ class TestDeadLetters:
         page.get_by_role("button", name="Requeue 2 dead letters").click()
         assert told(page) == "2 messages sent again."
 
+    def test_of_several_names_are_requeued_together(self, visit: Visit, cloud: Cloud) -> None:
+        die(cloud, 2)
+        page = visit.open("/admin/dead")
+        page.get_by_label("Choose all").check()
+        visit.keep("dead-names")
+        page.get_by_role("button", name="Requeue chosen…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Requeue all dead letters of 1 name?")
+        page.get_by_role("button", name="Requeue all of 1 name").click()
+        assert told(page) == "2 messages sent again."
+
     def test_show_their_payload_only_when_asked(self, visit: Visit, cloud: Cloud) -> None:
         die(cloud)
         page = visit.open("/admin/dead?name=broken")
@@ -226,6 +236,7 @@ PATHS = {
     "unmatched": "/admin/?show=unmatched",
     "name": "/admin/name?name=broken",
     "dead": "/admin/dead?name=broken",
+    "dead-names": "/admin/dead",
     "confirm": "/admin/dead/confirm?name=broken&action=drop-all",
     "deliveries": "/admin/deliveries",
     "error": "/admin/name",
