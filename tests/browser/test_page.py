@@ -128,6 +128,9 @@ class TestDeadLetters:
         expect(page.get_by_role("heading", level=1)).to_have_text("Drop 1 dead letter of broken?")
         page.get_by_role("button", name="Drop 1 dead letter").click()
         assert told(page) == "1 dead letter dropped."
+        page.wait_for_url(re.compile(r"name=broken$"))
+        page.reload()
+        expect(page.locator(".flash")).to_have_count(0)
         page.get_by_label("Choose all").check()
         page.get_by_role("button", name="Requeue chosen…").click()
         visit.keep("confirmation")
@@ -143,6 +146,7 @@ class TestDeadLetters:
         expect(page.get_by_role("heading", level=1)).to_have_text("Requeue all dead letters of 1 name?")
         page.get_by_role("button", name="Requeue all of 1 name").click()
         assert told(page) == "2 messages sent again."
+        page.wait_for_url(re.compile("/admin/dead$"))
 
     def test_show_their_payload_only_when_asked(self, visit: Visit, cloud: Cloud) -> None:
         die(cloud)
