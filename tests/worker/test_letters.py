@@ -174,6 +174,8 @@ class TestAPayload:
         (letter,) = client.http.get("/admin/dead?name=firm").json["letters"]
         assert store.evict(lambda key: key.startswith(b"gs:b:dead."))
         assert "evicted" in payload(client, letter["id"], status=404)["error"]
+        page = client.submit("/admin/dead/requeue", {"name": "firm"}).follow(headers={"Accept": "text/html"})
+        assert "Nothing was sent again" in page.html.select_one(".flash [role=status]").text
 
     def test_that_somebody_sees_is_logged_and_not_what_it_is(
         self, client: Client, caplog: pytest.LogCaptureFixture
