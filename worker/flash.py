@@ -34,8 +34,13 @@ COUNTS = (
 )
 
 
-# Where a browser is sent back to; all else gets the overview.
-_PAGES = ("admin.page", "admin.name_page")
+# Where a browser is sent back to from where; all else gets the overview. The page that asks about names has the query
+# of the overview that it was opened from.
+_PAGES = {
+    "admin.page": "admin.page",
+    "admin.name_page": "admin.name_page",
+    "admin.confirm_names": "admin.page",
+}
 
 
 def back(action: str, counts: Mapping[str, int], *, endpoint: str | None = None, **more: str) -> Response:
@@ -49,16 +54,26 @@ def back(action: str, counts: Mapping[str, int], *, endpoint: str | None = None,
 
 def here() -> str:
     """The address of the page without what it says was done: for looking again."""
+    return _with_query(request.path)
+
+
+def behind() -> str:
+    """The address of the overview that a question was opened from."""
+    return _with_query(url_for("admin.page"))
+
+
+def _with_query(path: str) -> str:
     fields = _without_done(request.args)
-    return request.path + (f"?{urlencode(list(fields.items(multi=True)))}" if fields else "")
+    return path + (f"?{urlencode(list(fields.items(multi=True)))}" if fields else "")
 
 
 def _came_from() -> tuple[str, MultiDict[str, str]]:
     """Path and query of the page that the form was on. Only our own pages count, and only as a path."""
     url = urlsplit(request.referrer or "")
-    if url.path not in [url_for(page) for page in _PAGES]:
+    paths = {url_for(asked): url_for(page) for asked, page in _PAGES.items()}
+    if url.path not in paths:
         return url_for("admin.page"), MultiDict()
-    return url.path, _without_done(MultiDict(parse_qsl(url.query)))
+    return paths[url.path], _without_done(MultiDict(parse_qsl(url.query)))
 
 
 def _without_done(args: MultiDict[str, str]) -> MultiDict[str, str]:

@@ -35,11 +35,13 @@ _LAST_MS = 2**47
 class Health:
     """What a look found.
 
-    `has_flushed`: since this instance looked last, memcache was flushed, or evicted the marker that tells. `flushed_at`
-    is when this instance last noticed that. `last_fan_out_at` is None where there was none or memcache does not know.
+    `is_memcache_silent`: it answered for nothing that was asked. `has_flushed`: since this instance looked last,
+    memcache was flushed, or evicted the marker that tells. `flushed_at` is when this instance last noticed that.
+    `last_fan_out_at` is None where there was none or memcache does not know.
     """
 
     is_memcache_up: bool = True
+    is_memcache_silent: bool = False
     has_flushed: bool = False
     flushed_at: datetime | None = None
     last_fan_out_at: datetime | None = None
@@ -86,8 +88,10 @@ class HealthCheck:
         has_flushed = self._has_flushed(marker)
         if has_flushed:
             self._flushed_at = datetime.fromtimestamp(now, timezone.utc)
+        failed = [seen.state is State.FAILED for seen in (marker, fan_out)]
         return Health(
-            is_memcache_up=marker.state is not State.FAILED and fan_out.state is not State.FAILED,
+            is_memcache_up=not any(failed),
+            is_memcache_silent=all(failed),
             has_flushed=has_flushed,
             flushed_at=self._flushed_at,
             last_fan_out_at=None if fan_out.value is None else datetime.fromtimestamp(fan_out.value, timezone.utc),

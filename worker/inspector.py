@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from gaesignals.deadletter import DeadLetters
 from gaesignals.delivery import waiting_names
@@ -15,7 +16,7 @@ from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
 
 from .deliveries import Deliveries
-from .health import HealthCheck
+from .health import Health, HealthCheck
 from .pauses import KnownPauses
 from .statistics import Statistics
 from .status import Names, NameStatus, ReceiverStatus, Running, Status, at_seconds
@@ -25,6 +26,8 @@ logger = logging.getLogger("gaesignals.worker")
 
 # One call to memcache reads the pages of this many names.
 MAX_NAMES = 1000
+# What a page for people is sorted from: five calls.
+MAX_SORTED = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +65,30 @@ class Inspector:
         self._health = health
         self._version = version
 
-    def look(self, *, search: str = "", page: int = 1, only: str | None = None) -> Status:
-        """Look at the names that contain `search`, upper and lower case alike, a thousand a page; or `only` at one.
+    def look(
+        self, *, search: str = "", page: int = 1, size: int = MAX_NAMES, only: Sequence[str] | None = None
+    ) -> Status:
+        """Look at the names that contain `search`, upper and lower case alike, `size` a page; or `only` at some.
 
         Memcache that does not answer is a part of what is told, and nothing is raised for it.
         """
         looked_at = at_seconds(self._mailbox.clock())
         health = self._health.look()
+        if health.is_memcache_silent:
+            # Each further call would take until its deadline, and the person who looks would see nothing for minutes.
+            return self._status(looked_at, health, self._pauses.known, Names())
         paused = self._pauses.names()
         names = Names()
         try:
-            names = self._look_at_names(paused, search, page, only)
+            known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
+            found = _containing(search, self._in_order(known)) if only is None else only
+            names = self._look_at_names(known, found, page, size)
         except StoreError as error:
             logger.error("memcache failed", extra={"detail": str(error)})
             health = replace(health, is_memcache_up=False)
+        return self._status(looked_at, health, paused, names)
+
+    def _status(self, looked_at: datetime, health: Health, paused: Mapping[str, float], names: Names) -> Status:
         return Status(
             looked_at=looked_at,
             version=self._version,
@@ -94,10 +107,8 @@ class Inspector:
         waiting = waiting_names(self._receivers, mailbox=self._mailbox)
         return tuple(dict.fromkeys([*waiting, *self._receivers.literal_names()]))
 
-    def _look_at_names(self, paused: Collection[str], search: str, page: int, only: str | None) -> Names:
-        known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
-        found = [only] if only is not None else _containing(search, self._in_order(known))
-        seen = found[(page - 1) * MAX_NAMES : page * MAX_NAMES]
+    def _look_at_names(self, known: _Known, found: Sequence[str], page: int, size: int) -> Names:
+        seen = found[(page - 1) * size : page * size]
         mailboxes = look(self._mailbox, seen).values()
         statuses = [self._name_status(each, known) for each in mailboxes]
         return Names(
@@ -105,7 +116,7 @@ class Inspector:
             unmatched=_busiest_first(each for each in statuses if each.due_at and not each.receivers),
             running=_running(mailboxes),
             omitted=len(found) - len(seen),
-            pages=max(1, -(-len(found) // MAX_NAMES)),
+            pages=max(1, -(-len(found) // size)),
             dead_count=sum(known.dead.values()),
         )
 

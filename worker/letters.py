@@ -16,7 +16,7 @@ from gaesignals.errors import DecodeError
 
 from .answer import wants_page
 from .auth import Door, caller, door
-from .fields import any_fields, checked_name, checked_strings
+from .fields import any_fields, checked_name, checked_names, checked_strings
 from .flash import MAX_NAMES, back, done
 from .log import escaped
 from .status import at_seconds, iso
@@ -24,11 +24,27 @@ from .status import at_seconds, iso
 logger = logging.getLogger("gaesignals.worker")
 
 MAX_PAYLOAD_CHARACTERS = 10_000
+# Each name takes a few calls to memcache.
+MAX_CHANGED_NAMES = 1000
 
 
 def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
     """Add the routes to the administrator's blueprint."""
+    _add_looks(admin, dead_letters)
+    _add_questions(admin, dead_letters)
 
+    @admin.post("/dead/requeue")
+    @door(Door.ADMIN)
+    def requeue() -> Response:
+        return _change("requeued", dead_letters.requeue)
+
+    @admin.post("/dead/drop")
+    @door(Door.ADMIN)
+    def drop() -> Response:
+        return _change("dropped", dead_letters.drop)
+
+
+def _add_looks(admin: Blueprint, dead_letters: DeadLetters) -> None:
     @admin.get("/dead")
     @door(Door.ADMIN)
     def dead() -> str | Response:
@@ -57,6 +73,8 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
             return render_template("payload.html", name=name, letter=letter, data=data)
         return jsonify({"name": name, "id": letter.id, "data": data})
 
+
+def _add_questions(admin: Blueprint, dead_letters: DeadLetters) -> None:
     @admin.get("/dead/confirm")
     @door(Door.ADMIN)
     def confirm() -> str:
@@ -74,21 +92,24 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
             "confirm.html", name=name, action=action, letters=letters, ids=ids, pairs=fields, missing=missing
         )
 
-    @admin.post("/dead/requeue")
+    @admin.post("/dead/names/confirm")
     @door(Door.ADMIN)
-    def requeue() -> Response:
-        return _change("requeued", dead_letters.requeue)
-
-    @admin.post("/dead/drop")
-    @door(Door.ADMIN)
-    def drop() -> Response:
-        return _change("dropped", dead_letters.drop)
+    def confirm_dead_names() -> str:
+        """Show of which names all letters are about to be requeued or dropped. Changes nothing."""
+        action, chosen = request.form.get("action"), request.form.getlist("names")
+        if action not in ("requeue", "drop"):
+            raise BadRequest("action has to be requeue or drop")
+        names = checked_names(chosen, at_most=MAX_CHANGED_NAMES) if chosen else ()
+        pairs = [("names", name) for name in names]
+        counts = dead_letters.names()
+        return render_template("dead_choice.html", action=action, names=names, counts=counts, pairs=pairs)
 
 
 def _names(counts: Mapping[str, int]) -> str | Response:
     if wants_page(request):
         # The name that changed last is at the end.
-        return render_template("dead_names.html", names=dict(reversed(list(counts.items()))))
+        names = dict(reversed(list(counts.items())))
+        return render_template("dead_names.html", names=names, done=done(request.args))
     return jsonify({"names": counts})
 
 
@@ -125,22 +146,33 @@ def _shown(letter: DeadLetter) -> str:
 
 
 def _change(action: str, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:
-    fields = any_fields(request, allowed={"name": False, "ids": True})
-    name = _whose(fields)
+    fields = any_fields(request, allowed={"name": False, "names": True, "ids": True})
+    names = _all_of(fields) if "names" in fields else (_whose(fields),)
     ids = checked_strings("ids", fields["ids"], at_most=MAX_NAMES) if "ids" in fields else None
-    count = change(name, ids)
-    logger.info(
-        "an administrator changed dead letters",
-        extra={
-            "action": action,
-            "signals_name": escaped(name),
-            "signals_count": count,
-            "caller": escaped(caller()),
-        },
-    )
+    count = 0
+    for name in names:
+        changed = change(name, ids)
+        count += changed
+        logger.info(
+            "an administrator changed dead letters",
+            extra={
+                "action": action,
+                "signals_name": escaped(name),
+                "signals_count": changed,
+                "caller": escaped(caller()),
+            },
+        )
     if wants_page(request):
-        return back(action, {"letters": count}, endpoint="admin.dead", name=name)
+        whose = {} if "names" in fields else {"name": names[0]}
+        return back(action, {"letters": count}, endpoint="admin.dead", **whose)
     return jsonify({action: count})
+
+
+def _all_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Several names, of which all letters are meant."""
+    if "name" in fields or "ids" in fields:
+        raise BadRequest("names stands for all letters of several names, so neither name nor ids goes with it")
+    return checked_names(fields["names"], at_most=MAX_CHANGED_NAMES)
 
 
 def _whose(fields: Mapping[str, Any]) -> str:

@@ -22,6 +22,11 @@ class KnownPauses:
         self._pauses = pauses
         self._known: Mapping[str, float] = {}
 
+    @property
+    def known(self) -> Mapping[str, float]:
+        """What was read last, without a call."""
+        return self._known
+
     def names(self) -> Mapping[str, float]:
         """The paused names with the time, in seconds since the epoch, of each pause; one call to memcache."""
         try:

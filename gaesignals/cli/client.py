@@ -18,6 +18,8 @@ from .address import Address
 from .errors import CommandError, UnreachableError
 
 _REDIRECTS = range(300, 400)
+# Where App Engine answers in the place of an instance that is starting, crashes, or is not to be had.
+_NO_INSTANCE = (429, 500, 502, 503, 504)
 
 
 class RefusedError(CommandError):
@@ -41,19 +43,23 @@ class Client:
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """Ask for what is at `path`.
+    def get(self, path: str, *, having: str = "", **query: str) -> dict[str, Any]:
+        """Ask for what is at `path`; a worker's answer is known by `having` that field.
 
         Raises `RefusedError` if the worker answers with an error, and `UnreachableError` if no worker does or it does
         not let the caller in.
         """
-        return self._ask(path + (f"?{urlencode(query)}" if query else ""), None)
+        return _checked(self._ask(_with_query(path, query), None), having)
 
-    def post(self, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Have done what is at `path`, with `fields` as JSON. Raises as `get` does."""
-        return self._ask(path, json.dumps(fields).encode())
+    def find(self, path: str, *, having: str = "", **query: str) -> dict[str, Any]:
+        """As `get`, for something that may be gone: then it raises `RefusedError` too."""
+        return _checked(self._ask(_with_query(path, query), None, may_be_gone=True), having)
 
-    def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
+    def post(self, path: str, fields: Mapping[str, Any], *, having: str = "") -> dict[str, Any]:
+        """Have done what is at `path`, with `fields` as JSON; otherwise as `get`."""
+        return _checked(self._ask(path, json.dumps(fields).encode()), having)
+
+    def _ask(self, path: str, body: bytes | None, *, may_be_gone: bool = False) -> dict[str, Any]:
         request = urllib.request.Request(self.url + path, data=body, headers={"Accept": "application/json"})
         if body is not None:
             request.add_header("Content-Type", "application/json")
@@ -63,7 +69,7 @@ class Client:
             status, answer = self._open(request)
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(f"cannot reach {self.url}: {self._reason(error)}") from error
-        return self._read(path, status, answer)
+        return self._read(path, status, answer, may_be_gone=may_be_gone)
 
     def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
@@ -73,17 +79,15 @@ class Client:
             with error:
                 return error.code, error.read()
 
-    def _read(self, path: str, status: int, answer: bytes) -> dict[str, Any]:
+    def _read(self, path: str, status: int, answer: bytes, *, may_be_gone: bool) -> dict[str, Any]:
         if status in (401, 403) or status in _REDIRECTS:
             raise UnreachableError(f"not allowed: {self.url} answers {status}; {self._advice()}")
         try:
             fields = json.loads(answer)
         except (ValueError, RecursionError):
             fields = None
-        if not isinstance(fields, dict) or status == 404:
-            raise UnreachableError(
-                f"{self.url}{path} answers {status}: is this a worker, of this version? --url names it"
-            )
+        if not isinstance(fields, dict) or (status == 404 and not may_be_gone):
+            raise UnreachableError(f"{self.url}{path} answers {status}{_supposed(status)}")
         if status != 200 and "error" in fields:
             raise RefusedError(f"the worker says: {fields['error']} ({status})", fields)
         return fields
@@ -102,6 +106,22 @@ class Client:
         if isinstance(cause, ConnectionRefusedError) and self._is_loopback:
             return "nothing listens there; `make run` starts the local cloud, --url names another worker"
         return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+
+
+def _checked(fields: dict[str, Any], having: str) -> dict[str, Any]:
+    if having and having not in fields:
+        raise UnreachableError(f"the answer has no {having!r}: is this a worker, of this version? --url names it")
+    return fields
+
+
+def _with_query(path: str, query: Mapping[str, str]) -> str:
+    return path + (f"?{urlencode(query)}" if query else "")
+
+
+def _supposed(status: int) -> str:
+    if status in _NO_INSTANCE:
+        return ", and not in a worker's words: its log says whether an instance starts, crashes or is missing"
+    return ": is this a worker, of this version? --url names it"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -1,9 +1,9 @@
-"""`gaesignals dead`: look at dead letters, send them again, or drop them."""
+"""`gaesignals dead`: look at dead letters and what they carry, send them again, or drop them."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .context import Context
@@ -15,9 +15,17 @@ from .wording import clock_time, count_of
 
 
 def add(commands: Commands) -> None:
-    """Add the three commands."""
+    """Add the four commands."""
     look = commands.add("list", run_list, help="list the names with dead letters, or those of a name", exits="never")
     look.add_argument("name", nargs="?", type=signal_name, metavar="NAME")
+    payload = commands.add(
+        "payload",
+        run_payload,
+        help="show what a dead letter carries; the worker logs who asks",
+        exits="the letter is not there any more, or memcache evicted its payload",
+    )
+    payload.add_argument("name", type=signal_name, metavar="NAME")
+    payload.add_argument("id", metavar="ID")
     requeue = commands.add(
         "requeue",
         run_requeue,
@@ -39,13 +47,26 @@ def add(commands: Commands) -> None:
 def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
     """List names, or letters."""
     client, terminal = context.client(options), context.terminal
-    answer = client.get("/admin/dead") if options.name is None else client.get("/admin/dead", name=options.name)
+    if options.name is None:
+        answer = client.get("/admin/dead", having="names")
+    else:
+        answer = client.get("/admin/dead", having="letters", name=options.name)
     if options.json:
         terminal.say_json(answer)
     elif options.name is None:
         _say_names(terminal, answer["names"])
     else:
-        _say_letters(terminal, answer)
+        _say_letters(terminal, options.name, answer["letters"])
+    return ExitCode.DONE
+
+
+def run_payload(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Show one payload, as Python writes it."""
+    answer = context.client(options).find("/admin/dead/payload", having="data", name=options.name, id=options.id)
+    if options.json:
+        context.terminal.say_json(answer)
+    else:
+        context.terminal.say(answer["data"])
     return ExitCode.DONE
 
 
@@ -65,9 +86,8 @@ def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def _change(action: str, done: str, options: argparse.Namespace, context: Context) -> ExitCode:
     ids = list(dict.fromkeys(options.ids))
-    answer = context.client(options).post(
-        f"/admin/dead/{action}", {"name": options.name, **({"ids": ids} if ids else {})}
-    )
+    fields = {"name": options.name, **({"ids": ids} if ids else {})}
+    answer = context.client(options).post(f"/admin/dead/{action}", fields, having=done)
     missing = len(ids) - answer[done]
     if options.json:
         context.terminal.say_json(answer)
@@ -91,10 +111,9 @@ def _last_line(traceback: str) -> str:
     return (traceback.strip().splitlines() or [""])[-1]
 
 
-def _say_letters(terminal: Terminal, answer: Mapping[str, Any]) -> None:
-    letters = answer["letters"]
+def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, Any]]) -> None:
     if not letters:
-        terminal.say(f"no dead letters of {answer['name']}")
+        terminal.say(f"no dead letters of {name}")
         return
     rows = [
         (
@@ -106,4 +125,4 @@ def _say_letters(terminal: Terminal, answer: Mapping[str, Any]) -> None:
         )
         for letter in letters
     ]
-    terminal.say_table(rows, headings=("ID", "DIED (UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"))
+    terminal.say_table(rows, headings=("ID", "DIED (UTC)", "ATTEMPTS", "RECEIVERS", "ERROR"), whole="ID")

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
     if options.wait:
         counts = _deliver(client, terminal, options.names)
     else:
-        counts = client.post("/admin/drain", _fields(options.names))
+        counts = client.post("/admin/drain", _fields(options.names), having="tasks")
     if options.json:
         terminal.say_json(counts)
     elif options.wait:
@@ -59,7 +59,7 @@ def _deliver(client: Client, terminal: Terminal, names: Sequence[str]) -> dict[s
     """Have it delivered until nothing remains, or nothing more can be done at once; the answers added up."""
     total: dict[str, Any] = {}
     while True:
-        answer = client.post("/admin/drain", {**_fields(names), "wait": True})
+        answer = client.post("/admin/drain", {**_fields(names), "wait": True}, having="delivered")
         total = _added(total, answer)
         is_left = bool(answer.get("remaining") or answer.get("more"))
         if not is_left or not any(answer.get(name) for name in _DONE):

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Commands(subparsers)
     for module in (status, draining, sending, pausing):
         module.add(commands)
-    letters = subparsers.add_parser("dead", help="list, requeue or drop dead letters")
+    letters = subparsers.add_parser("dead", help="list, read, requeue or drop dead letters")
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
     for module in (checking, init):
         module.add(commands)
@@ -65,8 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = run(options, context)
         context.terminal.flush()
-    except BrokenPipeError:
-        # The reader has seen enough, as `head` does. What Python flushes at its end must not raise again.
+    except OSError as error:
+        # A reader that has seen enough, as `head` has, is nothing to speak of; a full disk is.
+        if not isinstance(error, BrokenPipeError):
+            context.terminal.remark(f"gaesignals: the result cannot be written: {error.strerror}")
+        # What Python flushes at its end must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     return code

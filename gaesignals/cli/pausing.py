@@ -34,7 +34,7 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 def run_pause(options: argparse.Namespace, context: Context) -> ExitCode:
     """Pause names."""
-    answer = _post("pause", options, context)
+    answer = _post("pause", "paused", options, context)
     if not options.json:
         context.terminal.say(f"paused {count_of(answer['paused'], 'name')}, as long as memcache remembers it")
     return ExitCode.DONE
@@ -42,7 +42,7 @@ def run_pause(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def run_resume(options: argparse.Namespace, context: Context) -> ExitCode:
     """Resume names."""
-    answer = _post("resume", options, context)
+    answer = _post("resume", "resumed", options, context)
     if not options.json:
         context.terminal.say(f"resumed {count_of(answer['resumed'], 'name')}")
     return ExitCode.DONE
@@ -54,14 +54,15 @@ def run_discard(options: argparse.Namespace, context: Context) -> ExitCode:
     if not context.terminal.confirm(f"Discard everything that waits for {which}?", is_agreed=options.yes):
         context.terminal.remark("nothing was discarded")
         return ExitCode.FAILED
-    answer = _post("discard", options, context)
+    answer = _post("discard", "discarded", options, context)
     if not options.json:
         context.terminal.say(f"discarded {count_of(answer['discarded'], 'message')}")
     return ExitCode.DONE
 
 
-def _post(action: str, options: argparse.Namespace, context: Context) -> dict[str, Any]:
-    answer = context.client(options).post(f"/admin/{action}", {"names": list(dict.fromkeys(options.names))})
+def _post(action: str, done: str, options: argparse.Namespace, context: Context) -> dict[str, Any]:
+    fields = {"names": list(dict.fromkeys(options.names))}
+    answer = context.client(options).post(f"/admin/{action}", fields, having=done)
     if options.json:
         context.terminal.say_json(answer)
     return answer

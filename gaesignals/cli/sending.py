@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Send, and say under which ids."""
     fields = {"name": options.name, "data": options.data, "count": options.count}
-    answer = context.client(options).post("/admin/send", fields)
+    answer = context.client(options).post("/admin/send", fields, having="sent")
     if options.json:
         context.terminal.say_json(answer)
         return ExitCode.DONE

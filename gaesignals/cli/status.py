@@ -16,6 +16,9 @@ from .wording import age, clock_time, count_of, distance, parse_time
 _TOTALS = ("waiting", "leased", "retrying", "dead", "unmatched", "paused")
 # A worker that has just started has not been called by cron yet.
 _STARTING_SECONDS = 180.0
+# A person wants the head of the list, and the health above it, on one screen.
+TERMINAL_LIMIT = 20
+MAX_NUMBER = 1_000_000
 
 
 def add(commands: Commands) -> None:
@@ -27,21 +30,37 @@ def add(commands: Commands) -> None:
         exits="memcache does not answer, the fan-out is late, or the queue is not running",
     )
     parser.add_argument("--search", metavar="TEXT", help="only names with TEXT in them, in any case")
+    parser.add_argument("--page", type=_positive, metavar="N", help="another thousand of the names, from 1 on")
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help=f"show so many names of each kind at most ({TERMINAL_LIMIT} on a terminal, else all)",
+    )
 
 
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Show the status."""
     client, terminal = context.client(options), context.terminal
-    status = client.get("/admin/status", **({} if options.search is None else {"search": options.search}))
+    asked = {"search": options.search, "page": options.page}
+    query = {name: str(value) for name, value in asked.items() if value is not None}
+    status = client.get("/admin/status", having="totals", **query)
     problems = _problems(status)
     if options.json:
         terminal.say_json(status)
     else:
         _say_head(terminal, status, client.url)
-        _say_names(terminal, status, is_search=options.search is not None)
+        limit = options.limit or (TERMINAL_LIMIT if terminal.width else None)
+        _say_names(terminal, status, is_search=options.search is not None, limit=limit)
         for problem in problems:
             terminal.remark(problem)
     return ExitCode.FAILED if problems else ExitCode.DONE
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_NUMBER):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_NUMBER:,}")
+    return int(text)
 
 
 def _problems(status: Mapping[str, Any]) -> list[str]:
@@ -50,7 +69,8 @@ def _problems(status: Mapping[str, Any]) -> list[str]:
     if health.get("memcache") == "down":
         problems.append("memcache does not answer")
     elif health.get("is_fan_out_late") and not _has_just_started(status):
-        problems.append(f"the last fan-out was {_fan_out(health)}: does cron call /cron/drain of this service?")
+        last = "there was no fan-out" if _fan_out(health) == "never" else f"the last fan-out was {_fan_out(health)}"
+        problems.append(f"{last}: does cron call /cron/drain of this service?")
     if health.get("queue") in ("paused", "disabled"):
         problems.append(f"the queue is {health['queue']}: nothing is delivered until it is resumed")
     return problems
@@ -83,18 +103,25 @@ def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
     terminal.say(", ".join(f"{name} {totals[name]:,}" for name in _TOTALS if name in totals))
 
 
-def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool) -> None:
+def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool, limit: int | None) -> None:
     now = parse_time(status.get("looked_at"))
     names = [each for each in status["names"] if is_search or _has_something(each)]
-    _say_table(terminal, names, now, has_receivers=True)
+    _say_table(terminal, names[:limit], now, has_receivers=True)
+    _say_cut(terminal, names, limit)
     if status["unmatched"]:
         terminal.say()
         terminal.say("No receiver of this worker listens to these; a middleware or another service may:")
-        _say_table(terminal, status["unmatched"], now, has_receivers=False)
+        _say_table(terminal, status["unmatched"][:limit], now, has_receivers=False)
+        _say_cut(terminal, status["unmatched"], limit)
     if not names and not status["unmatched"]:
         terminal.say("no such name" if is_search else "nothing waits")
     if status.get("omitted"):
-        terminal.say(f"{count_of(status['omitted'], 'more name')} not looked at")
+        terminal.say(f"{count_of(status['omitted'], 'more name')} not looked at: see --page and --search")
+
+
+def _say_cut(terminal: Terminal, names: Sequence[Mapping[str, Any]], limit: int | None) -> None:
+    if limit is not None and len(names) > limit:
+        terminal.say(f"and {count_of(len(names) - limit, 'less busy name')}; --limit shows more")
 
 
 def _say_table(

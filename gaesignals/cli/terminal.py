@@ -35,9 +35,9 @@ class Terminal:
         self._end_progress()
         self._output.write(f"{printable(line)}\n")
 
-    def say_table(self, rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> None:
-        """Write the result as a table."""
-        for line in table(rows, headings=headings, width=self.width):
+    def say_table(self, rows: Sequence[Sequence[str]], *, headings: Sequence[str], whole: str = "") -> None:
+        """Write the result as a table; the column under the heading `whole` is never cut."""
+        for line in table(rows, headings=headings, width=self.width, whole=whole):
             self.say(line)
 
     def say_json(self, value: Any) -> None:

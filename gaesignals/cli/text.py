@@ -21,17 +21,20 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def table(rows: Sequence[Sequence[str]], *, headings: Sequence[str], width: int | None = None) -> list[str]:
+def table(
+    rows: Sequence[Sequence[str]], *, headings: Sequence[str], width: int | None = None, whole: str = ""
+) -> list[str]:
     """Return the lines of a table, cut to `width` columns if that is given.
 
     Columns in which every value is a number are set to the right. What is cut ends with an ellipsis; the widest columns
-    are cut first.
+    are cut first, and the one under the heading `whole` never: a person copies what is there.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     is_number = [all(row[column].replace(",", "").isdigit() for row in cells) for column in range(len(headings))]
     lines = [list(headings), *cells]
     natural = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
-    widths = _fitted(natural, width)
+    kept = list(headings).index(whole) if whole else None
+    widths = _fitted(natural, width, kept)
     return [
         _GAP.join(map(_set, line, widths, [number and bool(rows) for number in is_number])).rstrip() for line in lines
     ]
@@ -49,13 +52,17 @@ def cut(text: str, width: int) -> str:
     return kept + _CUT
 
 
-def _fitted(widths: list[int], total: int | None) -> list[int]:
+def _fitted(widths: list[int], total: int | None, kept: int | None) -> list[int]:
     if total is None:
         return widths
     fitted = list(widths)
     excess = sum(fitted) + len(_GAP) * (len(fitted) - 1) - total
-    while excess > 0 and max(fitted) > _LEAST_WIDTH:
-        fitted[fitted.index(max(fitted))] -= 1
+    others = [column for column in range(len(fitted)) if column != kept]
+    while excess > 0 and others:
+        widest = max(others, key=fitted.__getitem__)
+        if fitted[widest] <= _LEAST_WIDTH:
+            break
+        fitted[widest] -= 1
         excess -= 1
     return fitted
 

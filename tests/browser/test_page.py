@@ -91,6 +91,23 @@ class TestSignals:
         page.get_by_role("button", name="Resume fine").click()
         assert "1 name resumed" in told(page)
 
+    def test_are_chosen_paused_and_discarded_together(self, visit: Visit, cloud: Cloud) -> None:
+        for name in ("user_1_changed", "user_2_changed", "user_3_changed"):
+            cloud.send(name)
+        page = visit.open("/admin/?search=user_")
+        page.get_by_label("Choose user_1_changed").press("Space")
+        page.get_by_label("Choose user_3_changed").press("Space")
+        page.get_by_role("button", name="Pause chosen…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Pause 2 names?")
+        visit.keep("chosen-names")
+        page.get_by_role("button", name="Pause 2 names").click()
+        assert "2 names paused" in told(page)
+        expect(page.get_by_label("Search names")).to_have_value("user_")
+        page.get_by_label("Choose all").check()
+        page.get_by_role("button", name="Discard chosen…").click()
+        page.get_by_role("button", name="Discard for good").click()
+        assert told(page) == "3 messages discarded."
+
     def test_are_searched(self, visit: Visit, cloud: Cloud) -> None:
         for number in (7, 17, 8):
             cloud.post("Worker", "/admin/pause", names=f"user_{number}_changed")
@@ -111,11 +128,25 @@ class TestDeadLetters:
         expect(page.get_by_role("heading", level=1)).to_have_text("Drop 1 dead letter of broken?")
         page.get_by_role("button", name="Drop 1 dead letter").click()
         assert told(page) == "1 dead letter dropped."
+        page.wait_for_url(re.compile(r"name=broken$"))
+        page.reload()
+        expect(page.locator(".flash")).to_have_count(0)
         page.get_by_label("Choose all").check()
         page.get_by_role("button", name="Requeue chosen…").click()
         visit.keep("confirmation")
         page.get_by_role("button", name="Requeue 2 dead letters").click()
         assert told(page) == "2 messages sent again."
+
+    def test_of_several_names_are_requeued_together(self, visit: Visit, cloud: Cloud) -> None:
+        die(cloud, 2)
+        page = visit.open("/admin/dead")
+        page.get_by_label("Choose all").check()
+        visit.keep("dead-names")
+        page.get_by_role("button", name="Requeue chosen…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Requeue all dead letters of 1 name?")
+        page.get_by_role("button", name="Requeue all of 1 name").click()
+        assert told(page) == "2 messages sent again."
+        page.wait_for_url(re.compile("/admin/dead$"))
 
     def test_show_their_payload_only_when_asked(self, visit: Visit, cloud: Cloud) -> None:
         die(cloud)
@@ -155,6 +186,18 @@ class TestRefreshing:
         page.clock.run_for(5_000)
         expect(page.locator("#names")).to_contain_text("paused_elsewhere")
 
+    def test_waits_while_names_are_chosen(self, visit: Visit, cloud: Cloud) -> None:
+        page = self.open(visit)
+        page.get_by_label("Choose fine").check()
+        cloud.post("Worker", "/admin/pause", names="paused_elsewhere")
+        page.clock.run_for(5_000)
+        expect(page.locator("#refresh [role=status]")).to_have_text("Waiting while you work here")
+        page.get_by_label("Choose fine").uncheck()
+        page.clock.run_for(5_000)
+        expect(page.locator("#names")).to_contain_text("paused_elsewhere")
+        expect(page.get_by_label("Choose fine")).to_be_focused()
+        expect(page.get_by_label("Choose all")).to_be_visible()
+
     def test_is_switched_off_and_stays_off(self, visit: Visit, cloud: Cloud) -> None:
         page = self.open(visit)
         page.get_by_role("button", name="Auto-refresh").click()
@@ -180,6 +223,11 @@ def test_everything_works_without_javascript(start_visit: StartVisit, cloud: Clo
     expect(page.locator("#refresh")).to_be_hidden()
     page.get_by_role("button", name="Pause broken").click()
     assert "1 name paused" in told(page)
+    expect(page.get_by_label("Choose all")).to_be_hidden()
+    page.get_by_label("Choose broken").check()
+    page.get_by_role("button", name="Resume chosen…").click()
+    page.get_by_role("button", name="Resume 1 name").click()
+    assert "1 name resumed" in told(page)
     page.get_by_role("link", name="2 dead letters of broken").click()
     expect(page.get_by_label("Choose all")).to_be_hidden()
     page.get_by_role("button", name="Drop all…").click()
@@ -192,6 +240,7 @@ PATHS = {
     "unmatched": "/admin/?show=unmatched",
     "name": "/admin/name?name=broken",
     "dead": "/admin/dead?name=broken",
+    "dead-names": "/admin/dead",
     "confirm": "/admin/dead/confirm?name=broken&action=drop-all",
     "deliveries": "/admin/deliveries",
     "error": "/admin/name",

@@ -431,7 +431,8 @@ class TestPage:
     def test_lists_names_and_lets_them_be_drained(self, client: Client, handled: list[Any]) -> None:
         Signal("weak").send(7)
         page = client.browse("/admin/")
-        form = next(form for form in page.forms.values() if "names" in form.fields and form["names"].value == "weak")
+        one = [form for form in page.forms.values() if form.id != "chosen" and "names" in form.fields]
+        form = next(form for form in one if form["names"].value == "weak")
         form.submit(headers={"Accept": "text/html"}).follow()
         client.run_tasks()
         assert handled == [7]

@@ -86,11 +86,37 @@ class TestTenThousandNames:
         page = client.browse("/admin/")
         assert "1–25 of 10,000" in page.html.text
         assert "26–50 of 10,000" in page.click("Next").html.text
-        last = client.browse("/admin/?start=975")
-        assert "976–999 of 10,000" in last.html.text
+        last = client.browse("/admin/?start=4975")
+        assert "4,976–4,999 of 10,000" in last.html.text
         following = last.click("Next")
-        assert "1,001–1,025 of 10,000" in following.html.text
-        assert "976–999 of 10,000" in following.click("Previous").html.text
+        assert "5,001–5,025 of 10,000" in following.html.text
+        assert "4,976–4,999 of 10,000" in following.click("Previous").html.text
+
+    def test_are_sorted_five_thousand_at_a_time_on_the_page(self, client: Client, mailbox: Mailbox) -> None:
+        mailbox.send([("user_04000", b"\xf6")] * 3)
+        rows = client.browse("/admin/").html.select("#names tbody tr")
+        assert rows[0]["data-name"] == "user_04000"
+
+    def test_are_said_not_to_be_all_in_the_totals(self, client: Client) -> None:
+        note = " ".join(client.browse("/admin/").html.select_one(".totals + .note").text.split())
+        assert note.endswith(
+            "The others are of those 5,000 that are read and sorted together; 5,000 more names are on other pages."
+        )
+        note = " ".join(client.browse("/admin/?search=user_0999").html.select_one(".totals + .note").text.split())
+        assert note.endswith("The others are of those that contain user_0999.")
+
+    def test_are_read_in_a_few_calls_for_the_page(self, client: Client, store: MemoryStore) -> None:
+        before = len(store.calls)
+        client.browse("/admin/")
+        assert len(store.calls) - before <= 17
+
+
+def test_a_memcache_that_does_not_answer_is_asked_once(client: Client, store: MemoryStore) -> None:
+    """A call that hangs takes ten seconds, and there are some twenty in a look."""
+    store.before = lambda call: call.keys
+    before = len(store.calls)
+    client.browse("/admin/", status=503)
+    assert len(store.calls) - before == 1
 
 
 class TestASearch:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers, send_many
+from gaesignals.cloudlog import fields_of
 from gaesignals.testing import MemoryStore
 from worker.config import Environment
 from worker.letters import MAX_PAYLOAD_CHARACTERS
@@ -93,6 +94,58 @@ class TestLetters:
             assert "Memcache" in client.http.get(path, status=503).json["error"]
 
 
+class TestLettersOfSeveralNames:
+    def choose(self, client: Client, *names: str, action: str) -> Any:
+        form = client.browse("/admin/dead").forms["chosen"]
+        for box in form.fields["names"]:
+            box.checked = box._value in names
+        return form.submit("action", value=action, headers={"Accept": "text/html"})
+
+    @pytest.fixture(autouse=True)
+    def dead(self, client: Client) -> None:
+        die(client, 1, 2)
+        die(client, 3, name=MARKUP)
+
+    @pytest.mark.parametrize(
+        ("action", "told"), [("requeue", "3 messages sent again."), ("drop", "3 dead letters dropped.")]
+    )
+    def test_are_requeued_or_dropped_together_after_a_question(self, client: Client, action: str, told: str) -> None:
+        page = self.choose(client, "firm", MARKUP, action=action)
+        assert page.html.h1.text == f"{action.capitalize()} all dead letters of 2 names?"
+        assert [each.text for each in page.html.select(".chosen bdi")] == [MARKUP, "firm"]
+        assert "names=firm" in page.html.select_one(".command pre").text
+        assert client.http.get("/admin/dead").json["names"] == {"firm": 2, MARKUP: 1}
+        done = page.form.submit(headers={"Accept": "text/html"}).follow(headers={"Accept": "text/html"})
+        assert " ".join(done.html.select_one(".flash [role=status]").text.split()) == told
+        assert client.http.get("/admin/dead").json["names"] == {}
+
+    @pytest.mark.parametrize("action", ["requeue", "drop"])
+    def test_of_no_name_do_not_stand_for_all(self, client: Client, action: str) -> None:
+        assert self.choose(client, action=action).html.h1.text == "Nothing is chosen"
+
+    @pytest.mark.parametrize(
+        ("path", "fields"),
+        [
+            ("/admin/dead/drop", {"names": ["firm"], "name": "firm"}),
+            ("/admin/dead/drop", {"names": ["firm"], "ids": ["x"]}),
+            ("/admin/dead/drop", {"names": []}),
+            ("/admin/dead/drop", {"names": [f"n{number}" for number in range(1001)]}),
+        ],
+    )
+    def test_are_not_touched_by_a_bad_request(self, client: Client, path: str, fields: dict[str, Any]) -> None:
+        client.http.post_json(path, fields, status=400)
+        assert client.http.get("/admin/dead").json["names"] == {"firm": 2, MARKUP: 1}
+
+    def test_have_nothing_else_done_with_them(self, client: Client) -> None:
+        client.submit("/admin/dead/names/confirm", {"names": "firm", "action": "look"}, status=400)
+
+    def test_are_logged_name_by_name(self, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO", logger="gaesignals.worker"):
+            client.http.post_json("/admin/dead/drop", {"names": ["firm", MARKUP]})
+        told = [fields_of(record)["signals_name"] for record in caplog.records]
+        assert told == ["'firm'", ascii(MARKUP)]
+
+
 class TestAPayload:
     @pytest.mark.parametrize("value", [None, 7, "text", {"a": [1, (2,)]}, b"\x00", MARKUP, datetime(2026, 1, 1)])
     def test_is_shown_as_python_writes_it(self, client: Client, value: Any) -> None:
@@ -121,6 +174,8 @@ class TestAPayload:
         (letter,) = client.http.get("/admin/dead?name=firm").json["letters"]
         assert store.evict(lambda key: key.startswith(b"gs:b:dead."))
         assert "evicted" in payload(client, letter["id"], status=404)["error"]
+        page = client.submit("/admin/dead/requeue", {"name": "firm"}).follow(headers={"Accept": "text/html"})
+        assert "Nothing was sent again" in page.html.select_one(".flash [role=status]").text
 
     def test_that_somebody_sees_is_logged_and_not_what_it_is(
         self, client: Client, caplog: pytest.LogCaptureFixture

@@ -108,6 +108,15 @@ class TestAName:
         ]
         assert len(text(page, ".deeds .command pre")) == 4
 
+    def test_has_no_button_that_would_do_nothing(self, client: Client) -> None:
+        Signal("nobodys").send()
+        page = client.browse("/admin/name?name=nobodys")
+        assert text(page, ".deeds button") == ["Pause nobodys", "Discard for good nobodys"]
+        assert "no receiver of this worker listens" in text(page, ".deeds li")[0]
+        client.submit("/admin/pause", {"names": "weak"})
+        page = client.browse("/admin/name?name=weak")
+        assert text(page, ".deeds button") == ["Resume weak", "Discard for good weak"]
+
     def test_is_discarded_only_behind_a_question(self, client: Client) -> None:
         Signal("weak").send()
         page = BeautifulSoup(client.browse("/admin/name?name=weak").text, "html.parser")
@@ -131,6 +140,7 @@ class TestForms:
             ("http://localhost/admin/name?name=weak", "/admin/name?name=weak&done=paused&names=1"),
             ("http://localhost/admin/?search=w&start=0", "/admin/?search=w&start=0&done=paused&names=1"),
             ("http://localhost/admin/?done=sent&messages=3", "/admin/?done=paused&names=1"),
+            ("http://localhost/admin/names/confirm?search=w&page=2", "/admin/?search=w&page=2&done=paused&names=1"),
             ("http://localhost/admin/status", "/admin/?done=paused&names=1"),
             ("http://localhost//evil.example/", "/admin/?done=paused&names=1"),
         ],
@@ -152,6 +162,76 @@ class TestForms:
         page = client.browse("/admin/", status=403)
         assert text(page, "h1") == ["You may not do this."]
         assert text(page, "nav, form, .lead, main a") == []
+
+
+class TestChosenNames:
+    """Checkboxes on the overview lead to a page that asks, and that does it."""
+
+    def choose(self, client: Client, *names: str, action: str, path: str = "/admin/") -> TestResponse:
+        form = client.browse(path).forms["chosen"]
+        for box in form.fields["names"]:
+            box.checked = box._value in names
+        return form.submit("action", value=action, headers={"Accept": "text/html"})
+
+    @pytest.mark.parametrize(
+        ("action", "question", "told"),
+        [
+            ("drain", "Drain 2 names?", "2 names went out in 1 task."),
+            ("pause", "Pause 2 names?", "2 names paused: sent to as ever, and not delivered until resumed."),
+            ("resume", "Resume 2 names?", "0 names resumed; the next fan-out delivers what waits."),
+            ("discard", "Discard what waits under 2 names?", "3 messages discarded."),
+        ],
+    )
+    def test_are_asked_about_together(self, client: Client, action: str, question: str, told: str) -> None:
+        Signal("weak").send()
+        Signal("firm").send()
+        Signal("firm").send()
+        page = self.choose(client, "weak", "firm", action=action)
+        assert text(page, "h1") == [question]
+        assert text(page, ".chosen bdi") == ["firm", "weak"]
+        assert client.queue.tasks == []
+        assert [each["waiting"] for each in client.http.get("/admin/status").json["names"]] == [2, 1]
+        done = page.form.submit(headers={"Accept": "text/html"}).follow(headers={"Accept": "text/html"})
+        assert text(done, ".flash [role=status]") == [told]
+
+    def test_come_with_the_command_for_all_of_them(self, client: Client) -> None:
+        page = self.choose(client, "weak", "firm", action="drain")
+        (command,) = text(page, ".command pre")
+        assert "--data-urlencode names=firm" in command
+        assert "--data-urlencode names=weak" in command
+
+    @pytest.mark.parametrize("action", ["drain", "pause", "resume", "discard"])
+    def test_that_are_none_do_not_stand_for_all(self, client: Client, action: str) -> None:
+        Signal("weak").send()
+        page = self.choose(client, action=action)
+        assert text(page, "h1") == ["Nothing is chosen"]
+        assert text(page, "form") == []
+
+    def test_are_not_drained_where_nobody_listens(self, client: Client) -> None:
+        Signal("nobodys").send()
+        page = client.browse("/admin/?show=unmatched")
+        assert text(page, "#chosen button") == ["Pause chosen…", "Resume chosen…", "Discard chosen…"]
+
+    def test_lead_back_to_the_search_they_were_found_with(self, client: Client) -> None:
+        page = self.choose(client, "weak", action="pause", path="/admin/?search=wea")
+        assert [link["href"] for link in page.html.select("main a")] == ["/admin/?search=wea"] * 2
+
+    @pytest.mark.parametrize("name", AWKWARD)
+    def test_may_be_called_anything(self, client: Client, name: str) -> None:
+        Signal(name).send()
+        page = self.choose(client, name, action="discard", path="/admin/?show=unmatched")
+        done = page.form.submit(headers={"Accept": "text/html"}).follow(headers={"Accept": "text/html"})
+        assert text(done, ".flash [role=status]") == ["1 message discarded."]
+
+    def test_are_asked_about_while_memcache_is_down(self, client: Client, break_memcache: Callable[[], None]) -> None:
+        break_memcache()
+        page = client.submit("/admin/names/confirm", {"action": "discard", "names": "weak"}, status=503)
+        assert text(page, ".chosen li") == ["weak what waits is not known"]
+        assert "about" not in text(page, ".lead")[0]
+
+    @pytest.mark.parametrize("fields", [{"names": "weak"}, {"names": "weak", "action": "drop"}])
+    def test_have_nothing_else_done_with_them(self, client: Client, fields: dict[str, str]) -> None:
+        client.submit("/admin/names/confirm", fields, status=400)
 
 
 class TestConfirmation:

@@ -7,7 +7,7 @@ const STORED = "signals-refresh";
 function chooseAll() {
   const all = document.getElementById("choose-all");
   if (!all) return;
-  const boxes = [...document.querySelectorAll("input[name=ids]")];
+  const boxes = [...document.querySelectorAll("input[type=checkbox][name]")];
   const count = () => boxes.filter((box) => box.checked).length;
   const show = () => {
     all.checked = count() === boxes.length;
@@ -36,7 +36,8 @@ function refreshItself(seconds) {
   const isInUse = () => {
     const fields = [...main().querySelectorAll("input:not([type=hidden]), textarea")];
     return main().querySelector("details[open]") !== null
-      || fields.some((field) => field === document.activeElement || field.value !== field.defaultValue)
+      || fields.some((field) => field.type === "checkbox" ? field.checked !== field.defaultChecked
+        : field === document.activeElement || field.value !== field.defaultValue)
       || !getSelection().isCollapsed;
   };
 
@@ -54,8 +55,9 @@ function refreshItself(seconds) {
     main().replaceChildren(...(done ? [done] : []), ...page.querySelector("main").childNodes);
     document.title = page.title;
     document.getElementById("looked").replaceWith(page.getElementById("looked"));
+    chooseAll();
     if (focused) {
-      const candidates = main().querySelectorAll("a, button, summary, [tabindex]");
+      const candidates = main().querySelectorAll("a, button, summary, [type=checkbox], [tabindex]");
       [...candidates].find((each) => place(each) === focused)?.focus({ preventScroll: true });
     }
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from gaesignals.cli.address import Address
 from gaesignals.cli.client import Client, RefusedError
 from gaesignals.cli.errors import ExitCode, UnreachableError
 
-from .conftest import Serve
+from .conftest import Serve, Shell
 
 
 class Answering:
@@ -85,7 +86,6 @@ def test_a_redirect_is_not_followed(serve: Serve) -> None:
         ("200 OK", b"<html>"),
         ("200 OK", b"[]"),
         ("200 OK", b""),
-        ("502 BAD GATEWAY", b"<html>"),
         ("404 NOT FOUND", b'{"error": "nothing here"}'),
         ("200 OK", b"[" * 100_000),
     ],
@@ -93,6 +93,45 @@ def test_a_redirect_is_not_followed(serve: Serve) -> None:
 def test_an_answer_of_somebody_else_is_none(serve: Serve, status: str, body: bytes) -> None:
     with pytest.raises(UnreachableError, match=f"answers {status[:3]}: is this a worker"):
         client(serve(Answering(status, body))).get("/admin/status")
+
+
+@pytest.mark.parametrize("status", ["429 TOO MANY", "500 ERROR", "502 BAD GATEWAY", "503 UNAVAILABLE"])
+def test_an_answer_in_the_place_of_an_instance_sends_its_reader_to_the_log(serve: Serve, status: str) -> None:
+    with pytest.raises(UnreachableError, match=rf"answers {status[:3]}, .* its log says whether an instance starts"):
+        client(serve(Answering(status, b"<h1>Error: Server Error</h1>"))).get("/admin/status")
+
+
+def test_what_may_be_gone_and_is_gone_is_a_failure(serve: Serve) -> None:
+    url = serve(Answering("404 NOT FOUND", {"error": "there is no such dead letter"}))
+    with pytest.raises(RefusedError, match=r"there is no such dead letter \(404\)"):
+        client(url).find("/admin/dead/payload", name="order_paid", id="x")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["drain"],
+        ["drain", "--wait"],
+        ["send", "a"],
+        ["pause", "a"],
+        ["resume", "a"],
+        ["discard", "a", "--yes"],
+        ["dead", "list"],
+        ["dead", "list", "a"],
+        ["dead", "payload", "a", "x"],
+        ["dead", "requeue", "a"],
+        ["dead", "drop", "a", "--yes"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_json_of_something_else_is_no_answer_of_a_worker(
+    shell: Shell, serve: Serve, command: list[str], form: list[str]
+) -> None:
+    outcome = shell(*command, *form, "--url", serve(Answering("200 OK", {"hello": "world"})))
+    assert (outcome.code, outcome.output) == (3, "")
+    assert re.fullmatch(r"gaesignals: the answer has no '\w+': is this a worker, .*\n", outcome.errors)
 
 
 def test_where_nobody_listens_it_says_how_to_start_the_local_cloud() -> None:

@@ -39,6 +39,33 @@ class TestList:
     def test_fits_the_terminal(self, ask: Ask) -> None:
         assert all(len(line) <= 100 for line in ask("dead", "list", "poison", typed="").lines)
 
+    def test_shows_whole_ids_on_the_narrowest_terminal(
+        self, ask: Ask, letters: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "40")
+        _, *rows = ask("dead", "list", "poison", typed="").lines
+        assert {row.split()[0] for row in rows} == set(letters)
+
+
+class TestPayload:
+    def test_is_shown_as_python_writes_it_and_escaped(self, ask: Ask, worker: Worker) -> None:
+        (id_,) = worker.send("poison", {"order": 7, "note": "\u202ered"})
+        ask("drain", "--wait")
+        outcome = ask("dead", "payload", "poison", id_)
+        assert (outcome.code, outcome.output) == (0, "{'order': 7, 'note': '\\u202ered'}\n")
+        assert ask("dead", "payload", "poison", id_, "--json").json["data"] == outcome.output.strip()
+
+    def test_that_is_asked_for_is_logged(self, ask: Ask, letters: list[str], caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO", logger="gaesignals.worker"):
+            ask("dead", "payload", "poison", letters[0])
+        assert [record.message for record in caplog.records] == ["a dead letter's payload is shown"]
+
+    @pytest.mark.usefixtures("letters")
+    def test_of_a_letter_that_is_gone_is_a_failure(self, ask: Ask) -> None:
+        outcome = ask("dead", "payload", "poison", "gone")
+        assert (outcome.code, outcome.output) == (1, "")
+        assert outcome.errors.startswith("gaesignals: the worker says: there is no such dead letter")
+
 
 class TestRequeue:
     def test_sends_all_again(self, ask: Ask, letters: list[str]) -> None:

@@ -19,7 +19,7 @@ from .conftest import Ask, Shell, Worker
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check", "init"]
-COMMANDS += ["dead list", "dead requeue", "dead drop"]
+COMMANDS += ["dead list", "dead payload", "dead requeue", "dead drop"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -69,7 +69,7 @@ def test_a_token_is_never_sent_over_plain_http(shell: Shell) -> None:
 
 
 def test_ctrl_c_is_130(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gaesignals.cli.client.Client.post", interrupt)
@@ -109,6 +109,14 @@ class TestProcess:
                 os.kill(process.pid, signal.SIGINT)
                 _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (130, "interrupted\n")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+    def test_a_full_disk_is_one_line(self, worker: Worker) -> None:
+        with Path("/dev/full").open("w") as full:
+            command = [*self.COMMAND, "dead", "list", "--url", worker.url]
+            done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1
+        assert re.fullmatch(r"gaesignals: the result cannot be written: .*\n", done.stderr)
 
     def test_a_reader_that_has_seen_enough_is_no_traceback(self, worker: Worker) -> None:
         reading, writing = os.pipe()

@@ -11,7 +11,7 @@ from gaesignals.mailbox import Mailbox
 from worker.health import HealthCheck
 from worker.queue import QueueState
 
-from .conftest import Ask, Worker
+from .conftest import Ask, Shell, Worker
 
 
 def cron(worker: Worker) -> None:
@@ -73,6 +73,39 @@ def test_a_paused_name_is_shown_as_paused(ask: Ask) -> None:
 def test_a_name_cannot_act_on_the_terminal(ask: Ask, worker: Worker, name: str) -> None:
     worker.send(name)
     assert all(line.isprintable() for line in ask("status").lines)
+
+
+class TestManyNames:
+    @pytest.fixture
+    def many(self, worker: Worker) -> None:
+        for number in range(30):
+            worker.send(f"user_{number}_login")
+            worker.send(f"mistaken_{number}")
+
+    @pytest.mark.usefixtures("many")
+    def test_leave_the_health_on_the_screen_of_a_terminal(self, ask: Ask) -> None:
+        lines = ask("status", typed="").lines
+        assert len([line for line in lines if line.startswith("user_")]) == 20
+        assert len([line for line in lines if line.startswith("mistaken_")]) == 20
+        assert lines.count("and 10 less busy names; --limit shows more") == 2
+
+    @pytest.mark.usefixtures("many")
+    def test_are_all_shown_in_a_pipe(self, ask: Ask) -> None:
+        assert len([line for line in ask("status").lines if line.startswith("user_")]) == 30
+
+    @pytest.mark.usefixtures("many")
+    def test_are_as_many_as_are_asked_for(self, ask: Ask) -> None:
+        assert len([line for line in ask("status", "--limit", "2").lines if line.startswith("user_")]) == 2
+
+    @pytest.mark.usefixtures("many")
+    def test_are_on_pages_of_a_thousand(self, ask: Ask) -> None:
+        assert ask("status", "--page", "2", "--json").json["omitted"] == 62
+        assert ask("status", "--page", "2").lines[-1] == "62 more names not looked at: see --page and --search"
+
+    @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 12, "²"])
+    def test_have_no_page_that_is_no_number(self, shell: Shell, number: str) -> None:
+        with pytest.raises(SystemExit):
+            shell("status", f"--page={number}")
 
 
 class TestExitCode:
