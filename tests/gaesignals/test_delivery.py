@@ -887,3 +887,19 @@ def test_the_waiting_names_of_what_is_no_mapping_are_refused(mapping: Any) -> No
         waiting_names(mapping)
     with pytest.raises(InvalidOptionError, match="prefix"):
         waiting_names([], prefix="a")  # type: ignore[arg-type]  # an option that does not exist
+
+
+def test_of_what_failed_together_only_what_is_due_is_run(clock: ManualClock) -> None:
+    ran: list[int] = []
+
+    def handler(seconds: int) -> None:
+        ran.append(seconds)
+        raise Retry(after_seconds=seconds)
+
+    receivers = Receivers()
+    receivers.connect("a", handler, reliable=True)
+    send_many([("a", 10), ("a", 1000)])
+    deliver(receivers)
+    clock.advance(11)
+    deliver(receivers)
+    assert ran == [10, 1000, 10]

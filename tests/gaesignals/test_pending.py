@@ -237,6 +237,44 @@ def test_a_name_stays_whose_page_is_written_long_after_its_slot_in_the_same_call
     assert "a" in pending.entries()
 
 
+def test_a_name_stays_that_is_sent_to_while_it_is_settled_though_the_settler_dies(
+    pending: Pending, store: MemoryStore, clock: ManualClock, emptied: str
+) -> None:
+    """It reads the slots first: what it saw there before the send cannot be written any more."""
+    reads = 0
+
+    def interrupt(call: Call) -> None:
+        nonlocal reads
+        reads += call.verb == "gets"
+        if reads == 2:
+            store.before = None
+            Signal(emptied).send(2)
+            clock.advance(FRESH_MS / 1000)
+            store.after = die
+
+    def die(call: Call) -> None:
+        if call.verb == "write":
+            raise Divided
+
+    store.before = interrupt
+    with contextlib.suppress(Divided):
+        pending.settle([emptied])
+    store.after = None
+    assert emptied in pending.entries()
+
+
+def test_a_name_whose_page_cannot_be_read_is_not_taken_out(
+    pending: Pending, store: MemoryStore, clock: ManualClock
+) -> None:
+    send_many([("a", 1), ("b", 1)])
+    clock.advance(FRESH_MS / 1000)
+    store.before = lambda call: [key for key in call.keys if key == page_key("a")]
+    with contextlib.suppress(StoreError):
+        pending.settle(["a", "b"])
+    store.before = None
+    assert set(pending.entries()) == {"a", "b"}
+
+
 class DividedStore:
     """A store that carries out its first write call in two parts, with something in between."""
 
