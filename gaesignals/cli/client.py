@@ -104,7 +104,7 @@ class Client:
         if isinstance(cause, TimeoutError):
             return f"no answer in {self._timeout_seconds:g} s; what was asked for may still be done"
         if isinstance(cause, ConnectionRefusedError) and self._is_loopback:
-            return "nothing listens there; `make run` starts the local cloud, --url names another worker"
+            return "nothing listens there; `gaesignals local` starts the local cloud, --url names another worker"
         return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 

@@ -137,7 +137,7 @@ def test_json_of_something_else_is_no_answer_of_a_worker(
 def test_where_nobody_listens_it_says_how_to_start_the_local_cloud() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(UnreachableError, match=f"cannot reach {url}: nothing listens there; `make run` starts"):
+    with pytest.raises(UnreachableError, match=f"cannot reach {url}: nothing listens there; `gaesignals local` starts"):
         client(url).get("/admin/status")
 
 
