@@ -118,29 +118,14 @@ class World:
 
     def _receivers(self) -> Receivers:
         receivers = Receivers()
-        receivers.connect(
-            RELIABLE, self._handler("one"), id="one", reliable=True, max_attempts=self.max_attempts, backoff_seconds=1
+        reliably = functools.partial(
+            receivers.connect, reliable=True, max_attempts=self.max_attempts, backoff_seconds=1
         )
+        reliably(RELIABLE, self._handler("one"), id="one")
         receivers.connect(WEAK, self._handler("weak"), id="weak")
-        receivers.connect(
-            MIXED,
-            self._batch_handler("batch"),
-            id="batch",
-            reliable=True,
-            batch=4,
-            max_attempts=self.max_attempts,
-            backoff_seconds=1,
-        )
+        reliably(MIXED, self._batch_handler("batch"), id="batch", batch=4)
         receivers.connect(MIXED, self._handler("beside"), id="beside")
-        receivers.connect(
-            ASYNC,
-            self._coroutine_handler("coroutine"),
-            id="coroutine",
-            reliable=True,
-            concurrency=3,
-            max_attempts=self.max_attempts,
-            backoff_seconds=1,
-        )
+        reliably(ASYNC, self._coroutine_handler("coroutine"), id="coroutine", concurrency=3)
         return receivers
 
     def _handler(self, receiver: str) -> Callable[[object], None]:
