@@ -40,9 +40,13 @@ versions:
 		else echo "$$python is not there"; fi; \
 	done
 
-# A hundred thousand interleavings and two minutes of real processes that are killed: about half an hour.
+# A hundred thousand interleavings, some more with an administrator or a forgetful memcache among them, and two minutes of
+# real processes that are killed: about forty minutes.
 stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 100000
+	$(BIN)/python -m tests.simulation 0 --count 5000 --with discards
+	$(BIN)/python -m tests.simulation 0 --count 5000 --with requeues
+	$(BIN)/python -m tests.simulation 0 --count 5000 --with forgets
 	$(BIN)/python -m tests.stress --seconds 120
 
 # Faults put into the code, one at a time: the tests have to catch each. ARGS="3 17" tries some.

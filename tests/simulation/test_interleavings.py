@@ -23,10 +23,16 @@ def test_without_deaths_and_jumps_every_message_is_handled_exactly_once(seed: in
 @pytest.mark.parametrize("chunk", range(4))
 def test_what_somebody_discards_meanwhile_is_gone_as_a_whole_or_waits_as_a_whole(chunk: int) -> None:
     for seed in range(200_000 + chunk * 50, 200_000 + (chunk + 1) * 50):
-        run_world(seed, jumps=False, discards=True)
+        run_world(seed, discards=True)
 
 
 @pytest.mark.parametrize("chunk", range(4))
 def test_what_dies_and_is_requeued_meanwhile_has_run_or_is_a_dead_letter(chunk: int) -> None:
     for seed in range(300_000 + chunk * 30, 300_000 + (chunk + 1) * 30):
         run_world(seed, requeues=True)
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_whatever_memcache_forgets_meanwhile_what_comes_later_arrives(chunk: int) -> None:
+    for seed in range(400_100 + chunk * 50, 400_100 + (chunk + 1) * 50):
+        run_world(seed, forgets=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,6 +34,8 @@ RELIABLE, WEAK, MIXED, ASYNC = "reliable", "weak", "mixed", "async"
 RECEIVERS = {RELIABLE: "one", MIXED: "batch", ASYNC: "coroutine"}
 LEASE_SECONDS = 60.0
 LONG_LEASE_SECONDS = 3600.0
+# What may take part besides senders, deliveries and workers.
+OPTIONS = ("discards", "requeues", "forgets")
 MAX_ROUNDS = 60
 SLOTS = 2
 
@@ -63,6 +66,7 @@ class World:
         jumps: bool | None = None,
         discards: bool = False,
         requeues: bool = False,
+        forgets: bool = False,
     ) -> None:
         self.seed = seed
         self.random = random.Random(f"world {seed}")
@@ -76,8 +80,8 @@ class World:
         self.ledger = Ledger()
         self.kills = self.random.random() < 0.6 if kills is None else kills
         self.jumps = self.random.random() < 0.3 if jumps is None else jumps
-        if self.is_split:
-            self.jumps = False  # No call takes minutes from its first key to its last.
+        if self.is_split or discards:
+            self.jumps = False  # No call takes minutes from its first key to its last, and no discarding does.
         self.lease_seconds = LEASE_SECONDS if self.jumps else LONG_LEASE_SECONDS
         self.failure_rate = self.random.choice((0.0, 0.0, 0.2, 0.5))
         self.requeues = requeues
@@ -92,6 +96,7 @@ class World:
         self._mailboxes = 0
         self._closing = False
         self.discards = discards
+        self.forgets = forgets
         self.lost = 0
         self.width = self.random.choice((1, 1, 1, 2, 4))
         self._widen()
@@ -176,6 +181,8 @@ class World:
             self.scheduler.add("clock", self._jump)
         if self.discards:
             self.scheduler.add("administrator", self._process(len(kinds), self._discard))
+        if self.forgets:
+            self.scheduler.add("memcache", self._forget)
         if self.requeues:
             for number in range(2):
                 self.scheduler.add(f"requeuer {number}", self._process(len(kinds) + number, self._requeue))
@@ -208,8 +215,13 @@ class World:
 
     def _deliver(self, box: Mailbox) -> None:
         for _ in range(self.random.randint(2, 8)):
-            max_messages = self.random.choice((None, None, 1, 5))
-            report = deliver(self.receivers, lease_seconds=self.lease_seconds, max_messages=max_messages, mailbox=box)
+            report = deliver(
+                self.receivers,
+                lease_seconds=self.lease_seconds,
+                max_messages=self.random.choice((None, None, 1, 5)),
+                max_seconds=self.random.choice((None, None, 0.1, 2)),
+                mailbox=box,
+            )
             self.lost += report.lost
             if self.random.random() < 0.5:
                 self.clock.advance(11)  # So that no name counts as just listed.
@@ -257,6 +269,14 @@ class World:
                 self.scheduler.pause()
             self.clock.advance(self.random.choice((1, 31, 61, 75, 400)))
 
+    def _forget(self) -> None:
+        for _ in range(self.random.randint(1, 6)):
+            for _ in range(self.random.randint(0, 40)):
+                self.scheduler.pause()
+            keys_there = sorted(self.store.keys())
+            how_many = self.random.choice((1, 1, 1, len(keys_there) // 2, len(keys_there)))
+            self.store.evict(self.random.sample(keys_there, min(how_many, len(keys_there))))
+
     # The run and what has to hold of it
 
     def run(self) -> None:
@@ -276,6 +296,24 @@ class World:
                 if not any(self._is_left(name) for name in index.entries()):
                     return
 
+    def send_later(self) -> None:
+        """Send one more message on every lane that a name has a page for, and let it be found.
+
+        Lanes whose home page is forgotten are found by what is sent on them.
+        """
+        self.ledger.acknowledged.clear()
+        box = self.mailbox(is_switching=False)
+        with self._small():
+            for name, lane in itertools.product(self.names, range(page.MAX_WIDTH)):
+                if lane and self.store.raw(keys.page_key(name, lane)) is None:
+                    continue
+                key = f"{name}/later on {lane}"
+                box.lanes.keep(name, lane)
+                self.ledger.started.add(key)
+                box.send([(name, codec.dumps(key))])
+                self.ledger.acknowledged.add(key)
+        self.recover()
+
     def _is_left(self, name: str) -> bool:
         """Whether a listed name has anything in its mailbox; a widened one stays listed without."""
         status = look(self.mailbox(is_switching=False), [name])[name]
@@ -294,7 +332,8 @@ class World:
     def check(self) -> None:
         """Nothing acknowledged is lost, nothing is handled that was not sent, weak messages run at most once.
 
-        Where somebody discards, messages may be gone; what is delivered then is whole all the same.
+        Where somebody discards, messages may be gone; what is delivered then is whole all the same. Where memcache
+        forgets, so may all that was sent before `send_later`.
         """
         ledger, errors = self.ledger, []
         dead = self._dead()
@@ -309,7 +348,7 @@ class World:
             {key: n for key, n in (ledger.handled + ledger.failed).items() if key.startswith(("weak/", "beside/"))}
         )
         errors += [f"weak ran {count} times: {key}" for key, count in weak.items() if count > 1]
-        if not self.kills and not self.jumps and not self.discards and not self.requeues:
+        if not (self.kills or self.jumps or self.discards or self.requeues or self.forgets):
             errors += [f"repeated: {key}" for key, count in ledger.handled.items() if count > 1]
             errors += [
                 f"weak and lost: {key}"
@@ -318,7 +357,8 @@ class World:
             ]
         errors += self._check_store()
         if errors:
-            raise AssertionError(f"seed {self.seed}: " + "; ".join(errors[:10]))
+            options = "".join(f" --with {option}" for option in OPTIONS if getattr(self, option))
+            raise AssertionError(f"seed {self.seed}{options}: " + "; ".join(errors[:10]))
 
     def _dead(self) -> set[str]:
         """What is a dead letter, found as a person finds it: by the names that the index of dead letters has."""
@@ -348,5 +388,7 @@ def run_world(seed: int, **options: bool) -> World:
     with contextlib.suppress(StoreError):
         world.run()
     world.recover()
+    if world.forgets:
+        world.send_later()
     world.check()
     return world
