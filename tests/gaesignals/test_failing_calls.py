@@ -142,7 +142,7 @@ def test_one_failing_call_loses_nothing_and_repeats_nothing_weak(scenario: Scena
     for faults in faults_of(scenario, fault):
         scene, _ = run(scenario, faults)
         check(scene)
-        lost = scene.acknowledged - set(scene.handled) - scene.dead()
+        lost = scene.lost()
         assert scene.has_died or not lost, f"weak and lost though nobody died: {lost}"
         assert not scene.refused | scene.unsure, "one failure is no reason to give up"
         assert sum(report.lost for report in scene.reports) == 0

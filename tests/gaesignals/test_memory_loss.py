@@ -138,7 +138,7 @@ def test_any_key_may_be_evicted_before_any_call(scenario: Scenario) -> None:
 
 def check_losses(spoiler: Spoiler, scene: Scene) -> None:
     """A segment or a bundle that is gone takes its messages with it, and these are counted."""
-    lost = scene.acknowledged - set(scene.handled) - scene.dead()
+    lost = scene.lost()
     counted = sum(report.lost for report in scene.reports)
     [key] = spoiler.spoilt
     if key.startswith((b"gs:s:", b"gs:b:")) and not key.startswith(b"gs:b:dead."):

@@ -148,10 +148,13 @@ class Scene:
         letters = DeadLetters(self.box())
         return {self.ids[letter.id] for name in NAMES for letter in letters.list(name)}
 
+    def lost(self) -> set[str]:
+        """What was acknowledged and neither ran nor is a dead letter, but for what somebody took out on purpose."""
+        return self.acknowledged - set(self.handled) - self.dead() - self.discardable
+
     def check(self) -> None:
         """Nothing reliable is lost, nothing weak ran twice, and the index is empty."""
-        lost = {key for key in self.acknowledged if not key.startswith("weak")} - set(self.handled) - self.dead()
-        lost -= self.discardable
+        lost = {key for key in self.lost() if not key.startswith("weak")}
         assert not lost, f"lost: {lost}"
         if self.discardable:
             assert not any(report.lost for report in self.reports), "what waits refers to what is gone"
@@ -297,6 +300,16 @@ def take_over_at_a_position(scene: Scene) -> Callable[[Mailbox], None]:
     return act
 
 
+def take_over_some(scene: Scene) -> Callable[[Mailbox], None]:
+    take_over(scene)
+
+    def act(box: Mailbox) -> None:
+        for _ in range(3):
+            scene.reports.append(deliver(scene.receivers, lease_seconds=LEASE_SECONDS, max_messages=2, mailbox=box))
+
+    return act
+
+
 def tick(scene: Scene) -> Callable[[Mailbox], None]:
     fill(scene)
     scene.failing.add("one/5")
@@ -307,6 +320,17 @@ def requeue(scene: Scene) -> Callable[[Mailbox], None]:
     die_out(scene)(scene.box())
     scene.failing.clear()
     return lambda box: DeadLetters(box).requeue("one") and None
+
+
+def drop(scene: Scene) -> Callable[[Mailbox], None]:
+    """One dead letter, with a body, is dropped; the one beside it stays."""
+    die_out(scene)(scene.box())
+    scene.discardable = {"one/body"}
+    return lambda box: DeadLetters(box).drop("one", [id_of(scene, "one/body")]) and None
+
+
+def id_of(scene: Scene, key: str) -> str:
+    return next(id_ for id_, its_key in scene.ids.items() if its_key == key)
 
 
 def discard_beside_leases(scene: Scene) -> Callable[[Mailbox], None]:
@@ -337,7 +361,9 @@ SCENARIOS: list[Scenario] = [
     die_out,
     take_over,
     take_over_at_a_position,
+    take_over_some,
     tick,
     requeue,
+    drop,
     discard_beside_leases,
 ]
