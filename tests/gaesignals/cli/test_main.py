@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ from .conftest import Ask, Shell, Worker
 ROOT = Path(__file__).parents[3]
 COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check", "init"]
 COMMANDS += ["dead list", "dead payload", "dead requeue", "dead drop"]
+
+
+@pytest.fixture
+def heeded_sigint() -> Iterator[None]:
+    """A shell ignores SIGINT for what it starts in the background, and so would the processes that a test starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -98,6 +107,7 @@ class TestProcess:
             "gaesignals: the local cloud is not installed (grpc missing); run: pip install 'gaesignals[local]'\n"
         )
 
+    @pytest.mark.usefixtures("heeded_sigint")
     def test_ctrl_c_ends_it_without_a_traceback(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
