@@ -148,6 +148,7 @@ class _Declaration:
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:
+    _refuse_init_vars(cls)
     try:
         hints = typing.get_type_hints(cls)
     except Exception as error:  # noqa: BLE001 - whatever looking up an application's names may raise
@@ -155,12 +156,17 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
             f"the types of {cls.__qualname__}'s fields cannot be looked up ({error}); "
             "declare it and them at the top of a module, and import them at run time"
         ) from None
-    for name, hint in hints.items():
-        if isinstance(hint, dataclasses.InitVar):
-            raise _RefusedError(f"{cls.__qualname__}.{name} is an InitVar, which an instance does not keep")
-        if isinstance(hint, TypeVar):
-            raise _RefusedError(f"{cls.__qualname__} is generic; use a dataclass whose types are given")
+    if any(isinstance(hint, TypeVar) for hint in hints.values()):
+        raise _RefusedError(f"{cls.__qualname__} is generic; use a dataclass whose types are given")
     return hints
+
+
+def _refuse_init_vars(cls: type[Any]) -> None:
+    """Before the types are looked up: that fails for an InitVar on Python 3.10."""
+    kept = {field.name for field in dataclasses.fields(cls)}
+    for name in inspect.signature(cls).parameters:
+        if name in cls.__dataclass_fields__ and name not in kept:
+            raise _RefusedError(f"{cls.__qualname__}.{name} is an InitVar, which an instance does not keep")
 
 
 def _check_call(cls: type[Any], fields: dict[str, Field]) -> None:
