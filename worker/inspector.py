@@ -81,7 +81,7 @@ class Inspector:
         names = Names()
         try:
             known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
-            found = _containing(search, self._in_order(known)) if only is None else only
+            found = containing(search, self._in_order(known)) if only is None else only
             names = self._look_at_names(known, found, page, size)
         except StoreError as error:
             logger.error("memcache failed", extra={"detail": str(error)})
@@ -142,7 +142,7 @@ class Inspector:
         )
 
 
-def _containing(search: str, names: list[str]) -> list[str]:
+def containing(search: str, names: list[str]) -> list[str]:
     wanted = search.casefold()
     return [name for name in names if wanted in name.casefold()] if wanted else names
 

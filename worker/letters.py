@@ -16,8 +16,9 @@ from gaesignals.errors import DecodeError
 
 from .answer import wants_page
 from .auth import Door, caller, door
-from .fields import any_fields, checked_name, checked_names, checked_strings
+from .fields import any_fields, checked_name, checked_names, checked_number, checked_strings
 from .flash import MAX_NAMES, back, done
+from .inspector import containing
 from .log import escaped
 from .status import at_seconds, iso
 
@@ -26,6 +27,9 @@ logger = logging.getLogger("gaesignals.worker")
 MAX_PAYLOAD_CHARACTERS = 10_000
 # Each name takes a few calls to memcache.
 MAX_CHANGED_NAMES = 1000
+# A screenful of names with dead letters, and where it may start.
+MAX_ROWS = 100
+MAX_START = 1_000_000
 
 
 def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
@@ -48,7 +52,10 @@ def _add_looks(admin: Blueprint, dead_letters: DeadLetters) -> None:
     @admin.get("/dead")
     @door(Door.ADMIN)
     def dead() -> str | Response:
-        """The names that have dead letters; with `name`, that name's, the newest first and without payloads."""
+        """The names that have dead letters, those that contain `search`; with `name`, that name's letters.
+
+        The letters come the newest first and without payloads.
+        """
         name = checked_name(request.args["name"]) if "name" in request.args else None
         if name is None:
             return _names(dead_letters.names())
@@ -106,11 +113,22 @@ def _add_questions(admin: Blueprint, dead_letters: DeadLetters) -> None:
 
 
 def _names(counts: Mapping[str, int]) -> str | Response:
-    if wants_page(request):
-        # The name that changed last is at the end.
-        names = dict(reversed(list(counts.items())))
-        return render_template("dead_names.html", names=names, done=done(request.args))
-    return jsonify({"names": counts})
+    search = request.args.get("search", "").strip()
+    found = containing(search, list(counts))
+    if not wants_page(request):
+        return jsonify({"names": {name: counts[name] for name in found}})
+    start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_START)
+    start = min(start, max(0, len(found) - 1)) // MAX_ROWS * MAX_ROWS
+    newest_first = found[::-1]
+    return render_template(
+        "dead_names.html",
+        shown={name: counts[name] for name in newest_first[start : start + MAX_ROWS]},
+        names_count=len(found),
+        search=search,
+        start=start,
+        rows=MAX_ROWS,
+        done=done(request.args),
+    )
 
 
 def _letter_json(letter: DeadLetter) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gaesignals import Receivers, send_many
 from gaesignals.cloudlog import fields_of
 from gaesignals.testing import MemoryStore
 from worker.config import Environment
-from worker.letters import MAX_PAYLOAD_CHARACTERS
+from worker.letters import MAX_PAYLOAD_CHARACTERS, MAX_ROWS
 
 from .conftest import Client, MakeClient
 
@@ -94,6 +94,35 @@ class TestLetters:
             assert "Memcache" in client.http.get(path, status=503).json["error"]
 
 
+def listed(page: Any) -> list[str]:
+    return [each.text for each in page.html.select("tbody th")]
+
+
+class TestThousandsOfNames:
+    @pytest.fixture
+    def client(self, make_client: MakeClient) -> Client:
+        receivers = Receivers()
+        receivers.connect("user_{id}", lambda data, *, id: 1 / 0, reliable=True, max_attempts=1, id="all")
+        return make_client(receivers)
+
+    def test_are_paged_the_newest_first(self, client: Client) -> None:
+        names = [f"user_{number}" for number in range(MAX_ROWS + 3)]
+        send_many([(name, None) for name in names])
+        client.task({"names": names[:100]})
+        client.task({"names": names[100:]})
+        first = client.browse("/admin/dead")
+        assert len(listed(first)) == MAX_ROWS
+        assert set(listed(first)) >= set(names[100:])
+        assert first.html.select_one(".paging span").text == "1–100 of 103"
+        second = client.browse(first.html.find("a", string="Next")["href"])
+        assert set(listed(second)) == set(names) - set(listed(first))
+        assert second.html.select_one(".paging span").text == "101–103 of 103"
+        assert listed(client.browse(second.html.find("a", string="Previous")["href"])) == listed(first)
+        assert listed(client.browse("/admin/dead?start=999999")) == listed(second)
+        assert client.browse("/admin/dead?start=x", status=400)
+        assert len(client.http.get("/admin/dead").json["names"]) == 103
+
+
 class TestLettersOfSeveralNames:
     def choose(self, client: Client, *names: str, action: str) -> Any:
         form = client.browse("/admin/dead").forms["chosen"]
@@ -118,6 +147,13 @@ class TestLettersOfSeveralNames:
         done = page.form.submit(headers={"Accept": "text/html"}).follow(headers={"Accept": "text/html"})
         assert " ".join(done.html.select_one(".flash [role=status]").text.split()) == told
         assert client.http.get("/admin/dead").json["names"] == {}
+
+    def test_are_searched_by_name(self, client: Client) -> None:
+        assert client.http.get("/admin/dead", {"search": "FIR"}).json["names"] == {"firm": 2}
+        assert listed(client.browse("/admin/dead?search=FIR")) == ["firm"]
+        nothing = client.browse("/admin/dead?search=<b>")
+        assert "No name with dead letters contains <b>." in nothing.html.text
+        assert nothing.forms[0]["search"].value == "<b>"
 
     @pytest.mark.parametrize("action", ["requeue", "drop"])
     def test_of_no_name_do_not_stand_for_all(self, client: Client, action: str) -> None:
