@@ -36,7 +36,7 @@ class Periodic:
 def blueprint(dispatcher: Dispatcher, repairs: Periodic, *, note: Callable[[], None]) -> Blueprint:
     """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run.
 
-    `note` is called at the end of each fan-out.
+    `note` is called at the end of each fan-out that did not fail.
     """
     cron = Blueprint("cron", __name__)
 
@@ -49,7 +49,8 @@ def blueprint(dispatcher: Dispatcher, repairs: Periodic, *, note: Callable[[], N
         except StoreError as error:
             logger.warning("fixed names were not looked at", extra={"detail": str(error)})
         dispatch = dispatcher.fan_out()
-        note()
+        if not dispatch.has_failed:
+            note()
         counts = dispatch.counts()
         logger.log(logging.INFO if any(counts.values()) else logging.DEBUG, "fan-out", extra=counts)
         return jsonify(counts), 503 if dispatch.has_failed else 200

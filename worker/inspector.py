@@ -28,6 +28,8 @@ logger = logging.getLogger("gaesignals.worker")
 MAX_NAMES = 1000
 # What a page for people is sorted from: five calls.
 MAX_SORTED = 5000
+# How much of long backlogs is read for the times of their oldest messages: a segment each of at least sixty names.
+DEEP_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,9 @@ class Inspector:
 
     def _look_at_names(self, known: _Known, found: Sequence[str], page: int, size: int) -> Names:
         seen = found[(page - 1) * size : page * size]
-        mailboxes = look(self._mailbox, seen).values()
-        statuses = [self._name_status(each, known) for each in mailboxes]
+        mailboxes = look(self._mailbox, seen, deep_bytes=DEEP_BYTES).values()
+        now = at_seconds(self._mailbox.clock())
+        statuses = [self._name_status(each, known, now) for each in mailboxes]
         return Names(
             names=_busiest_first(each for each in statuses if each.receivers or not each.due_at),
             unmatched=_busiest_first(each for each in statuses if each.due_at and not each.receivers),
@@ -125,7 +128,7 @@ class Inspector:
         waiting = sorted(known.due, key=lambda name: (known.due[name], name))
         return list(dict.fromkeys([*self._receivers.literal_names(), *sorted(known.paused), *known.dead, *waiting]))
 
-    def _name_status(self, page: MailboxStatus, known: _Known) -> NameStatus:
+    def _name_status(self, page: MailboxStatus, known: _Known, now: datetime) -> NameStatus:
         due_seconds = known.due.get(page.name)
         return NameStatus(
             name=page.name,
@@ -135,6 +138,7 @@ class Inspector:
             dead=known.dead.get(page.name, 0),
             is_readable=page.is_readable,
             is_paused=page.name in known.paused,
+            is_at_work=any(lease.expires_at > now for lease in page.leases),
             due_at=None if due_seconds is None else at_seconds(due_seconds),
             oldest_sent_at=page.oldest_sent_at,
             next_retry_at=page.next_retry_at,

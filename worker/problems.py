@@ -79,14 +79,11 @@ def _of_names(status: Status) -> Iterator[Problem]:
 
 
 def _stuck(names: Iterable[NameStatus], now: datetime) -> Iterator[tuple[datetime, int, str]]:
-    """Since when how many messages wait under a name that nobody paused.
-
-    A name of a long backlog that is at work has been dispatched and is due later, so it does not count.
-    """
+    """Since when how many messages wait under a name that nobody paused and that no delivery is at."""
     for each in names:
         waiting = [(each.waits_since, each.waiting), (each.next_retry_at, each.retrying)]
         late = [(at, count) for at, count in waiting if at and count and now - at > STUCK]
-        if late and not each.is_paused:
+        if late and not (each.is_paused or each.is_at_work):
             yield min(at for at, _ in late), sum(count for _, count in late), each.name
 
 

@@ -17,7 +17,11 @@ from .version import Version
 
 @dataclass(frozen=True, slots=True)
 class NameStatus:
-    """What is known of one name. `due_at` is when the next task for it is due; None if it is not in the index."""
+    """What is known of one name.
+
+    `is_at_work`: a delivery holds a lease on some of it. `due_at` is when the next task for it is due; None if it is
+    not in the index.
+    """
 
     name: str
     waiting: int
@@ -26,6 +30,7 @@ class NameStatus:
     dead: int
     is_readable: bool
     is_paused: bool
+    is_at_work: bool
     due_at: datetime | None
     oldest_sent_at: datetime | None
     next_retry_at: datetime | None
@@ -37,7 +42,7 @@ class NameStatus:
 
     @property
     def waits_since(self) -> datetime | None:
-        """When the oldest message was sent; where a long backlog hides that, since when no task took it on."""
+        """When the oldest message was sent; where that is not known, since when no task took the name on."""
         return self.oldest_sent_at or self.due_at if self.waiting else self.oldest_sent_at
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -10,11 +11,12 @@ from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError
 from gaesignals.inspection import LeaseStatus, look
 from gaesignals.mailbox import Mailbox, app_engine_mailbox
+from gaesignals.page import SEGMENT_BYTES
 from gaesignals.testing import ManualClock, MemoryStore
 
 
-def oldest(mailbox: Mailbox) -> datetime | None:
-    return look(mailbox, ["a"])["a"].oldest_sent_at
+def oldest(mailbox: Mailbox, *, deep_bytes: int = 0) -> datetime | None:
+    return look(mailbox, ["a"], deep_bytes=deep_bytes)["a"].oldest_sent_at
 
 
 class TestTheOldestMessage:
@@ -29,14 +31,54 @@ class TestTheOldestMessage:
         Signal("a").send(1)
         assert oldest(mailbox) == sent_at
 
-    def test_is_not_known_when_some_are_in_segments(self, mailbox: Mailbox) -> None:
+    @pytest.mark.parametrize(
+        "send",
+        [
+            lambda: [Signal("a").send(number) for number in range(40)],
+            lambda: send_many([("a", number) for number in range(40)]),
+            lambda: [send_many([("a", number) for number in range(40)]) for _ in range(40)],
+            lambda: [Signal("a").send("x" * 20_000) for _ in range(40)],
+        ],
+        ids=["segments", "a bundle", "segments of bundles", "segments of bodies"],
+    )
+    def test_is_known_only_to_who_reads_deep_when_some_are_elsewhere(
+        self, mailbox: Mailbox, sent_at: datetime, send: Callable[[], object]
+    ) -> None:
+        send()
+        assert oldest(mailbox) is None
+        assert oldest(mailbox, deep_bytes=1000) is None
+        assert oldest(mailbox, deep_bytes=2_000_000) == sent_at
+
+    def test_is_the_oldest_of_a_lease_too(self, mailbox: Mailbox, sent_at: datetime, clock: ManualClock) -> None:
+        receivers = Receivers()
+        receivers.connect("a", die, reliable=True)
         for number in range(40):
             Signal("a").send(number)
-        assert oldest(mailbox) is None
+        with pytest.raises(DiedError):
+            deliver(receivers, mailbox=mailbox)
+        clock.advance(10)
+        Signal("a").send(1)
+        assert oldest(mailbox, deep_bytes=2_000_000) == sent_at
 
-    def test_is_not_known_when_some_are_in_a_bundle(self, mailbox: Mailbox) -> None:
-        send_many([("a", number) for number in range(40)])
-        assert oldest(mailbox) is None
+    def test_is_that_of_what_is_left_when_the_oldest_were_evicted(
+        self, mailbox: Mailbox, sent_at: datetime, store: MemoryStore
+    ) -> None:
+        for number in range(20):
+            Signal("a").send(number)
+        assert store.evict(lambda key: key.startswith(b"gs:s:"))
+        assert oldest(mailbox, deep_bytes=2_000_000) == sent_at + timedelta(seconds=10)
+
+    def test_is_read_in_one_more_call_for_the_fullest_names(self, mailbox: Mailbox, store: MemoryStore) -> None:
+        names = [f"n{number}" for number in range(10)]
+        for name in names:
+            for number in range(40 if name == "n7" else 20):
+                Signal(name).send(number)
+        calls = len(store.calls)
+        seen = look(mailbox, names, deep_bytes=3 * SEGMENT_BYTES)
+        assert len(store.calls) - calls == 2
+        known = [name for name in names if seen[name].oldest_sent_at]
+        assert len(known) == 3
+        assert "n7" in known
 
 
 class DiedError(BaseException):

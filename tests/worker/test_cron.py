@@ -82,6 +82,19 @@ def test_a_run_that_the_queue_refuses_in_part_succeeds_for_the_rest(client: Clie
     assert client.cron().json == {**NOTHING, "names": 50, "tasks": 1}
 
 
+def test_a_run_that_the_queue_refuses_is_no_fan_out_for_who_watches(client: Client) -> None:
+    def noted() -> str | None:
+        return client.http.get("/admin/status").json["health"]["last_fan_out_at"]  # type: ignore[no-any-return]
+
+    Signal("order_paid").send()
+    client.queue.refuse = lambda task: True
+    client.cron(status=503)
+    assert noted() is None
+    client.queue.refuse = lambda task: False
+    client.cron()
+    assert noted()
+
+
 def test_memcache_that_does_not_answer_is_a_failed_run(
     client: Client, break_memcache: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:

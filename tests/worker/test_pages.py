@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from bs4 import BeautifulSoup
 from webtest import TestResponse
 
-from gaesignals import Receivers, Signal
+from gaesignals import Receivers, Signal, codec
+from gaesignals.mailbox import Mailbox
 from gaesignals.testing import MemoryStore
 from worker.commands import curl
 from worker.config import Environment
@@ -80,6 +82,35 @@ class TestTheVerdict:
         page = client.browse("/admin/")
         assert text(page, "h1") == ["Something is wrong"]
         assert "gcloud tasks queues resume signals --location=local --project=shop-1" in text(page, ".problems code")
+
+    def test_is_bad_while_a_long_backlog_is_dispatched_and_no_task_runs(
+        self, make_client: MakeClient, store: MemoryStore
+    ) -> None:
+        receivers = Receivers()
+        receivers.connect("firm", lambda data: None)
+        client = make_client(receivers, store=store)
+        before = Mailbox(store, clock=lambda: time.time() - 600)
+        for _ in range(100):
+            before.send([("firm", codec.dumps(None))])
+        assert client.cron().json["names"] == 1
+        page = client.browse("/admin/")
+        assert text(page, "h1") == ["Something is wrong"]
+        assert text(page, ".problems h2") == ["firm is stuck"]
+
+    def test_is_good_while_a_delivery_is_at_a_long_backlog(self, make_client: MakeClient, store: MemoryStore) -> None:
+        receivers, pages = Receivers(), []
+        client = make_client(receivers, store=store)
+        before = Mailbox(store, clock=lambda: time.time() - 600)
+
+        @receivers.receiver("firm", reliable=True)
+        def handle(data: object) -> None:
+            if not pages:
+                before.send([("firm", codec.dumps(None))])
+                pages.append(client.browse("/admin/"))
+
+        before.send([("firm", codec.dumps(None))])
+        client.http.post_json("/admin/drain", {"names": ["firm"], "wait": True})
+        assert "firm is stuck" not in text(pages[0], ".problems h2")
 
     def test_is_in_the_title(self, client: Client) -> None:
         client.cron()

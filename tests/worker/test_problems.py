@@ -29,6 +29,7 @@ IDLE = NameStatus(
     dead=0,
     is_readable=True,
     is_paused=False,
+    is_at_work=False,
     due_at=None,
     oldest_sent_at=None,
     next_retry_at=None,
@@ -51,7 +52,7 @@ def told(*names: NameStatus, health: Health = WELL, minutes: float = 60) -> tupl
     [
         ({"waiting": 3, "oldest_sent_at": ago(6)}, 3),
         ({"waiting": 3, "oldest_sent_at": ago(4)}, None),
-        # A long backlog hides its oldest message; no task has taken it on for so long.
+        # Where the oldest message is not known: no task has taken the name on for so long.
         ({"waiting": 3, "due_at": ago(6)}, 3),
         ({"waiting": 3, "due_at": ago(-4)}, None),
         ({"retrying": 2, "next_retry_at": ago(6)}, 2),
@@ -59,6 +60,8 @@ def told(*names: NameStatus, health: Health = WELL, minutes: float = 60) -> tupl
         ({"waiting": 3, "oldest_sent_at": ago(1), "retrying": 2, "next_retry_at": ago(6)}, 2),
         ({"waiting": 3, "oldest_sent_at": ago(6), "is_paused": True}, None),
         ({"leased": 3, "oldest_sent_at": ago(6)}, None),
+        ({"waiting": 3, "leased": 2, "is_at_work": True, "oldest_sent_at": ago(6)}, None),
+        ({"waiting": 3, "leased": 2, "oldest_sent_at": ago(6)}, 3),
     ],
 )
 def test_a_name_is_stuck_that_has_waited_for_five_minutes(state: dict[str, Any], count: int | None) -> None:
