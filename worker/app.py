@@ -123,7 +123,7 @@ def create_app(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
     )
     app.register_blueprint(cron.blueprint(dispatcher, repairs, note=health.note_fan_out))
-    app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds, should_stop=app.stopping.is_set))
+    app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds))
     desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)

@@ -28,6 +28,7 @@ COUNTS = (
     "retried",
     "dead",
     "lost",
+    "overtaken",
     "remaining",
     "letters",
     "messages",
@@ -69,7 +70,10 @@ def _with_query(path: str) -> str:
 
 def _came_from() -> tuple[str, MultiDict[str, str]]:
     """Path and query of the page that the form was on. Only our own pages count, and only as a path."""
-    url = urlsplit(request.referrer or "")
+    try:
+        url = urlsplit(request.referrer or "")
+    except ValueError:
+        return url_for("admin.page"), MultiDict()
     paths = {url_for(asked): url_for(page) for asked, page in _PAGES.items()}
     if url.path not in paths:
         return url_for("admin.page"), MultiDict()

@@ -40,12 +40,12 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
     @admin.post("/dead/requeue")
     @door(Door.ADMIN)
     def requeue() -> Response:
-        return _change("requeued", dead_letters.requeue)
+        return _change("requeued", dead_letters, dead_letters.requeue)
 
     @admin.post("/dead/drop")
     @door(Door.ADMIN)
     def drop() -> Response:
-        return _change("dropped", dead_letters.drop)
+        return _change("dropped", dead_letters, dead_letters.drop)
 
 
 def _add_looks(admin: Blueprint, dead_letters: DeadLetters) -> None:
@@ -163,10 +163,11 @@ def _shown(letter: DeadLetter) -> str:
         return "<it has an integer with more digits than Python shows>"
 
 
-def _change(action: str, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:
+def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:
     fields = any_fields(request, allowed={"name": False, "names": True, "ids": True})
     names = _all_of(fields) if "names" in fields else (_whose(fields),)
     ids = checked_strings("ids", fields["ids"], at_most=MAX_NAMES) if "ids" in fields else None
+    missing = None if ids is None else len(set(ids).difference(letter.id for letter in dead_letters.peek(names[0])))
     count = 0
     for name in names:
         changed = change(name, ids)
@@ -183,7 +184,7 @@ def _change(action: str, change: Callable[[str, tuple[str, ...] | None], int]) -
     if wants_page(request):
         whose = {} if "names" in fields else {"name": names[0]}
         return back(action, {"letters": count}, endpoint="admin.dead", **whose)
-    return jsonify({action: count})
+    return jsonify({action: count} if missing is None else {action: count, "missing": missing})
 
 
 def _all_of(fields: Mapping[str, Any]) -> tuple[str, ...]:

@@ -103,8 +103,11 @@ class Deliverer:
         A claim that leaves something behind brings in one sibling task, which may bring in `siblings - 1` more: so the
         tasks at work on a backlog become more one by one, and never more than that. What time does not suffice for goes
         to one new task, which brings in a sibling only if this one has not. Raises `StoreError` if memcache fails; what
-        is left is then due in the index sooner or later.
+        is left is then due in the index sooner or later. Raises `ServiceUnavailable` if it should stop before that.
         """
+        if self._should_stop():
+            # Another instance takes it when it is repeated; nothing was claimed here.
+            raise ServiceUnavailable("this instance is shutting down")
         started = self._clock()
         helpers = _Siblings(self._dispatcher, siblings)
         report, is_time_up, paused = self._rounds(names, started + seconds, helpers)
@@ -163,7 +166,7 @@ def _has_progressed(report: DeliveryReport) -> bool:
     return any((report.delivered, report.failed, report.retried, report.dead, report.lost, report.overtaken))
 
 
-def blueprint(deliverer: Deliverer, *, seconds: float, should_stop: Callable[[], bool]) -> Blueprint:
+def blueprint(deliverer: Deliverer, *, seconds: float) -> Blueprint:
     tasks = Blueprint("tasks", __name__)
 
     @tasks.post(DELIVER_PATH)
@@ -171,9 +174,6 @@ def blueprint(deliverer: Deliverer, *, seconds: float, should_stop: Callable[[],
     def deliver_names() -> tuple[Response, int]:
         """Deliver the names of a task."""
         names, siblings = _read_task()
-        if should_stop():
-            # Another instance takes it when it is repeated; nothing was claimed here.
-            raise ServiceUnavailable("this instance is shutting down")
         shift = deliverer.run(names, seconds=seconds, siblings=siblings)
         logger.info("task done", extra={**shift.counts(), "signals_names": escaped_names(names)})
         return jsonify(shift.counts()), 503 if shift.refused else 200

@@ -88,14 +88,18 @@ def _change(action: str, done: str, options: argparse.Namespace, context: Contex
     ids = list(dict.fromkeys(options.ids))
     fields = {"name": options.name, **({"ids": ids} if ids else {})}
     answer = context.client(options).post(f"/admin/dead/{action}", fields, having=done)
-    missing = len(ids) - answer[done]
+    gone = answer.get("missing", 0)
+    # Of one message several letters may have been changed; one whose payload was evicted cannot be sent again.
+    kept = max(0, len(ids) - gone - answer[done])
     if options.json:
         context.terminal.say_json(answer)
     else:
         context.terminal.say(f"{done} {count_of(answer[done], 'dead letter')} of {options.name}")
-    if missing > 0:
-        context.terminal.remark(f"{count_of(missing, 'dead letter')} not there any more")
-    return ExitCode.FAILED if missing > 0 else ExitCode.DONE
+    if gone:
+        context.terminal.remark(f"{count_of(gone, 'dead letter')} not there any more")
+    if kept:
+        context.terminal.remark(f"{count_of(kept, 'dead letter')} without the payload, which was evicted")
+    return ExitCode.FAILED if gone or kept else ExitCode.DONE
 
 
 def _say_names(terminal: Terminal, names: Mapping[str, int]) -> None:

@@ -174,6 +174,28 @@ class TestRefreshing:
         expect(page.get_by_role("button", name="Pause broken")).to_be_focused()
         assert page.evaluate("scrollY") == place
 
+    @pytest.mark.parametrize("label", ["Drain and wait", "Discard…"])
+    def test_keeps_the_focus_on_the_very_action(self, visit: Visit, label: str) -> None:
+        visit.page.clock.install()
+        page = visit.open("/admin/name?name=broken")
+        control = page.locator("button, summary", has_text=label).first
+        control.focus()
+        said = "document.activeElement.textContent"
+        before = page.evaluate(said)
+        page.locator("#looked").evaluate("each => { each.textContent = 'before'; }")
+        page.clock.run_for(5_000)
+        expect(page.locator("#looked")).not_to_have_text("before")
+        assert page.evaluate(said) == before
+
+    def test_waits_while_a_button_is_held_down(self, visit: Visit) -> None:
+        page = self.open(visit)
+        page.get_by_role("button", name="Pause broken").hover()
+        page.mouse.down()
+        page.clock.run_for(5_000)
+        expect(page.locator("#refresh [role=status]")).to_have_text("Waiting while you work here")
+        page.mouse.up()
+        assert "1 name paused" in told(page)
+
     def test_waits_while_something_is_open_or_filled_in(self, visit: Visit, cloud: Cloud) -> None:
         page = self.open(visit)
         page.get_by_label("Data, as JSON").fill("[1,")

@@ -78,6 +78,13 @@ class TestDrain:
         send_many([("weak", 1), ("user_7_changed", 2), ("nobodys", 3)])
         assert script(client, "/admin/drain").json == {**DRAINED, "names": 2, "tasks": 1, "unmatched": 1}
 
+    def test_that_waits_is_refused_on_an_instance_that_stops(self, client: Client) -> None:
+        Signal("weak").send()
+        client.worker.stopping.set()
+        answer = script(client, "/admin/drain", {"names": ["weak"], "wait": True}, status=503)
+        assert "shutting down" in answer.json["error"]
+        assert client.http.get("/admin/status").json["totals"]["waiting"] == 1
+
     def test_dispatches_again_what_cron_dispatched_already(self, client: Client) -> None:
         Signal("weak").send()
         client.cron()
@@ -486,9 +493,11 @@ class TestPage:
             ("done=dispatched", "Nothing was waiting.", "Memcache"),
             ("done=dispatched&unreadable=128", "Memcache did not answer for 128 parts of the index", "Nothing"),
             ("done=delivered&delivered=5&lost=2", "Delivered 5 messages, 2 lost by memcache.", "failed"),
+            ("done=delivered&overtaken=3", "Delivered 0 messages, 3 taken over by another delivery meanwhile.", "lost"),
+            ("done=delivered&delivered=5&refused=1", "Cloud Tasks refused 1 name", "tasks."),
         ],
     )
-    def test_says_what_memcache_did_not_give(self, client: Client, query: str, told: str, not_told: str) -> None:
+    def test_says_what_did_not_go_as_it_should(self, client: Client, query: str, told: str, not_told: str) -> None:
         flash = " ".join(soup(client.browse(f"/admin/?{query}")).select_one(".flash").text.split())
         assert told in flash
         assert not_told not in flash
@@ -532,9 +541,9 @@ class TestDeadLetters:
         die(client, 3)
         report = client.browse("/admin/dead?name=firm")
         ids = [box["value"] for box in soup(report).select("input[name=ids]")]
-        assert script(client, "/admin/dead/drop", {"name": "firm", "ids": ids[:2]}).json == {"dropped": 2}
-        assert client.http.post("/admin/dead/drop", [("name", "firm"), ("ids", "unknown")]).json == {"dropped": 0}
-        assert client.http.post("/admin/dead/drop", [("name", "firm"), ("ids", ids[2])]).json == {"dropped": 1}
+        assert script(client, "/admin/dead/drop", {"name": "firm", "ids": ids[:2]}).json == {"dropped": 2, "missing": 0}
+        one_left = [("name", "firm"), ("ids", ids[2]), ("ids", "unknown"), ("ids", ids[0])]
+        assert client.http.post("/admin/dead/drop", one_left).json == {"dropped": 1, "missing": 2}
 
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_of_any_name_can_be_looked_at_and_dropped(self, make_client: MakeClient, name: str) -> None:

@@ -174,6 +174,7 @@ class TestForms:
             ("http://localhost/admin/names/confirm?search=w&page=2", "/admin/?search=w&page=2&done=paused&names=1"),
             ("http://localhost/admin/status", "/admin/?done=paused&names=1"),
             ("http://localhost//evil.example/", "/admin/?done=paused&names=1"),
+            ("http://[not-an-address", "/admin/?done=paused&names=1"),
         ],
     )
     def test_lead_back_to_where_they_were(self, client: Client, referrer: str, location: str) -> None:

@@ -32,10 +32,10 @@ function refreshItself(seconds) {
     control.className = tone;
   };
 
-  // A person who fills in a form, has something open or marks text keeps what they have.
+  // A person who fills in a form, has something open, holds a button down or marks text keeps what they have.
   const isInUse = () => {
     const fields = [...main().querySelectorAll("input:not([type=hidden]), textarea")];
-    return main().querySelector("details[open]") !== null
+    return main().querySelector("details[open], :active") !== null
       || fields.some((field) => field.type === "checkbox" ? field.checked !== field.defaultChecked
         : field === document.activeElement || field.value !== field.defaultValue)
       || !getSelection().isCollapsed;
@@ -44,7 +44,9 @@ function refreshItself(seconds) {
   // What has the focus, in words that hold for the next look as well.
   const place = (element) => [
     element.tagName,
-    element.id || element.getAttribute("href") || element.form?.getAttribute("action") || element.closest("section")?.id,
+    element.id || element.getAttribute("href") || element.textContent.trim(),
+    element.form?.getAttribute("action"),
+    element.closest("section")?.id,
     element.closest("[data-name]")?.dataset.name,
     element.name + element.value,
   ].join("\n");

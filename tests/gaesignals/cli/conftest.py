@@ -95,7 +95,7 @@ def serve() -> Iterator[Serve]:
 
 
 class Worker:
-    """A worker with three receivers, what it handled, and how to reach it."""
+    """A worker with some receivers, what it handled, and how to reach it."""
 
     def __init__(self, serve: Serve) -> None:
         self.handled: list[tuple[str, Any]] = []
@@ -114,6 +114,8 @@ class Worker:
         receivers = Receivers()
         receivers.connect("order_paid", lambda data: self.handled.append(("order_paid", data)), id="ship")
         receivers.connect("poison", self._fail, id="fail", reliable=True, max_attempts=1)
+        for id_ in ("one", "two"):
+            receivers.connect("twice", self._fail, id=id_, reliable=True, max_attempts=1)
         receivers.connect("user_{user}_login", self._greet, id="greet")
         return receivers
 

@@ -74,13 +74,30 @@ class TestRequeue:
         assert ask("dead", "list").output == "no dead letters\n"
 
     def test_sends_those_that_are_named(self, ask: Ask, letters: list[str]) -> None:
-        assert ask("dead", "requeue", "poison", letters[0], "--json").json == {"requeued": 1}
+        assert ask("dead", "requeue", "poison", letters[0], "--json").json == {"requeued": 1, "missing": 0}
         assert ask("dead", "list", "--json").json == {"names": {"poison": 1}}
 
     def test_one_that_is_gone_is_a_failure(self, ask: Ask, letters: list[str]) -> None:
         outcome = ask("dead", "requeue", "poison", letters[0], "gone")
         assert (outcome.code, outcome.output) == (1, "requeued 1 dead letter of poison\n")
         assert outcome.errors == "1 dead letter not there any more\n"
+
+    def test_one_that_is_gone_is_a_failure_beside_one_that_two_receivers_failed_with(
+        self, ask: Ask, worker: Worker
+    ) -> None:
+        (id_,) = worker.send("twice")
+        ask("drain", "twice", "--wait")
+        outcome = ask("dead", "requeue", "twice", id_, "gone")
+        assert (outcome.code, outcome.output) == (1, "requeued 2 dead letters of twice\n")
+        assert outcome.errors == "1 dead letter not there any more\n"
+
+    def test_one_whose_payload_was_evicted_is_a_failure(self, ask: Ask, worker: Worker) -> None:
+        (id_,) = worker.send("poison", "x" * 20_000)
+        ask("drain", "poison", "--wait")
+        assert worker.store.evict(lambda key: key.startswith(b"gs:b:dead."))
+        outcome = ask("dead", "requeue", "poison", id_)
+        assert (outcome.code, outcome.output) == (1, "requeued 0 dead letters of poison\n")
+        assert outcome.errors == "1 dead letter without the payload, which was evicted\n"
 
 
 class TestDrop:
