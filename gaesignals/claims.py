@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from .connection import Connection, Seen, State
 from .keys import page_key
 from .lease import Holding, Lease, is_due
-from .page import Budget, Page
+from .page import MAX_LEASES, Budget, Page
 from .store import MAX_BYTES_A_CALL, Outcome, Write
 
 logger = logging.getLogger("gaesignals")
@@ -61,7 +61,9 @@ class Claimed:
     """What a round of claims came to.
 
     `expired` are claims of others whose leases ran out, to be taken over. `left` counts what still waits, by name;
-    `more` are the names where something could be done at once. `unreadable` are those memcache did not answer for.
+    `more` are the names where something could be done at once. `unreadable` are those that memcache did not answer for,
+    at least in part, `silent` those for which it did not answer at all, and `contended` those that others changed at
+    every attempt.
     """
 
     claims: list[Claim] = field(default_factory=list)
@@ -69,6 +71,8 @@ class Claimed:
     left: dict[str, int] = field(default_factory=dict)
     more: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    contended: set[str] = field(default_factory=set)
     lost: int = 0
 
 
@@ -127,6 +131,7 @@ class Claimer:
         self._retries_first = retries_first
         self._is_claiming = True
         self._attempts: dict[Address, _Attempt] = {}
+        self._unreadable: set[Address] = set()
         self._result = Claimed()
 
     def run(self) -> Claimed:
@@ -144,23 +149,24 @@ class Claimer:
             if not self._attempts:
                 break
             pages = _read(self._connection, list(self._attempts))
-        for address in self._attempts:
-            self._give_up(address)
+        for address, attempt in self._attempts.items():
+            self._give_up(address, attempt)
+        self._result.silent = set(names) - {address.name for address, _ in seen if address not in self._unreadable}
         order = {name: number for number, name in enumerate(names)}
         self._result.claims.sort(key=lambda claim: (order[claim.name], claim.address.lane))
         return self._result
 
     def _plan(self, pages: Mapping[Address, Seen[Page]]) -> None:
-        budget = Budget(MAX_BYTES_A_CALL, self._max_messages)
-        for won in self._result.claims:
-            budget = budget.less(won.holding)
+        free: dict[Address, Seen[Page]] = {}
         for address, seen in pages.items():
             attempt = self._attempts.pop(address, None)
-            if attempt is not None and attempt.failures and self._resolve(address, attempt, seen):
-                continue
             if seen.state is State.FAILED:
                 self._fail_read(address, attempt)
-            elif seen.state is State.CORRUPT:
+            elif attempt is None or not attempt.failures or not self._resolve(address, attempt, seen):
+                free[address] = seen
+        budget = self._budget()
+        for address, seen in free.items():
+            if seen.state is State.CORRUPT:
                 self._result.lost += 1
                 self._try(address, None, Page(self._connection.new_id()), seen)
             elif seen.value is not None:
@@ -170,6 +176,13 @@ class Claimer:
                 else:
                     budget = budget.less(claim.holding)
                     self._try(address, claim, page, seen)
+
+    def _budget(self) -> Budget:
+        """What may still be claimed, beside what was won and what may turn out to be."""
+        budget = Budget(MAX_BYTES_A_CALL, self._max_messages)
+        for claim in (*self._result.claims, *(attempt.claim for attempt in self._attempts.values())):
+            budget = budget.less(claim.holding) if claim else budget
+        return budget
 
     def _claim(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
         token = self._connection.new_id()
@@ -198,7 +211,7 @@ class Claimer:
     def _fail_read(self, address: Address, attempt: _Attempt | None) -> None:
         """A first read that fails leaves the name alone; one after an unknown write has to be made again."""
         if attempt is None or attempt.failures >= _MAX_FAILURES:
-            self._result.unreadable.add(address.name)
+            self._miss(address)
         else:
             attempt.failures += 1
             self._attempts[address] = attempt
@@ -209,7 +222,7 @@ class Claimer:
         However often it failed, it is the same claim that is repeated: an earlier write of it may take effect late.
         """
         claim = attempt.claim
-        if seen.state is State.FAILED or claim is None:
+        if claim is None:
             return False
         if seen.value is not None and (
             seen.value.claim == attempt.page.claim or seen.value.find_lease(attempt.page.claim) is not None
@@ -242,21 +255,29 @@ class Claimer:
         name, now_ms = address.name, self._connection.now_ms()
         if page.waiting_count:
             self._result.left[name] = self._result.left.get(name, 0) + page.waiting_count
-        if page.is_waiting:
-            self._result.more.add(name)
         if not self._modes[name]:
+            if page.is_waiting:
+                self._result.more.add(name)
             return
-        if page.due_retries(now_ms):
+        expired = [lease for lease in page.leases if is_expired(lease, now_ms)]
+        has_room = len(page.leases) - len(expired) < MAX_LEASES
+        if has_room and (page.is_waiting or page.due_retries(now_ms)):
             self._result.more.add(name)
-        self._result.expired += [
-            Claim(address, page.epoch, lease.holding, lease) for lease in page.leases if is_expired(lease, now_ms)
-        ]
+        self._result.expired += [Claim(address, page.epoch, lease.holding, lease) for lease in expired]
 
     def _expired(self, address: Address, seen: Seen[Page]) -> bool:
         now_ms = self._connection.now_ms()
         leases = seen.value.leases if seen.value and self._modes[address.name] else ()
         return any(is_expired(lease, now_ms) for lease in leases)
 
-    def _give_up(self, address: Address) -> None:
+    def _give_up(self, address: Address, attempt: _Attempt) -> None:
         logger.error("a page could not be claimed", extra={"signals_name": ascii(address.name)})
+        if attempt.failures:
+            self._miss(address)
+        else:
+            self._result.contended.add(address.name)
+            self._result.more.add(address.name)
+
+    def _miss(self, address: Address) -> None:
+        self._unreadable.add(address)
         self._result.unreadable.add(address.name)

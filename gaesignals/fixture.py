@@ -30,6 +30,8 @@ from .signal import Signal, name_of
 from .testing import ManualClock, MemoryNamespaces, MemoryStore
 
 MAX_ROUNDS: Final = 1000
+# Rounds in a row that find something and get none of it.
+MAX_VAIN_ROUNDS: Final = 3
 
 
 class DrainError(SignalsError, RuntimeError):
@@ -107,10 +109,12 @@ class SignalsFixture:
         """
         receivers = as_receivers(mapping, reliable=reliable)
         total = DeliveryReport()
+        vain = 0
         for _ in range(MAX_ROUNDS):
             report = deliver(receivers, names=self._names_for(receivers), mailbox=self.mailbox)
             total += report
-            if report.is_idle and not report.more:
+            vain = 0 if report.has_progressed else vain + 1
+            if vain and (not report.more or vain == MAX_VAIN_ROUNDS):
                 break
         else:
             raise DrainError(f"there is still something to do after {MAX_ROUNDS} rounds: {_busy(self._last_sent())}")

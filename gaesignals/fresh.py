@@ -18,7 +18,7 @@ from .lease import is_due
 from .leases import Acknowledger, Settlement, renew
 from .loading import Loaded, load
 from .message import Record
-from .outcome import Outcome, decide
+from .outcome import Outcome
 from .receiver import Match
 from .report import DeliveryReport, Failure
 from .round import Round
@@ -104,13 +104,18 @@ class FreshDelivery:
 
     def _note(self, claimed: Claimed) -> None:
         tally = self._round.tally
-        if claimed.unreadable and len(claimed.unreadable) == len(self._matches) and not claimed.claims:
+        if claimed.silent and len(claimed.silent) == len(self._matches):
             raise StoreError("memcache did not answer for any of the names; nothing was delivered")
         tally.lost += claimed.lost
         tally.remaining += sum(claimed.left.values())
         tally.more |= claimed.more
         tally.errors += [
-            Failure(name, None, None, "memcache did not answer for this name") for name in sorted(claimed.unreadable)
+            Failure(name, None, None, error)
+            for error, names in (
+                ("memcache did not answer for this name", claimed.unreadable),
+                ("others changed this name at every attempt", claimed.contended),
+            )
+            for name in sorted(names)
         ]
         # Only where this delivery got something itself: where all leases are taken, one more helper would find nothing.
         backlog = claimed.more & {claim.name for claim in claimed.claims}
@@ -129,6 +134,7 @@ class FreshDelivery:
             if claim.lease is None:
                 garbage += loaded.keys
             elif not loaded.is_whole:
+                self._round.leave_unread(claim)
                 continue
             work = _Work(claim, loaded, self._matches[claim.name])
             # All of it waits until its turn comes, and goes back if this process ends before.
@@ -170,9 +176,8 @@ class FreshDelivery:
                 # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
                 work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
                 raise
-            now_ms = self._mailbox.now_ms()
             work.runs += runs
-            work.outcomes += [decide(run, now_ms=now_ms, random=self._mailbox.random) for run in runs]
+            work.outcomes += map(self._round.decide, runs)
 
     def _guard(self, work: _Work) -> None:
         """Before each handler: renew the leases at half-life, and stop if this one is somebody else's by now."""

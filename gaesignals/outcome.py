@@ -86,7 +86,8 @@ class Tally:
         """Add what became of some messages of `name`."""
         for run, outcome in zip(runs, outcomes, strict=True):
             failures = [failed for failed in run.failures if not failed.is_request]
-            self.delivered += not run.failures and not run.unbegun
+            # Without a match it is for weak receivers alone after a takeover, and nobody knows whether they ran it.
+            self.delivered += bool(run.matches) and not run.failures and not run.unbegun
             self.failed += bool(failures)
             self.retried += bool(outcome.retries)
             self.dead += bool(outcome.letters)

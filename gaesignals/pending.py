@@ -182,7 +182,11 @@ class Pending:
         """A sender that died between its page and its slot may have been passed by another that relied on it."""
         if not names:
             return
-        due_ms = {name: at for name, at in self._look(names).items() if at is not None}
+        try:
+            due_ms = {name: at for name, at in self._look(names).items() if at is not None}
+        except StoreError:
+            # Nobody knows what is in them now, and they are in the index no more.
+            due_ms = dict.fromkeys(names, self._mailbox.now_ms())
         list_names(self._mailbox, due_ms)
 
     def _look(self, names: Collection[str]) -> dict[str, int | None]:

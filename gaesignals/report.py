@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure: of a receiver with a message, or, without these two, of memcache with a name."""
+    """One failure: of a receiver with a message, or, without these two, of memcache with a name.
+
+    `exception` is None where no exception was raised, and from the hundred and first failure of a delivery on.
+    """
 
     name: str
     message_id: str | None
@@ -39,10 +42,14 @@ class DeliveryReport:
     more: tuple[str, ...] = ()
 
     @property
+    def has_progressed(self) -> bool:
+        """Whether something became of a message."""
+        return any((self.delivered, self.failed, self.retried, self.dead, self.lost, self.overtaken))
+
+    @property
     def is_idle(self) -> bool:
         """Whether there was nothing to do."""
-        counts = (self.delivered, self.failed, self.retried, self.dead, self.lost, self.overtaken)
-        return not any(counts) and not self.errors
+        return not self.has_progressed and not self.errors
 
     def __add__(self, other: DeliveryReport) -> DeliveryReport:
         """Both in turn: counts add up, what remains is what the later one says."""

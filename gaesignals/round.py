@@ -7,17 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .burying import bury
+from .claims import Claim
 from .coroutines import Coroutines
 from .deadletter import DeadLetter
 from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Message
-from .outcome import Outcome, Tally
+from .outcome import Outcome, Tally, decide
 from .receivers import Receivers
+from .report import Failure
+from .run import Run
 
 logger = logging.getLogger("gaesignals")
 
 UNBURIED_WAIT_MS = 30_000
+# Of so many failures the exceptions are kept for the report. Each holds its frames, and what these hold.
+MAX_EXCEPTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Round:
     coroutines: Coroutines
     tally: Tally = field(default_factory=Tally)
     run_count: int = 0
+    exception_count: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -65,6 +71,18 @@ class Round:
     def lease_end_ms(self) -> int:
         return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)
 
+    def decide(self, run: Run) -> Outcome:
+        """What is to become of a record after its run. Its exceptions are let go of where there are many already."""
+        outcome = decide(run, now_ms=self.mailbox.now_ms(), random=self.mailbox.random)
+        for number, failed in enumerate(run.failures):
+            if failed.exception is None:
+                continue
+            if self.exception_count < MAX_EXCEPTIONS:
+                self.exception_count += 1
+            else:
+                run.failures[number] = replace(failed, exception=None)
+        return outcome
+
     def bury(self, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
         """Store the dead letters among the outcomes of each name, log them and tell `on_dead`.
 
@@ -83,6 +101,13 @@ class Round:
                 continue
             for letter in group:
                 self._announce(name, letter)
+
+    def leave_unread(self, claim: Claim) -> None:
+        """Memcache did not answer for what was claimed. Its lease runs out, and somebody takes it over."""
+        self.tally.errors.append(
+            Failure(claim.name, None, None, "memcache did not answer for what was claimed; its lease has to run out")
+        )
+        self.tally.remaining += claim.holding.count
 
     def _revive(self, outcomes: Sequence[Outcome]) -> None:
         not_before_ms = self.mailbox.now_ms() + UNBURIED_WAIT_MS

@@ -5,6 +5,7 @@ A receiver that fails neither stops nor repeats the others, and no exception of 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from .coroutines import Coroutines
-from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Drop, Message, Record, Retry, handling, text_of, wait_of
 from .observing import HandlerCall, Handling
@@ -141,9 +141,13 @@ class Runner:
 
     def _call(self, match: Match, argument: object, messages: Sequence[Message]) -> None:
         with self._observed(match, messages):
-            result = match.receiver.handler(argument, **match.captures)
-            if inspect.iscoroutine(result):
-                self._coroutines.run(result)
+            try:
+                result = match.receiver.handler(argument, **match.captures)
+                if inspect.iscoroutine(result):
+                    self._coroutines.run(result)
+            except asyncio.CancelledError as error:
+                # Not an Exception. It comes of an event loop of the handler's own, and ends nothing but its message.
+                raise RuntimeError("the handler was cancelled, and not by its delivery") from error
 
     @contextmanager
     def _observed(self, match: Match, messages: Sequence[Message]) -> Iterator[None]:
@@ -184,7 +188,7 @@ class Runner:
         record = run.record
         try:
             data = match.receiver.load(record.payload)
-        except DecodeError as error:
+        except Exception as error:  # noqa: BLE001 - a declared type is the application's code
             self._fail(match, run, error)
             return None
         return Message(

@@ -178,5 +178,5 @@ class Choice:
             raise misfit_of(written, self)
         try:
             return self.enum(written)
-        except ValueError:
-            raise Misfit(f"is no value of {self}") from None
+        except Exception as error:  # An enum's own `_missing_` may raise anything.
+            raise Misfit(f"is no value of {self}") from error

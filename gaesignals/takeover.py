@@ -17,7 +17,7 @@ from .lease import Mark, Position, is_due
 from .leases import Acknowledger, Settlement, advance, take_over
 from .loading import Loaded, load
 from .message import Record
-from .outcome import DIED, decide
+from .outcome import DIED
 from .receiver import Match
 from .round import Round
 from .run import Failed, Run, plan
@@ -58,6 +58,7 @@ class Takeover:
         )
         loaded = load(self._mailbox, [mine])[0]
         if not loaded.is_whole:
+            self._round.leave_unread(claim)
             return
         assert mine.lease is not None
         walk = _Walk(mine, loaded, list(mine.lease.marks))
@@ -123,8 +124,7 @@ class Takeover:
             raise LeaseLostError
 
     def _settle(self, walk: _Walk, position: Position, run: Run) -> None:
-        now_ms = self._mailbox.now_ms()
-        outcome = decide(run, now_ms=now_ms, random=self._mailbox.random)
+        outcome = self._round.decide(run)
         self._round.bury({walk.claim.name: [outcome]})
         walk.marks += [
             Mark(position, retry.attempt, retry.not_before_ms, retry.receivers, retry.error)

@@ -828,6 +828,24 @@ FAULTS = (
         "replace(body.write(connection.now_ms()), ttl_seconds=0)",
         "body.write(connection.now_ms())",
     ),
+    Fault(
+        "a claim that may have taken effect does not count for what a delivery may take",
+        "gaesignals/claims.py",
+        "for claim in (*self._result.claims, *(attempt.claim for attempt in self._attempts.values())):",
+        "for claim in self._result.claims:",
+    ),
+    Fault(
+        "a name that was taken out and cannot be looked at again stays out",
+        "gaesignals/pending.py",
+        "            due_ms = dict.fromkeys(names, self._mailbox.now_ms())\n        list_names",
+        "            due_ms = {}\n        list_names",
+    ),
+    Fault(
+        "where four leases are held, something is said to be left that could be done",
+        "gaesignals/claims.py",
+        "has_room = len(page.leases) - len(expired) < MAX_LEASES",
+        "has_room = True",
+    ),
     # The worker
     Fault(
         "names that the queue refuses are not put back",

@@ -140,7 +140,7 @@ class Deliverer:
                 should_stop=self._should_stop,
             )
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
-            vain = 0 if _has_progressed(report) else vain + 1
+            vain = 0 if report.has_progressed else vain + 1
             if vain and (not report.more or vain == _MAX_VAIN_ROUNDS):
                 return total, False, paused
             seconds = deadline - self._clock()
@@ -160,10 +160,6 @@ class _Siblings:
             # A refusal uses up the right as well: the queue is not asked again at every claim.
             self.is_used = self._dispatcher.bring_in(names, siblings=self.left - 1)
             self.left = 0
-
-
-def _has_progressed(report: DeliveryReport) -> bool:
-    return any((report.delivered, report.failed, report.retried, report.dead, report.lost, report.overtaken))
 
 
 def blueprint(deliverer: Deliverer, *, seconds: float) -> Blueprint:

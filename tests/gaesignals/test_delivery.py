@@ -26,13 +26,14 @@ from gaesignals import (
     send_many,
     waiting_names,
 )
-from gaesignals.claims import Address, Claim
+from gaesignals.claims import Address, Claim, Claimer
 from gaesignals.deadletter import DeadLetters
 from gaesignals.inspection import look
 from gaesignals.keys import dead_key, page_key
 from gaesignals.leases import renew
 from gaesignals.mailbox import Mailbox
 from gaesignals.page import Page
+from gaesignals.store import MAX_BYTES_A_CALL, Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -637,7 +638,7 @@ def test_a_weak_receiver_there_was_no_time_for_is_not_run_in_a_takeover(clock: M
     with pytest.raises(KeyboardInterrupt):
         deliver(dying)
     clock.advance(400)
-    deliver(receivers)
+    assert deliver(receivers).delivered == 0
     assert seen == ["x"]
 
 
@@ -828,6 +829,93 @@ def test_one_name_that_cannot_be_read_is_reported_and_the_others_go_on(store: Me
     report = deliver([("a", handler), ("b", handler)])
     assert handler.seen == [2]
     assert [(failure.name, failure.message_id) for failure in report.errors] == [("a", None)]
+
+
+def test_a_lane_that_cannot_be_read_is_not_memcache_being_down(store: MemoryStore, mailbox: Mailbox) -> None:
+    store.write([Set(page_key("a"), Page("e" * 24, width=2).to_bytes())])
+    store.before = lambda call: [key for key in call.keys if key == page_key("a", 1)]
+    report = deliver([("a", print)])
+    assert [failure.error for failure in report.errors] == ["memcache did not answer for this name"]
+
+
+def test_a_name_that_others_change_at_every_attempt_is_reported_as_that(store: MemoryStore) -> None:
+    Signal("a").send(1)
+
+    def change(call: Call) -> None:
+        if call.verb == "write" and page_key("a") in call.keys:
+            store.set_raw(page_key("a"), store.raw(page_key("a")) or b"")
+
+    store.before = change
+    report = deliver([("a", print)])
+    assert [failure.error for failure in report.errors] == ["others changed this name at every attempt"]
+    assert report.more == ("a",)
+
+
+@pytest.mark.parametrize("is_takeover", [False, True])
+def test_what_was_claimed_and_cannot_be_read_is_reported_and_comes_again(
+    store: MemoryStore, clock: ManualClock, is_takeover: bool
+) -> None:
+    handler = Recorder()
+    for number in range(20):
+        Signal("a").send(number)
+    if is_takeover:
+        with pytest.raises(KeyboardInterrupt):
+            deliver([("a", Recorder(lambda data: KeyboardInterrupt()))], reliable=True)
+        clock.advance(400)
+    store.before = lambda call: [key for key in call.keys if key.startswith(b"gs:s:") and call.verb == "gets"]
+    report = deliver([("a", handler)], reliable=True)
+    assert [(failure.name, failure.error) for failure in report.errors] == [
+        ("a", "memcache did not answer for what was claimed; its lease has to run out")
+    ]
+    assert (report.remaining, report.lost, handler.seen) == (20, 0, [])
+    store.before = None
+    clock.advance(400)
+    assert deliver([("a", handler)], reliable=True).delivered == 20
+
+
+def test_a_claim_whose_answer_was_lost_counts_for_what_a_delivery_may_take(
+    mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """Two names of twelve megabytes: the one's claim took effect unnoticed, the other's was lost to somebody else."""
+    for name in ("a", "b"):
+        for _ in range(120):
+            Signal(name).send("x" * 100_000)
+    todo = ["change b", "lose the answer for a"]
+
+    def before(call: Call) -> None:
+        if call.verb == "write" and page_key("a") in call.keys and "change b" in todo:
+            todo.remove("change b")
+            Signal("b").send(1)
+
+    def after(call: Call) -> list[bytes]:
+        if call.verb == "write" and page_key("a") in call.keys and len(todo) == 1:
+            todo.clear()
+            return [page_key("a")]
+        return []
+
+    mailbox.random.seed(1)  # a is asked first
+    store.before, store.after = before, after
+    claimed = Claimer(mailbox, {"a": False, "b": False}, lease_seconds=300, max_messages=None).run()
+    assert todo == []
+    assert {claim.name for claim in claimed.claims} == {"a", "b"}
+    assert sum(claim.holding.weight for claim in claimed.claims) <= MAX_BYTES_A_CALL
+
+
+def test_the_exceptions_of_a_hundred_failures_are_kept_and_every_failure_is_told() -> None:
+    send_many([("a", number) for number in range(150)])
+    report = deliver([("a", failing)])
+    assert (report.failed, len(report.errors)) == (150, 150)
+    assert [failure.exception is not None for failure in report.errors] == [True] * 100 + [False] * 50
+
+
+def test_every_dead_letter_has_its_traceback_however_many_failed(mailbox: Mailbox) -> None:
+    receivers = Receivers()
+    receivers.connect("a", failing, reliable=True, max_attempts=1)
+    send_many([("a", number) for number in range(150)])
+    deliver(receivers)
+    letters = DeadLetters(mailbox).list("a")
+    assert len(letters) == 100
+    assert all("Traceback" in letter.error and "RuntimeError: always" in letter.error for letter in letters)
 
 
 # Bad input

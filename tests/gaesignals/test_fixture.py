@@ -24,6 +24,7 @@ from gaesignals import (
 )
 from gaesignals.deadletter import DeadLetters
 from gaesignals.fixture import DrainError, SignalsFixture
+from gaesignals.keys import page_key
 from gaesignals.mailbox import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
 from gaesignals.testing import MemoryStore
 
@@ -140,6 +141,26 @@ class TestDrain:
         with pytest.raises(DrainError, match=r"1000 rounds.*'order_paid'.*the signal that it handles") as caught:
             signals.drain([(order_paid, order_paid.send)])
         assert isinstance(caught.value, SignalsError)
+
+    def test_ends_where_nothing_can_be_done_now(self, signals: SignalsFixture) -> None:
+        """Four processes died, so that a fifth message has to wait until a lease runs out."""
+
+        def die(data: Any) -> None:
+            raise SystemExit
+
+        for number in range(4):
+            order_paid.send(number)
+            with pytest.raises(SystemExit):
+                deliver([(order_paid, die)], reliable=True)
+        order_paid.send(4)
+        assert signals.drain([(order_paid, print)], reliable=True).remaining == 1
+
+    def test_ends_where_memcache_fails_for_a_name(self, signals: SignalsFixture) -> None:
+        send_many([("a", 1), ("b", 1)])
+        signals.store.before = lambda call: [key for key in call.keys if key == page_key("a")]
+        report = signals.drain([("a", print), ("b", print)])
+        assert report.delivered == 1
+        assert report.errors[0].name == "a"
 
     def test_delivers_a_backlog_of_any_size(self, signals: SignalsFixture) -> None:
         send_many([(order_paid, "x" * 1000)] * 3000)

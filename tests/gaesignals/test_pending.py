@@ -174,6 +174,18 @@ def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(
     assert "a" in pending.entries()
 
 
+def test_a_name_stays_listed_where_the_second_look_fails(pending: Pending, store: MemoryStore, emptied: str) -> None:
+    def fail_the_next_look(call: Call) -> None:
+        if call.verb == "write":
+            store.after = None
+            store.before = lambda call: [key for key in call.keys if call.verb == "gets" and key == page_key(emptied)]
+
+    store.after = fail_the_next_look
+    pending.settle([emptied])
+    store.before = None
+    assert emptied in pending.entries()
+
+
 @pytest.mark.parametrize("is_answer_lost", [False, True])
 def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_second_look(
     pending: Pending, store: MemoryStore, emptied: str, mailbox: Mailbox, is_answer_lost: bool

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import enum
 import functools
 import logging
 from collections import Counter
@@ -11,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Drop, Message, Receivers, Retry, codec, current_message, deliver
+from gaesignals import Drop, Message, Receivers, Retry, Signal, codec, current_message, deliver
 from gaesignals.deadletter import DeadLetter, DeadLetters
 from gaesignals.errors import DecodeError
 from gaesignals.inspection import look
-from gaesignals.mailbox import Mailbox
+from gaesignals.mailbox import Mailbox, use_mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 
 MAX_ATTEMPTS = 3
@@ -88,6 +90,51 @@ def test_data_that_cannot_be_decoded_ends_as_a_dead_letter_alone(shop: Shop) -> 
     [(message, error)] = shop.died
     assert (message.id, message.data) == (letter.id, None)
     assert "cannot be decoded" in error
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Color:
+        return cls[str(value).upper()]  # a KeyError, and no ValueError, where there is none
+
+
+class OtherColor(enum.Enum):
+    BLUE = "blue"
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_an_enum_that_raises_what_it_likes_fails_alone(mailbox: Mailbox, reliable: bool) -> None:
+    color = Signal("paint", data_type=Color)
+    with use_mailbox(mailbox):
+        Signal("paint", data_type=OtherColor).send(OtherColor.BLUE)
+        color.send(Color.RED)
+        Signal("other").send(1)
+        seen: list[object] = []
+        report = deliver([(color, seen.append), ("other", seen.append)], reliable=reliable)
+    assert (seen, report.delivered, report.failed) == ([Color.RED, 1], 2, 1)
+
+
+def test_one_whose_handler_cancels_itself_ends_as_a_dead_letter_alone(shop: Shop) -> None:
+    """`asyncio.CancelledError` is no `Exception`; in a handler that runs a loop of its own it is a failure."""
+
+    def cancel(message: Message) -> None:
+        async def work() -> None:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
+
+        asyncio.run(work())
+
+    shop.misbehave = cancel
+    shop.send_poison_among_neighbours()
+    shop.drain()
+    [letter] = shop.dead()
+    assert letter.data == "poison"
+    assert "the handler was cancelled, and not by its delivery" in letter.error
+    # Beside it in a batch, they are run once with it and once alone.
+    assert all(1 <= shop.begun[neighbour] <= 2 for neighbour in NEIGHBOURS)
 
 
 def test_one_that_always_fails_ends_as_a_dead_letter_alone(shop: Shop) -> None:
