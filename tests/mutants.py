@@ -243,8 +243,8 @@ FAULTS = (
     Fault(
         "a claim whose answer was lost is not recognised",
         "gaesignals/claims.py",
-        "if attempt is not None and attempt.failures and self._resolve(address, attempt, seen):",
-        "if attempt is not None and attempt.failures < 0:",
+        "elif attempt is None or not attempt.failures or not self._resolve(address, attempt, seen):",
+        "else:",
     ),
     Fault(
         "a claim that failed three times is made anew, and the first one not recognised",
@@ -305,7 +305,7 @@ FAULTS = (
     Fault(
         "a lease is acknowledged though part of it could not be read",
         "gaesignals/fresh.py",
-        "            elif not loaded.is_whole:\n                continue\n",
+        "            elif not loaded.is_whole:\n                self._round.leave_unread(claim)\n                continue\n",
         "",
     ),
     Fault(
@@ -550,7 +550,7 @@ FAULTS = (
     Fault(
         "a takeover goes on though part of the lease could not be read",
         "gaesignals/takeover.py",
-        "        if not loaded.is_whole:\n            return\n",
+        "        if not loaded.is_whole:\n            self._round.leave_unread(claim)\n            return\n",
         "",
     ),
     # The index
