@@ -101,7 +101,7 @@ class Connection:
         return f"{self.random.getrandbits(96):024x}"
 
     def attempts(self, limit: int) -> Iterator[int]:
-        """Count attempts up to `limit`, with a jittered pause before each from the third on."""
+        """Count attempts up to `limit`, with a jittered pause before each from the fourth on."""
         for attempt in range(limit):
             if attempt > 2:
                 self._sleep(self.random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.002 * 2 ** min(attempt, 10))))

@@ -12,7 +12,8 @@ from .message import Record, text_of
 from .report import DeliveryReport, Failure
 from .run import Failed, Run
 
-MAX_BACKOFF_SECONDS = 3600.0
+# Waits are doubled up to an hour; one that is longer from the start stays as it is.
+DOUBLED_UP_TO_SECONDS = 3600.0
 DIED = "the process died while it ran this message, or it ran past its lease"
 
 
@@ -45,7 +46,8 @@ def decide(run: Run, *, now_ms: int, random: random.Random) -> Outcome:
 def _retry(record: Record, failed: Failed, now_ms: int, random: random.Random) -> Record:
     delay = failed.after_seconds
     if delay is None:
-        ceiling = min(MAX_BACKOFF_SECONDS, failed.backoff_seconds * 2.0 ** min(record.attempt - 1, 60))
+        longest = max(DOUBLED_UP_TO_SECONDS, failed.backoff_seconds)
+        ceiling = min(longest, failed.backoff_seconds * 2.0 ** min(record.attempt - 1, 60))
         delay = random.uniform(0, ceiling)
     not_before_ms = now_ms + int(delay * 1000)
     return record.charged(receivers=(failed.receiver,), not_before_ms=not_before_ms, error=failed.error)

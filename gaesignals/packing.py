@@ -1,4 +1,4 @@
-"""A user's data to and from what plain CBOR carries: the types of section "Data" of the documentation, each exactly.
+"""A user's data to and from what plain CBOR carries: the types that README lists under "Send", each exactly.
 
 `pack` refuses what `unpack` could not give back with its type and value, subclasses included, and says where it is.
 `unpack` takes nothing for granted: a value that `pack` could not have made raises one of the built-in errors.

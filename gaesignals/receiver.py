@@ -34,10 +34,10 @@ class Receiver:
     """A handler, the names it is for, and how it is run.
 
     `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
-    for a handler that takes the data of one. A message that fails is run again after about `backoff_seconds`, doubled
-    each time, until `max_attempts` have been made. `shape` is that of the data where its signal declares a type.
-    `concurrency` is how many messages a coroutine handler is run for at a time. `is_pair` where it was made from a
-    plain pair, whose name may have been made at run time.
+    for a handler that takes the data of one. A message that fails is run again after a random part of
+    `backoff_seconds`, doubled each time up to an hour, until `max_attempts` have been made. `shape` is that of the data
+    where its signal declares a type. `concurrency` is how many messages a coroutine handler is run for at a time.
+    `is_pair` where it was made from a plain pair, whose name may have been made at run time.
     """
 
     id: str

@@ -82,10 +82,10 @@ class Receivers:
 
         The handler is called with a message's data, or with `batch` with a list of `Message`; and for a pattern with
         each field as a keyword. Data is of the type that a `Signal` declares, and as it was sent where none does.
-        `reliable` delivers at least once, up to `max_attempts` times, and with about `backoff_seconds` before the
-        second one, doubled for each later one. `id` is what retries know the receiver by, by default the handler's
-        module and name. `concurrency` is how many messages an `async def` handler of one message is run for at a time,
-        10 if it is not given.
+        `reliable` delivers at least once, up to `max_attempts` times. Before the second one it waits for a random part
+        of `backoff_seconds`, doubled for each later one up to an hour. `id` is what retries know the receiver by, by
+        default the handler's module and name. `concurrency` is how many messages an `async def` handler of one message
+        is run for at a time, 10 if it is not given.
 
         Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so or is connected to such
         names already, and `InvalidOptionError`.

@@ -10,7 +10,6 @@ from .burying import bury
 from .claims import Claim
 from .coroutines import Coroutines
 from .deadletter import DeadLetter
-from .errors import DecodeError
 from .mailbox import Mailbox
 from .message import Message
 from .outcome import Outcome, Tally, decide
@@ -127,16 +126,16 @@ class Round:
             return
         try:
             with self.mailbox.namespaces.using(letter.record.namespace):
-                self.receivers.on_dead(_message(name, letter), letter.error)
+                self.receivers.on_dead(self._message(name, letter), letter.error)
         except Exception:
             logger.exception("on_dead failed", extra=fields)
 
-
-def _message(name: str, letter: DeadLetter) -> Message:
-    """The message of a dead letter; one that cannot be decoded has None for its data."""
-    record = letter.record
-    try:
-        data = letter.data
-    except DecodeError:
-        data = None
-    return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace)
+    def _message(self, name: str, letter: DeadLetter) -> Message:
+        """The message as its receiver got it; one that cannot be decoded has None for its data."""
+        record = letter.record
+        mine = [match.receiver for match in self.receivers.matching(name) if match.receiver.id in letter.receivers]
+        try:
+            data = mine[0].load(record.payload) if mine else letter.data
+        except Exception:  # noqa: BLE001 - a declared type is the application's code
+            data = None
+        return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace, context=record.context)

@@ -102,11 +102,12 @@ class Signal(Generic[DataT]):
     def send(self, data: DataT) -> str: ...
 
     def send(self, data: Any = None, **unknown: NoReturn) -> str:
-        """Store a message with `data` for this signal's receivers, in two memcache calls; return its id.
+        """Store a message with `data` for this signal's receivers; return its id.
 
-        Raises `InvalidNameError` for a template that is not filled in and `InvalidDataError` for data that cannot be
-        carried or is not of the signal's type, before anything is stored; `StoreError` if it is not certain that the
-        message is stored.
+        That takes two memcache calls, and a third where the data is over about 2 KB or a page is full. Raises
+        `InvalidNameError` for a template that is not filled in and `InvalidDataError` for data that cannot be carried
+        or is not of the signal's type, before anything is stored; `StoreError` if it is not certain that the message
+        is stored.
         """
         reject_unknown(unknown, where="send()")
         (message_id,) = current_mailbox().send([(name_of(self), _payload(self, data))], pattern=_pattern([self]))
@@ -141,7 +142,7 @@ def name_of(name: object) -> str:
 
 
 def send_many(pairs: Iterable[tuple[str | Signal[Any], Any]], **unknown: NoReturn) -> list[str]:
-    """Store a message for each pair of a name and data, in two memcache calls; return their ids, in order.
+    """Store a message for each pair of a name and data, in as many memcache calls as one; return their ids, in order.
 
     Names are literal, braces and all. Everything is checked before anything is stored: raises `InvalidNameError` and
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.

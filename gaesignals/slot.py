@@ -41,7 +41,7 @@ class Slot:
     def with_due(self, due: Mapping[str, int], now_ms: int) -> Slot:
         """This slot with the names of `due` listed at those times, never earlier than now.
 
-        Entries seven days overdue are dropped: nothing that old is still stored.
+        Entries seven days overdue are dropped: hardly anything that old is still stored.
         """
         kept = {name: at for name, at in self.due_ms.items() if at > now_ms - MAX_OVERDUE_MS}
         return Slot(kept | {name: max(at, now_ms) for name, at in due.items()})

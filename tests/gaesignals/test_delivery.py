@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -156,6 +157,21 @@ def test_on_dead_runs_in_the_namespace_of_the_sender(clock: ManualClock, mailbox
     deliver(receivers)
     assert namespaces == ["tenant"]
     assert mailbox.namespaces.current() == ""
+
+
+@dataclass
+class Order:
+    number: int
+
+
+def test_on_dead_gets_the_data_of_the_type_that_the_receivers_signal_declares() -> None:
+    dead: list[Message] = []
+    receivers = Receivers(on_dead=lambda message, error: dead.append(message))
+    order_paid = Signal("a", data_type=Order)
+    receivers.connect(order_paid, failing, reliable=True, max_attempts=1)
+    order_paid.send(Order(7))
+    deliver(receivers)
+    assert [message.data for message in dead] == [Order(7)]
 
 
 def test_a_dead_letter_can_be_requeued_or_dropped(clock: ManualClock, mailbox: Mailbox) -> None:

@@ -225,6 +225,20 @@ class TestTime:
         assert "ValueError: no" in signals.dead("order_paid")[0].error
         assert signals.waiting(order_paid) == 0
 
+    @pytest.mark.parametrize(("backoff", "waits"), [(1800, (1800, 3600, 3600)), (86_400, (86_400, 86_400))])
+    def test_between_attempts_is_doubled_up_to_an_hour_and_never_cut(
+        self, signals: SignalsFixture, backoff: int, waits: tuple[int, ...]
+    ) -> None:
+        receivers = Receivers()
+        receivers.connect(order_paid, explode, reliable=True, backoff_seconds=backoff)
+        order_paid.send(1)
+        signals.drain(receivers)
+        for seconds in waits:
+            signals.advance(seconds - 1)
+            assert signals.drain(receivers).failed == 0
+            signals.advance(1)
+            assert signals.drain(receivers).failed == 1
+
     def test_begins_at_the_time_of_day_in_whole_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(time, "time", lambda: 1_900_000_000.7)
         seen = []
