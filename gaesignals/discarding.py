@@ -55,7 +55,6 @@ class Discard:
         self._mailbox = mailbox
         self._unsure: dict[Address, _Attempt] = {}
         self._taken: list[Page] = []
-        self._held: set[bytes] = set()
 
     def run(self, names: Iterable[str]) -> int:
         """Discard what waits or is to be retried under `names`; return about how many messages that were.
@@ -91,7 +90,6 @@ class Discard:
                 left[address] = seen
             elif seen.value is not None:
                 self._resolve(address, seen.value)
-                self._hold(seen.value)
                 if is_discardable(seen.value):
                     writes[address] = _Attempt(seen.value, self._mailbox.new_id())
         outcomes = self._mailbox.write(
@@ -118,20 +116,16 @@ class Discard:
         if attempt is not None and page.claim == attempt.token:
             self._taken.append(attempt.before)
 
-    def _hold(self, page: Page) -> None:
-        """A message that was sent twice under one id has one body for both, which a lease may still need."""
-        self._held |= {bundle_key(ref.key) for lease in page.leases for ref in refs_of(lease.holding.entries)}
-
     def _delete(self) -> None:
         """Delete what was referred to; where that fails it expires."""
-        keys = [bundle_key(ref.key) for page in self._taken for ref in (*refs_of(page.messages), *page.retries)]
-        self._mailbox.delete([key for key in keys if key not in self._held])
+        refs = [ref for page in self._taken for ref in (*refs_of(page.messages), *page.retries)]
+        self._mailbox.delete([bundle_key(ref.key) for ref in refs])
         segments = (segment_key(page.epoch, index) for page in self._taken for index in range(page.first, page.next))
         for some in _in_parts(segments):
             reads = self._mailbox.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
             found = [decoded(key, read, entries_from_bytes).value or () for key, read in reads.items()]
             inner = [bundle_key(ref.key) for entries in found for ref in refs_of(entries)]
-            self._mailbox.delete([*some, *(key for key in inner if key not in self._held)])
+            self._mailbox.delete([*some, *inner])
 
     def _settle(self, names: Sequence[str]) -> None:
         try:

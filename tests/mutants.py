@@ -636,12 +636,6 @@ FAULTS = (
         "sealed_count=0, retries=(), leases=(), claim=token)",
     ),
     Fault(
-        "a discard deletes what a lease refers to",
-        "gaesignals/discarding.py",
-        "self._mailbox.delete([key for key in keys if key not in self._held])",
-        "self._mailbox.delete(keys)",
-    ),
-    Fault(
         "a discard of unknown outcome deletes what somebody may have claimed",
         "gaesignals/discarding.py",
         "page.claim == attempt.token",

@@ -11,7 +11,6 @@ from gaesignals.discarding import discard, emptied
 from gaesignals.errors import StoreError
 from gaesignals.inspection import look
 from gaesignals.keys import page_key
-from gaesignals.lease import Holding, Lease, Ref
 from gaesignals.mailbox import Mailbox
 from gaesignals.page import FULL_ENTRIES, Page
 from gaesignals.pending import Pending
@@ -138,14 +137,6 @@ class TestALease:
         again = Receivers()
         again.connect("a", seen.append, reliable=True, id="firm")
         assert deliver(again).delivered == FULL_ENTRIES + 5
-
-    def test_keeps_a_body_that_a_waiting_message_shares_with_it(self, mailbox: Mailbox, store: MemoryStore) -> None:
-        ref = Ref("shared", 3000, 1)
-        lease = Lease("lease", mailbox.now_ms() + 10**6, Holding(0, 0, (ref,)))
-        page = Page("epoch", messages=(ref,), leases=(lease,))
-        store.write([Set(page_key("a"), page.to_bytes()), Set(b"gs:b:shared", b"body")])
-        assert discard(mailbox, ["a"]) == 1
-        assert stored(store) == [b"gs:b:shared"]
 
 
 class TestTheIndexOfSegments:
