@@ -28,6 +28,9 @@ class Address:
         try:
             parts = urlsplit(text.strip())
             host, _ = parts.hostname, parts.port
+            # As they go over the wire: a host whose labels are no labels, or a path that has to be escaped first.
+            (host or "").encode("idna")
+            parts.path.encode("ascii")
         except ValueError as error:
             raise UsageError(f"{text!r:.120} is no URL: {error}") from error
         if parts.scheme not in ("http", "https") or not host:

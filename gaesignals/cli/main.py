@@ -15,7 +15,7 @@ from .client import RefusedError
 from .context import Context
 from .errors import CommandError, ExitCode
 from .options import Commands, Parser
-from .terminal import Terminal
+from .terminal import OutputError, Terminal
 
 _EXIT_CODES = """\
 exit codes:
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = run(options, context)
         context.terminal.flush()
-    except OSError as error:
+    except OutputError as error:
         # A reader that has seen enough, as `head` has, is nothing to speak of; a full disk is.
-        if not isinstance(error, BrokenPipeError):
-            context.terminal.remark(f"gaesignals: the result cannot be written: {error.strerror}")
+        if not isinstance(error.__cause__, BrokenPipeError):
+            context.terminal.remark(f"gaesignals: the result cannot be written: {error.__cause__}")
         # What Python flushes at its end must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
@@ -88,11 +88,11 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
         return _fail(context, error, error.exit_code)
     except CommandError as error:
         return _fail(context, error, error.exit_code)
-    except SignalsError as error:
+    except (SignalsError, OSError) as error:
         return _fail(context, error, ExitCode.FAILED)
     return code
 
 
-def _fail(context: Context, error: SignalsError, code: ExitCode) -> ExitCode:
+def _fail(context: Context, error: Exception, code: ExitCode) -> ExitCode:
     context.terminal.remark(f"gaesignals: {' '.join(str(error).split())}")
     return code

@@ -16,8 +16,8 @@ from typing import Protocol
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
 
 MINUTES_A_DAY = 24 * 60
-# The 29th of February comes back after eight years at the latest.
-_DAYS_TO_SEARCH = 366 * 8 + 2
+# The 29th of February comes back after eight years at the latest, and on a given weekday after forty.
+_DAYS_TO_SEARCH = 366 * 40 + 2
 
 
 class Schedule(Protocol):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from .errors import UsageError
@@ -16,8 +17,12 @@ from .text import cut, printable, table
 _CLEAR_LINE = "\r\x1b[K"
 
 
+class OutputError(Exception):
+    """The result cannot be written: a full disk, or a reader that has gone away. Its cause says which."""
+
+
 class Terminal:
-    """The three streams of a process."""
+    """The three streams of a process. Whatever writes a result raises `OutputError` if it cannot be written."""
 
     def __init__(self, *, input: TextIO, output: TextIO, errors: TextIO) -> None:
         self._input = input
@@ -33,7 +38,8 @@ class Terminal:
     def say(self, line: str = "") -> None:
         """Write a line of the result."""
         self._end_progress()
-        self._output.write(f"{printable(line)}\n")
+        with _output():
+            self._output.write(f"{printable(line)}\n")
 
     def say_table(self, rows: Sequence[Sequence[str]], *, headings: Sequence[str], whole: str = "") -> None:
         """Write the result as a table; the column under the heading `whole` is never cut."""
@@ -43,7 +49,8 @@ class Terminal:
     def say_json(self, value: Any) -> None:
         """Write the result for a program."""
         self._end_progress()
-        self._output.write(f"{json.dumps(value, indent=2)}\n")
+        with _output():
+            self._output.write(f"{json.dumps(value, indent=2)}\n")
 
     def remark(self, line: str) -> None:
         """Write a line that is not the result: an error, or advice."""
@@ -71,12 +78,21 @@ class Terminal:
         return self._input.readline().strip().lower() in ("y", "yes")
 
     def flush(self) -> None:
-        """Write out what is buffered; a reader that has gone away is a BrokenPipeError."""
+        """Write out what is buffered."""
         self._end_progress()
-        self._output.flush()
+        with _output():
+            self._output.flush()
 
     def _end_progress(self) -> None:
         if self._has_progress:
             self._errors.write("\n")
             self._errors.flush()
             self._has_progress = False
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError from error

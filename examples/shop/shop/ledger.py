@@ -80,16 +80,15 @@ def handled() -> dict[str, Any]:
     }
 
 
-def _change(key: str, change: Callable[[list[Any]], list[Any]]) -> bool:
-    """Replace the list under `key` by what `change` makes of it; whether that succeeded."""
+def _change(key: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    """Replace the list under `key` by what `change` makes of it, if others let it."""
     for attempt in range(_TRIES):
         client = memcache.Client()
         text = client.gets(key, namespace=NAMESPACE)
         changed = json.dumps(change(json.loads(text or "[]")))
         if changed == text:
-            return True
+            return
         write = client.add if text is None else client.cas
         if write(key, changed, namespace=NAMESPACE):
-            return True
+            return
         time.sleep(random.uniform(0, 0.002 * (attempt + 1)))
-    return False

@@ -12,10 +12,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gaesignals
 from gaesignals.cli.errors import CommandError
@@ -69,27 +70,39 @@ def preflight(directory: Path, environ: Mapping[str, str]) -> Preflight:
     """Have the worker's own code look at `environ`, with the modules in `directory`."""
     module, package_directory = _worker_package()
     paths = [str(package_directory), os.environ.get("PYTHONPATH", "")]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", module],
-            input=json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)}),
-            cwd=package_directory,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-                # Nothing is written into the directory that is looked at.
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=IMPORT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Preflight((_about_receivers(environ, f"importing it takes longer than {IMPORT_SECONDS:g} s"),))
-    return _verdict(done, environ)
+    request = json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)})
+    # Files, and no pipes: a process that the modules leave behind would hold a pipe open.
+    with _file() as asked, _file() as output, _file() as errors:
+        asked.write(request)
+        asked.seek(0)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", module],
+                stdin=asked,
+                stdout=output,
+                stderr=errors,
+                cwd=package_directory,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+                    # Nothing is written into the directory that is looked at.
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                },
+                timeout=IMPORT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Preflight((_about_receivers(environ, f"importing it takes longer than {IMPORT_SECONDS:g} s"),))
+        return _verdict(done.returncode, _read(output), _read(errors), environ)
+
+
+def _file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -114,13 +127,13 @@ def _check_spelling(service: Service) -> Iterator[Problem]:
             yield Problem(service.file, "spelling", f"{name} is no setting", f"write {meant[0]}, if that is meant")
 
 
-def _verdict(done: subprocess.CompletedProcess[str], environ: Mapping[str, str]) -> Preflight:
-    for line in reversed(done.stdout.splitlines()):
+def _verdict(code: int, output: str, errors: str, environ: Mapping[str, str]) -> Preflight:
+    for line in reversed(output.splitlines()):
         if line.startswith(_VERDICT):
             verdict: dict[str, Any] = json.loads(line.removeprefix(_VERDICT))
             return Preflight(tuple(verdict["problems"]), tuple(verdict["receivers"]))
-    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-    reason = f"importing it ends the process, with exit code {done.returncode}: {said}"
+    said = (errors.strip() or output.strip() or "it said nothing").splitlines()[-1]
+    reason = f"importing it ends the process, with exit code {code}: {said}"
     return Preflight((_about_receivers(environ, reason),))
 
 

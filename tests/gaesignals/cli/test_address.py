@@ -55,6 +55,9 @@ def test_knows_what_can_be_overheard(text: str, is_loopback: bool, is_private: b
         "https://example.com:port",
         "https://[::1",
         "https://example.com/\x1b[31m",
+        "https://example.com/caf\u00e9",
+        "https://a..b",
+        f"https://{'a' * 64}.example.com",
     ],
 )
 def test_anything_else_is_a_usage_error(text: str) -> None:

@@ -128,6 +128,12 @@ class TestProcess:
         assert done.returncode == 1
         assert re.fullmatch(r"gaesignals: the result cannot be written: .*\n", done.stderr)
 
+    def test_a_directory_that_cannot_be_read_is_one_line(self) -> None:
+        command = [*self.COMMAND, "check", "x" * 300]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(r"gaesignals: .*File name too long.*\n", done.stderr)
+
     def test_a_reader_that_has_seen_enough_is_no_traceback(self, worker: Worker) -> None:
         reading, writing = os.pipe()
         os.close(reading)

@@ -49,6 +49,8 @@ def times(text: str, count: int = 4, *, start: datetime.datetime = START, zone: 
         ("1 of month 03:00", ["25-02-01 03:00", "25-03-01 03:00"]),
         ("1,15,31 of feb,march 03:00", ["25-02-01 03:00", "25-02-15 03:00", "25-03-01 03:00", "25-03-15 03:00"]),
         ("29 of february 12:00", ["28-02-29 12:00", "32-02-29 12:00"]),
+        # Forty years apart, as 2100 has no such day.
+        ("5th monday of february 12:00", ["44-02-29 12:00", "72-02-29 12:00", "12-02-29 12:00"]),
         ("1 of jan,april,july,oct 00:00", ["25-04-01 00:00", "25-07-01 00:00"]),
         ("1st mon of second month of quarter 08:00", ["25-02-03 08:00", "25-05-05 08:00"]),
         ("10 of 1st,3rd month of quarter 08:00", ["25-01-10 08:00", "25-03-10 08:00", "25-04-10 08:00"]),

@@ -132,6 +132,15 @@ def test_what_modules_print_and_start_does_no_harm(directory: Directory) -> None
     assert directory.problems(check) == []
 
 
+def test_a_process_that_modules_leave_behind_is_not_waited_for(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "IMPORT_SECONDS", 20)
+    with (directory.path / "shop/receivers.py").open("a") as module:
+        module.write("import subprocess\nleft = subprocess.Popen(['sleep', '30'])\n")
+    assert directory.problems(check) == []
+
+
 def test_an_import_that_does_not_end_is_a_problem(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "IMPORT_SECONDS", 0.01)
     assert "importing it takes longer than" in directory.only(check).what
