@@ -32,6 +32,7 @@ NAMES = ["hot", "batched", "weak", *(f"user_{number}_changed" for number in rang
 # Short, so that what a killed worker held is taken over within the run, and nothing is left after the quiet time.
 LEASE_SECONDS = 5
 QUIET_SECONDS = 20.0
+WORKERS = 3
 DEADLINE_SECONDS = 300.0
 
 
@@ -75,7 +76,12 @@ class Run:
 
     def __init__(self, directory: Path, senders: int) -> None:
         self.kills = 0
-        self._environ = os.environ | {DIRECTORY: str(directory), "SIGNALS_LEASE_SECONDS": str(LEASE_SECONDS)}
+        self._environ = os.environ | {
+            DIRECTORY: str(directory),
+            "SIGNALS_LEASE_SECONDS": str(LEASE_SECONDS),
+            # As with several instances: by itself, the local cloud has one process a service.
+            "GUNICORN_CMD_ARGS": f"--workers={WORKERS}",
+        }
         self._lines: list[str] = []
         arguments = ["--frontend-port", "0", "--worker-port", "0", "--cron-every", "2"]
         receivers = ["--receivers", "tests.stress.receivers:receivers"]
