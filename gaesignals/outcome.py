@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -58,8 +59,8 @@ def _letter(record: Record, failed: Failed, now_ms: int) -> DeadLetter:
     if failed.exception is not None:
         error = _traceback_of(failed.exception) or error
     dead = replace(record, receivers=(failed.receiver,), not_before_ms=0, error=failed.error[:500])
-    # The end of a traceback says what went wrong.
-    return DeadLetter(dead, now_ms, error[-MAX_ERROR_CHARACTERS:])
+    # The end of a traceback says what went wrong. Of thousands that died alike, it is kept once.
+    return DeadLetter(dead, now_ms, sys.intern(error[-MAX_ERROR_CHARACTERS:]))
 
 
 def _traceback_of(exception: BaseException) -> str:
