@@ -241,7 +241,7 @@ def test_four_leases_are_the_most_that_a_page_has(store: MemoryStore, clock: Man
         leave_a_lease(deadly)
     Signal("a").send(4)
     report = deliver(healthy)
-    assert (report.delivered, report.remaining, handled) == (0, 1, [])
+    assert (report.delivered, report.remaining, report.more, handled) == (0, 1, (), [])
     assert len(page_of(store).leases) == 4
     assert len(store.raw(page_key("a")) or b"") < FEW_BYTES
     clock.advance(71)
