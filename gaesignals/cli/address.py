@@ -27,9 +27,8 @@ class Address:
         """Read a URL, that of a worker or of its admin page; UsageError if it cannot be one."""
         try:
             parts = urlsplit(text.strip())
-            host, _ = parts.hostname, parts.port
-            # As they go over the wire: a host whose labels are no labels, or a path that has to be escaped first.
-            (host or "").encode("idna")
+            # As they go over the wire. A path that is not ASCII has to be escaped first.
+            host, port = (parts.hostname or "").encode("idna").decode(), parts.port
             parts.path.encode("ascii")
         except ValueError as error:
             raise UsageError(f"{text!r:.120} is no URL: {error}") from error
@@ -39,7 +38,8 @@ class Address:
             raise UsageError("--url takes scheme, host and path alone; a token goes to --token")
         path = parts.path.rstrip("/").removesuffix("/admin")
         is_loopback = _is_loopback(host)
-        return cls(f"{parts.scheme}://{parts.netloc}{path}", is_loopback, parts.scheme == "https" or is_loopback)
+        netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
+        return cls(f"{parts.scheme}://{netloc}{path}", is_loopback, parts.scheme == "https" or is_loopback)
 
 
 def _is_loopback(host: str) -> bool:

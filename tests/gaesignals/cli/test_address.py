@@ -16,6 +16,9 @@ from gaesignals.cli.errors import UsageError
         ("http://localhost:8081/admin/", "http://localhost:8081"),
         (" https://worker-dot-shop.uc.r.appspot.com/admin ", "https://worker-dot-shop.uc.r.appspot.com"),
         ("https://example.com/behind/a/proxy/", "https://example.com/behind/a/proxy"),
+        ("http://[::1]:8081/", "http://[::1]:8081"),
+        # A header takes Latin-1 at most.
+        ("https://пример.example.com:8443/admin", "https://xn--e1afmkfd.example.com:8443"),
     ],
 )
 def test_is_read_as_it_stands_in_a_browser(text: str, url: str) -> None:

@@ -144,9 +144,9 @@ class TestProcess:
 
     def test_a_name_that_the_terminals_encoding_lacks_is_escaped(self) -> None:
         environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-        command = [*self.COMMAND, "status", "--url", "http://grün.invalid"]
+        command = [*self.COMMAND, "status", "--url", "http://localhost/grün"]
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 3
+        assert done.returncode == 2
         assert r"gr\xfcn" in done.stderr
 
 
