@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from gaesignals.deadletter import DeadLetter, DeadLetters
 from gaesignals.errors import DecodeError
 
+from . import rows
 from .answer import wants_page
 from .auth import Door, caller, door
 from .fields import any_fields, checked_name, checked_names, checked_number, checked_strings
@@ -109,7 +110,9 @@ def _add_questions(admin: Blueprint, dead_letters: DeadLetters) -> None:
         names = checked_names(chosen, at_most=MAX_CHANGED_NAMES) if chosen else ()
         pairs = [("names", name) for name in names]
         counts = dead_letters.names()
-        return render_template("dead_choice.html", action=action, names=names, counts=counts, pairs=pairs)
+        return render_template(
+            "dead_choice.html", action=action, names=names, counts=counts, pairs=pairs, max_shown=rows.MAX_ROWS
+        )
 
 
 def _names(counts: Mapping[str, int]) -> str | Response:
