@@ -15,8 +15,9 @@ from typing import Any
 from google.appengine.api import apiproxy_stub_map
 from google.appengine.api.memcache import memcache_stub
 
-from gaesignals import Signal, codec, deliver, send_many
-from gaesignals.mailbox import Mailbox, app_engine_mailbox, use_mailbox
+from gaesignals import Signal, deliver, send_many
+from gaesignals.data import codec
+from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, use_mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 
 NAMES = [f"user_{number}_password_change" for number in range(100)]

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from gaesignals import deliver
-from gaesignals.mailbox import Mailbox
+from gaesignals.mailbox.box import Mailbox
 from gaesignals.observing import Observer
-from gaesignals.telemetry import Telemetry
+from gaesignals.telemetry.spans import Telemetry
 from gaesignals.testing import MemoryStore
 
 ROUNDS = 40

@@ -11,19 +11,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .checks import AppCheck, check_files
-from .console import Console
-from .cron_config import CronJob
+from .cron.config import CronJob
 from .errors import ConfigError
-from .loopback_http import LOOPBACK
 from .options import read_options
 from .place import PROGRAM
-from .ports import choose_ports
-from .reloader import Reloader
-from .services import Services
-from .supervisor import StartError, StoppedError, Supervisor
-from .team import read_team
-from .watcher import Watcher
+from .processes.console import Console
+from .processes.ports import LOOPBACK, choose_ports
+from .processes.supervisor import StartError, StoppedError, Supervisor
+from .processes.watcher import Watcher
+from .project.checks import AppCheck, check_files
+from .project.commands import Services
+from .project.reloader import Reloader
+from .project.team import read_team
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.5

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gaesignals.cli.errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
 
 __all__ = ["ConfigError"]

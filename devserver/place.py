@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = __name__.rpartition(".")[0]
+PACKAGE = __name__.partition(".")[0]
 # What has to be importable in every process; an installed package is so already. None if it is installed.
-CHECKOUT = Path(__file__).resolve().parent.parent if PACKAGE == "devserver" else None
+CHECKOUT = Path(__file__).resolve().parents[1] if PACKAGE == "devserver" else None
 # How a person starts the local cloud.
 PROGRAM = f"python -m {PACKAGE}" if CHECKOUT else "gaesignals local"
 

@@ -7,7 +7,7 @@ Weak delivery runs each message at most once, reliable delivery at least once; b
 calls for any number of names. What is promised under which failures is said in docs/guarantees.md.
 """
 
-from .delivery import deliver, waiting_names
+from .delivery.deliver import deliver, waiting_names
 from .errors import (
     DecodeError,
     InvalidDataError,
@@ -26,6 +26,7 @@ from .middleware import SignalsMiddleware
 from .receivers import Receivers
 from .report import DeliveryReport, Failure
 from .signal import Signal, send_many
+from .threads import in_this_request
 
 __all__ = [
     "DecodeError",
@@ -48,6 +49,7 @@ __all__ = [
     "StoreError",
     "current_message",
     "deliver",
+    "in_this_request",
     "once",
     "send_many",
     "waiting_names",

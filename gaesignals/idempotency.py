@@ -16,14 +16,13 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Final, NoReturn, TypeVar
 
-from . import codec
-from .connection import State
+from .data import codec
 from .errors import InvalidOptionError, StoreError, reject_unknown
-from .handlers import Handler, identity, is_coroutine_function, is_decorated, named
-from .limits import MAX_TTL_SECONDS
-from .mailbox import current_mailbox
+from .mailbox.box import current_mailbox
 from .message import Message, current_receiver, handled_message
-from .store import Outcome, Set
+from .receiver import Handler, identity, is_coroutine_function, is_decorated, named
+from .stores.client import State
+from .stores.store import MAX_TTL_SECONDS, Outcome, Set
 
 logger = logging.getLogger("gaesignals")
 

@@ -6,14 +6,14 @@ names this version does not know are kept, so that a later one can add fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
-from .errors import DecodeError, InvalidOptionError, NoCurrentMessageError, reject_unknown
+from .errors import InvalidOptionError, NoCurrentMessageError, reject_unknown
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -23,23 +23,6 @@ else:
     from typing import TypeVar
 
     DataT = TypeVar("DataT")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
-_RECORD_OVERHEAD_BYTES = 48
-MAX_ID_CHARACTERS = 60
-"""Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
-MAX_CONTEXT_CHARACTERS = 600
-"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512."""
-
-_OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
-    "n": ("namespace", str),
-    "a": ("attempt", int),
-    "t": ("not_before_ms", int),
-    "r": ("receivers", list),
-    "e": ("error", str),
-    "w": ("context", str),
-}
 
 
 def text_of(value: object) -> str:
@@ -53,23 +36,6 @@ def text_of(value: object) -> str:
 
 def _is_wait(seconds: object) -> bool:
     return isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= 7 * 86400
-
-
-def is_count(number: int) -> bool:
-    """Whether `number` can be a count, a size, an index or an attempt of ours: sums of them stay within 64 bits."""
-    return 0 <= number < 2**48
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` can be an id of ours."""
-    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
-
-
-_CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
-    str: lambda text: True,
-    int: is_count,
-    list: lambda items: all(isinstance(item, str) for item in items),
-}
 
 
 class Retry(Exception):
@@ -176,84 +142,3 @@ def handling(message: Message | None, receiver: str) -> Iterator[None]:
     finally:
         _receiver.reset(receiver_token)
         _current.reset(message_token)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A message as it is stored: its payload stays encoded until a handler needs it.
-
-    `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
-    those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
-    context it was sent with, kept by every retry.
-    """
-
-    id: str
-    sent_us: int
-    payload: bytes
-    namespace: str = ""
-    attempt: int = 1
-    not_before_ms: int = 0
-    receivers: tuple[str, ...] = ()
-    error: str = ""
-    extra: tuple[tuple[str, Any], ...] = ()
-    context: str = ""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes the record takes, never fewer."""
-        texts = (
-            len(self.id)
-            + 4 * (len(self.namespace) + len(self.error) + len(self.context))
-            + sum(4 * len(r) for r in self.receivers)
-        )
-        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
-
-    @property
-    def sent_at(self) -> datetime:
-        return _EPOCH + timedelta(microseconds=self.sent_us)
-
-    def charged(self, *, receivers: tuple[str, ...], not_before_ms: int, error: str) -> Record:
-        """This record after a failed attempt, to be run again for `receivers` alone."""
-        return replace(
-            self, attempt=self.attempt + 1, receivers=receivers, not_before_ms=not_before_ms, error=error[:500]
-        )
-
-    def to_wire(self) -> list[Any]:
-        options: dict[str, Any] = dict(self.extra)
-        if self.namespace:
-            options["n"] = self.namespace
-        if self.attempt != 1:
-            options["a"] = self.attempt
-        if self.not_before_ms:
-            options["t"] = self.not_before_ms
-        if self.receivers:
-            options["r"] = list(self.receivers)
-        if self.error:
-            options["e"] = self.error
-        if self.context:
-            options["w"] = self.context
-        wire: list[Any] = [self.id, self.sent_us, self.payload]
-        return [*wire, options] if options else wire
-
-    @classmethod
-    def from_wire(cls, wire: object) -> Record:
-        match wire:
-            case [str(id_), int(sent_us), bytes(payload)] if is_id(id_) and 0 <= sent_us < _LAST_US:
-                return cls(id_, sent_us, payload)
-            case [str(id_), int(sent_us), bytes(payload), dict(options)] if is_id(id_) and 0 <= sent_us < _LAST_US:
-                return cls(id_, sent_us, payload, **_known_options(options))
-        raise DecodeError("not a message record")
-
-
-def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
-    known: dict[str, Any] = {}
-    extra: list[tuple[str, Any]] = []
-    for letter, value in options.items():
-        if letter not in _OPTIONS:
-            extra.append((letter, value))
-            continue
-        name, kind = _OPTIONS[letter]
-        if type(value) is not kind or not _CAN_BE[kind](value):
-            raise DecodeError(f"a message record whose {name} is a {type(value).__name__}")
-        known[name] = tuple(value) if kind is list else value
-    return known | {"extra": tuple(extra)} if extra else known

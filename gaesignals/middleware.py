@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .delivery import check_options, deliver, find_matches
+from .delivery.deliver import check_options, deliver, find_matches
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .receivers import ReceiverMapping, Receivers, as_receivers
 from .signal import Signal

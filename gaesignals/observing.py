@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from .message import MAX_CONTEXT_CHARACTERS, Message
+from .format.entries import MAX_CONTEXT_CHARACTERS
+from .message import Message
 from .report import DeliveryReport
 
 logger = logging.getLogger("gaesignals")

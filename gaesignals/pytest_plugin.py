@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .fixture import SignalsFixture
+    from .testing import SignalsFixture
 
 
 @pytest.fixture
 def signals() -> Iterator[SignalsFixture]:
     """Signals of this test alone: `sent`, `drain`, `advance`, `waiting`, `dead`. Needs no App Engine and no SDK."""
     # Imported on first use, since pytest loads the plugin for every test run in this environment.
-    from .fixture import SignalsFixture
+    from .testing import SignalsFixture
 
     with SignalsFixture() as fixture:
         yield fixture

@@ -10,11 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
+from .data.shape import Shape
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
-from .handlers import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
 from .message import Message
-from .receiver import Match, Options, Receiver, check_options, concurrency_of
-from .shape import Shape
+from .receiver import (
+    DataHandler,
+    Handler,
+    Match,
+    Options,
+    Receiver,
+    check_handler,
+    check_on_dead,
+    check_options,
+    concurrency_of,
+    identity,
+    mark_decorated,
+)
 from .signal import Signal, name_of
 from .template import Template
 

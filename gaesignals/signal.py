@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
-from .codec import dumps
-from .declaring import shape_of
+from .data.codec import dumps
+from .data.declaring import shape_of
+from .data.shape import Shape, to_plain
 from .errors import InvalidMappingError, InvalidNameError, reject_unknown
-from .mailbox import current_mailbox
-from .shape import Shape, to_plain
+from .mailbox.box import current_mailbox
 from .template import Template, check_name
 
 if TYPE_CHECKING:

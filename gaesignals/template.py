@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .errors import InvalidNameError
-from .keys import MAX_NAME_BYTES
+from .format.keys import MAX_NAME_BYTES
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BRACED: Final = re.compile(r"\{([^{}]+)\}")

@@ -1,181 +1,39 @@
-"""What tests of applications need: memcache in memory, namespaces, and a clock that moves when told.
+"""What tests of applications need: memcache in memory, time that passes when told, and the fixture `signals`.
 
-`MemoryStore` has memcache's exact semantics, including what makes them hard: values expire, are evicted at any time,
-and a call may fail before it took effect or after. Nothing here sleeps or talks to anything.
+`SignalsFixture` is a mailbox for one test: what was sent, delivery when the test says so. The pytest plugin gives it to
+tests as `signals`; other frameworks use it as a context manager. The code under test sends and delivers as it always
+does, in whatever thread: inside the block, this mailbox is the process's. Nothing here needs the SDK, sleeps or talks
+to anything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import itertools
+import math
+import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final
 
-from .limits import check_writes, checked_keys
-from .store import Absent, Add, Cas, Found, Outcome, Read, Set, Write
+from .data.codec import loads
+from .data.shape import from_plain
+from .delivery.deliver import deliver
+from .errors import InvalidOptionError, SendError, SignalsError
+from .format.entries import Record
+from .format.letter import DeadLetter
+from .mailbox.box import Mailbox, use_mailbox_everywhere
+from .mailbox.dead import DeadLetters
+from .mailbox.look import look
+from .receivers import ReceiverMapping, Receivers, as_receivers
+from .report import DeliveryReport
+from .signal import Signal, name_of
+from .stores.memory import Call, Hook, MemoryStore
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call to a `MemoryStore`: `verb` is `gets`, `write` or `delete`; bytes are those of keys and values."""
-
-    verb: str
-    keys: tuple[bytes, ...]
-    writes: tuple[Write, ...] = ()
-    sent_bytes: int = 0
-    received_bytes: int = 0
-
-
-Hook: TypeAlias = Callable[[Call], Collection[bytes] | None]
-"""Sees a call and returns the keys for which it fails, if any. What it raises, the call raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    value: bytes
-    cas: int
-    expires_at: float | None
-    is_foreign: bool = False
-
-
-class MemoryStore:
-    """Memcache in this process's memory. Safe in threads.
-
-    `calls` lists every call that was made. `before` runs before a call takes effect: the keys that it returns are left
-    as they are and answered as failed. `after` runs when it took effect: the keys that it returns are answered as
-    failed all the same. A hook may use the store itself, to play somebody else who comes in between, and an exception
-    that it raises stands for a process that dies at this point.
-    """
-
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self.calls: list[Call] = []
-        self.before: Hook | None = None
-        self.after: Hook | None = None
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._items: dict[bytes, _Item] = {}
-        self._cas_ids = itertools.count(1)
-
-    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
-        wanted = checked_keys(keys)
-        if not wanted:
-            return {}
-        reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
-        with self._calling(Call("gets", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call:
-            with self._lock:
-                reads.update((key, self._read(key)) for key in call.effective)
-            call.received_bytes = sum(len(read.value) for read in reads.values() if isinstance(read, Found))
-        return reads | dict.fromkeys(call.unanswered, Absent.FAILED)
-
-    def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
-        check_writes(writes)
-        if not writes:
-            return {}
-        outcomes = {write.key: Outcome.FAILED for write in writes}
-        sent_bytes = sum(len(write.key) + len(write.value) for write in writes)
-        with self._calling(Call("write", tuple(outcomes), tuple(writes), sent_bytes)) as call, self._lock:
-            outcomes.update((write.key, self._write(write)) for write in writes if write.key in call.effective)
-        return outcomes | dict.fromkeys(call.unanswered, Outcome.FAILED)
-
-    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
-        wanted = checked_keys(keys)
-        if not wanted:
-            return {}
-        gone = dict.fromkeys(wanted, False)
-        with self._calling(Call("delete", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call, self._lock:
-            for key in call.effective:
-                self._items.pop(key, None)
-                gone[key] = True
-        return gone | dict.fromkeys(call.unanswered, False)
-
-    def evict(self, which: Collection[bytes] | Callable[[bytes], bool]) -> list[bytes]:
-        """Forget these keys, or those for which the predicate holds; return what was there."""
-        with self._lock:
-            evicted = [key for key in self._items if (which(key) if callable(which) else key in which)]
-            for key in evicted:
-                del self._items[key]
-        return evicted
-
-    def flush(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._items.clear()
-
-    def set_raw(self, key: bytes, value: bytes, *, ttl_seconds: int = 0, is_foreign: bool = False) -> None:
-        """Plant a value, outside all calls; a foreign one is not plain bytes, as a pickled value is not."""
-        with self._lock:
-            self._store(Set(key, value, ttl_seconds), is_foreign=is_foreign)
-
-    def raw(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, outside all calls."""
-        with self._lock:
-            item = self._live(key)
-        return None if item is None else item.value
-
-    def ttl_seconds(self, key: bytes) -> float | None:
-        """Return the time that `key` has left, or None where it is missing or does not expire."""
-        with self._lock:
-            item = self._live(key)
-        return None if item is None or item.expires_at is None else item.expires_at - self._clock()
-
-    def keys(self) -> list[bytes]:
-        """Return the keys that exist, outside all calls."""
-        with self._lock:
-            return [key for key in list(self._items) if self._live(key)]
-
-    @contextlib.contextmanager
-    def _calling(self, made: Call) -> Iterator[_Calling]:
-        call = _Calling(made.keys)
-        try:
-            failed = self.before and self.before(made)
-            call.effective = [key for key in made.keys if key not in (failed or ())]
-            yield call
-            failed = self.after and self.after(made)
-            call.unanswered = [key for key in made.keys if key in (failed or ())]
-        finally:
-            self.calls.append(Call(made.verb, made.keys, made.writes, made.sent_bytes, call.received_bytes))
-
-    def _live(self, key: bytes) -> _Item | None:
-        item = self._items.get(key)
-        if item is not None and item.expires_at is not None and self._clock() >= item.expires_at:
-            del self._items[key]
-            return None
-        return item
-
-    def _read(self, key: bytes) -> Read:
-        item = self._live(key)
-        if item is None:
-            return Absent.MISSING
-        return Found(b"" if item.is_foreign else item.value, item.cas)
-
-    def _write(self, write: Write) -> Outcome:
-        item = self._live(write.key)
-        if isinstance(write, Add) and item is not None:
-            return Outcome.CONFLICT
-        if isinstance(write, Cas):
-            if item is None:
-                return Outcome.MISSING
-            if item.cas != write.cas:
-                return Outcome.CONFLICT
-        self._store(write)
-        return Outcome.STORED
-
-    def _store(self, write: Write, *, is_foreign: bool = False) -> None:
-        expires_at = self._clock() + write.ttl_seconds if write.ttl_seconds else None
-        self._items[write.key] = _Item(write.value, next(self._cas_ids), expires_at, is_foreign)
-
-
-class _Calling:
-    """A call under way: the keys it takes effect on, and those whose answer is lost."""
-
-    def __init__(self, keys: Collection[bytes]) -> None:
-        self.effective: Collection[bytes] = keys
-        self.unanswered: Collection[bytes] = ()
-        self.received_bytes = 0
+__all__ = ["Call", "DrainError", "Hook", "ManualClock", "MemoryNamespaces", "MemoryStore", "SignalsFixture"]
 
 
 class MemoryNamespaces:
@@ -212,3 +70,152 @@ class ManualClock:
         """Let `seconds` pass. May stand in for `time.sleep`."""
         with self._lock:
             self._now += seconds
+
+
+MAX_ROUNDS: Final = 1000
+# Rounds in a row that find something and get none of it.
+MAX_VAIN_ROUNDS: Final = 3
+
+
+class DrainError(SignalsError, RuntimeError):
+    """A drain that does not come to an end, or that was to raise errors and has one without an exception of its own."""
+
+
+class SignalsFixture:
+    """Signals inside a `with` block, each block with a mailbox of its own.
+
+    `clock` starts at the time of day, in whole seconds, and stands still. `store` is what everything is kept in; its
+    hooks and `evict` play a memcache that fails or forgets. A retry waits for exactly the receiver's backoff, and not
+    for a random part of it, so that a test knows when it is due.
+    """
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(float(int(time.time())))
+        self.store = MemoryStore(clock=self.clock)
+        self.mailbox = _RecordingMailbox(self.store, self.clock)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SignalsFixture:
+        self._stack.enter_context(use_mailbox_everywhere(self.mailbox))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def sent(self, name: str | Signal) -> list[Any]:
+        """Return the data of every message sent to `name`, delivered or not, in the order in which they were sent.
+
+        It has been through the codec, as what handlers get has been, and is of the type that a `Signal` declares.
+        Raises `InvalidNameError`, and `DecodeError` for what is not of that type.
+        """
+        wanted = name_of(name)
+        shape = name.shape if isinstance(name, Signal) else None
+        found = [data for sent_to, data in self.all_sent() if sent_to == wanted]
+        return found if shape is None else [from_plain(shape, data) for data in found]
+
+    def all_sent(self) -> list[tuple[str, Any]]:
+        """Return name and data of every message sent, in order."""
+        return [(name, loads(record.payload)) for name, record in self.mailbox.sent_records()]
+
+    def waiting(self, name: str | Signal) -> int:
+        """Return how many messages of `name` are not done with: new ones, those to be retried, those on a lease."""
+        wanted = name_of(name)
+        status = look(self.mailbox, [wanted])[wanted]
+        return status.waiting + status.retrying + status.leased
+
+    def dead(self, name: str | Signal) -> list[DeadLetter]:
+        """Return the dead letters of `name`, oldest first: each has `data`, `error`, `attempt` and `receivers`."""
+        return list(DeadLetters(self.mailbox).list(name_of(name)))
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on the clock of signals, so that retries become due and leases run out.
+
+        Nothing is run by this, and no other clock moves. Raises `InvalidOptionError` for less than nothing.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+            raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give a number from 0")
+        self.clock.advance(seconds)
+
+    def drain(
+        self, mapping: ReceiverMapping, *, reliable: bool | None = None, raise_errors: bool = False
+    ) -> DeliveryReport:
+        """Deliver until nothing can be done now, and return what all of it came to.
+
+        Every name is looked at that something was sent to, those that match a pattern of `mapping` as well, and what
+        handlers send meanwhile is delivered, too. What is to be retried later waits for `advance`.
+
+        Handlers' exceptions are in the report and in the log, as with `deliver`. With `raise_errors` the first of them
+        is raised, once everything was delivered. Raises `DrainError` after a thousand rounds: a handler then keeps
+        sending what it handles. `mapping` and `reliable` are those of `deliver`.
+        """
+        receivers = as_receivers(mapping, reliable=reliable)
+        total = DeliveryReport()
+        vain = 0
+        for _ in range(MAX_ROUNDS):
+            report = deliver(receivers, names=self._names_for(receivers), mailbox=self.mailbox)
+            total += report
+            vain = 0 if report.has_progressed else vain + 1
+            if vain and (not report.more or vain == MAX_VAIN_ROUNDS):
+                break
+        else:
+            raise DrainError(f"there is still something to do after {MAX_ROUNDS} rounds: {_busy(self._last_sent())}")
+        if raise_errors:
+            _raise_first(total)
+        return total
+
+    def _names_for(self, receivers: Receivers) -> list[str]:
+        return [name for name in self.mailbox.names() if receivers.matching(name)]
+
+    def _last_sent(self) -> str:
+        records = self.mailbox.sent_records()
+        return records[-1][0] if records else ""
+
+
+def _busy(name: str) -> str:
+    return f"the last message was sent to {name!r:.80}; does a handler send the signal that it handles?"
+
+
+def _raise_first(report: DeliveryReport) -> None:
+    for failure in report.errors:
+        if failure.exception is not None:
+            raise failure.exception
+    for failure in report.errors:
+        raise DrainError(f"{failure.receiver} failed for {failure.name!r:.80}: {failure.error}")
+
+
+class _RecordingMailbox(Mailbox):
+    """Remembers what was sent. A message that is stored again keeps its id, and was not sent again."""
+
+    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
+        super().__init__(store, clock=clock, random=_LongestWait(), sleep=lambda _: None, namespaces=MemoryNamespaces())
+        self._sent: dict[str, tuple[str, Record]] = {}
+        self._sent_lock = threading.Lock()
+
+    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        try:
+            super().send_records(outgoing)
+        except SendError as error:
+            self._remember([(name, record) for name, record in outgoing if record.id in error.stored])
+            raise
+        self._remember(outgoing)
+
+    def _remember(self, stored: Sequence[tuple[str, Record]]) -> None:
+        with self._sent_lock:
+            for name, record in stored:
+                self._sent.setdefault(record.id, (name, record))
+
+    def sent_records(self) -> list[tuple[str, Record]]:
+        with self._sent_lock:
+            return list(self._sent.values())
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self.sent_records()))
+
+
+class _LongestWait(random.Random):
+    """Random but for spans of time, of which it takes the longest."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.calls import table
 from gaesignals.cli.main import build_parser
-from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 ROOT = Path(__file__).parent.parent

@@ -3,34 +3,86 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("gaesignals", "worker", "devserver")
 
-LIBRARY = """
-    errors packing codec message lease page keys slot store limits memcache connection lanes bundles sending report
-    observing instruments telemetry cloudlog
-    mailbox claims loading indexing pausing leases deadletter burying pending discarding repair inspection
-    shape containers declaring template signal handlers idempotency receiver receivers run coroutines running outcome
-    round takeover fresh delivery middleware testing fixture pytest_plugin
-    cli.errors cli.schedule cli.schedule_parser cli.sdk cli.entries cli.text cli.terminal cli.address cli.token
-    cli.client cli.context cli.options cli.wording cli.status cli.draining cli.sending cli.pausing cli.dead
-    cli.checks.problem cli.checks.service cli.checks.project cli.checks.runtime cli.checks.routes cli.checks.cron
-    cli.checks.queue cli.checks.requirements cli.checks.settings cli.checks.everything
-    cli.checking cli.finding cli.init cli.local cli.main __main__
-""".split()  # noqa: SIM905 - it reads as what it is, an order
-
-HOW_IT_WORKS = ROOT / "docs" / "how-it-works.md"
-CHAPTERS = {"gaesignals": "Where a message goes", "worker": "The worker", "devserver": "The local cloud"}
+# A folder or a module of the top level may import what stands in a line above its own.
+LAYERS = {
+    "gaesignals": """
+        errors
+        data
+        format
+        stores
+        template message report
+        observing cloudlog
+        telemetry
+        mailbox
+        signal receiver threads
+        receivers idempotency
+        delivery
+        middleware testing
+        pytest_plugin
+        appyaml
+        cli
+        __main__
+    """,
+    "worker": """
+        log
+        config origin
+        queue
+        deliveries health statistics version pauses
+        fields answer
+        access
+        fanout
+        tasks
+        cron
+        admin
+        app
+        main preflight
+    """,
+    "devserver": """
+        errors place
+        options
+        processes
+        appengine
+        tasks
+        cron
+        project
+        __main__
+    """,
+}
+# Inside a folder a module may import those before it.
+FOLDERS = {
+    "gaesignals.data": "packing codec shape containers declaring",
+    "gaesignals.format": "keys entries lease page slot letter pauses",
+    "gaesignals.stores": "store client memory app_engine",
+    "gaesignals.telemetry": "instruments spans",
+    "gaesignals.mailbox": """emptied bundles lanes send box claim load index hold dead discard pause repair
+        look""",
+    "gaesignals.delivery": "coroutines limits verdict round runner takeover fresh deliver",
+    "gaesignals.appyaml": "errors schedule sdk",
+    "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
+        sending pausing dead checks checking finding init local main""",
+    "gaesignals.cli.checks": "problem service project runtime routes cron queue requirements settings everything",
+    "worker.access": "keys tokens doors",
+    "worker.admin": "commands flash status inspector rows problems letters pages routes",
+    "devserver.appengine": "loopback_http services server client",
+    "devserver.tasks": "retry_policy config token_bucket check queue messages target dispatcher service emulator",
+    "devserver.cron": "config calls",
+    "devserver.processes": """lifeline console ports outgoing service_option child supervisor watcher narrator
+        gunicorn_settings worker""",
+    "devserver.project": "services team commands preflight checks reloader",
+}
+# What is imported on first use only, so that whoever has no use for it needs no SDK.
+ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
-    "gaesignals": {"memcache", "cli.sdk"},
-    "worker": {"queue", "keys", "tokens", "auth", "main"},
+    "gaesignals": {"stores.app_engine", "appyaml.sdk"},
+    "worker": {"queue", "access.keys", "access.tokens", "access.doors", "main"},
 }
 
 
@@ -38,9 +90,13 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
 def name_in(package: str, path: Path) -> str:
-    """The module's name inside `package`: `page`, `cli.table`."""
-    return ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
+    """The module's name inside `package`: `format.page`."""
+    return dotted(path).removeprefix(f"{package}.")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -55,63 +111,43 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules("gaesignals"), ids=lambda path: name_in("gaesignals", path))
-def test_a_module_of_the_library_imports_only_from_those_before_it(path: Path) -> None:
-    module = name_in("gaesignals", path)
-    if path.stem == "__init__":
-        return
-    assert module in LIBRARY, "say where the new module stands"
+def places(package: str) -> dict[str, int]:
+    """The line of `LAYERS` in which each folder and module of the top level stands."""
+    return {name: number for number, line in enumerate(LAYERS[package].split("\n")) for name in line.split()}
+
+
+ALL = [path for package in LAYERS for path in modules(package) if path.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=dotted)
+def test_a_module_imports_only_from_layers_above_its_own(path: Path) -> None:
+    package, own, *_ = dotted(path).split(".")
+    order = places(package)
+    assert own in order, "say in which layer the new module stands"
     for name in imports(path):
-        package, _, imported = name.partition(".")
-        assert package not in ("worker", "gaesignals_worker", "devserver"), name
-        # What is imported on first use only, so that tests need no SDK.
-        if package != "gaesignals" or (module, imported.partition(".")[0]) == ("mailbox", "memcache"):
-            continue
-        for known in (imported, imported.rpartition(".")[0]):
-            if known in LIBRARY:
-                assert LIBRARY.index(known) < LIBRARY.index(module), name
+        found = name.split(".")
+        if found[0] == package and len(found) > 1 and found[1] in order and found[1] != own:
+            assert order[found[1]] < order[own] or ON_FIRST_USE.get(dotted(path), " ") in name, name
 
 
-def described(package: str) -> list[str]:
-    """The modules in the table of how-it-works.md, in its order."""
-    chapter = HOW_IT_WORKS.read_text().partition(f"## {CHAPTERS[package]}\n")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in chapter.splitlines() if line.startswith("| `")]
-    return re.findall(r"`(\w+)`", "".join(rows))
+@pytest.mark.parametrize("path", [path for path in ALL if dotted(path.parent) in FOLDERS], ids=dotted)
+def test_a_module_imports_only_from_those_before_it_in_its_folder(path: Path) -> None:
+    folder = dotted(path.parent)
+    order = FOLDERS[folder].split()
+    assert path.stem in order, "say where the new module stands"
+    for name in imports(path):
+        if name.startswith(f"{folder}."):
+            found = name.removeprefix(f"{folder}.").split(".")[0]
+            assert found not in order or order.index(found) < order.index(path.stem), name
 
 
-@pytest.mark.parametrize("package", CHAPTERS)
-def test_how_it_works_has_every_module(package: str) -> None:
-    known = {name_in(package, path) for path in modules(package) if path.stem != "__init__"}
-    if package == "gaesignals":
-        known = {name for name in known if not name.startswith(("cli.", "__main__"))}
-    assert sorted(described(package)) == sorted(known)
+@pytest.mark.parametrize(("package", "unknown"), [("gaesignals", {"worker", "devserver"}), ("worker", {"devserver"})])
+def test_a_package_does_not_know_those_that_are_built_on_it(package: str, unknown: set[str]) -> None:
+    names = {name.split(".")[0].removeprefix("gaesignals_") for path in modules(package) for name in imports(path)}
+    assert not names & (unknown | {"examples", "tests"})
 
 
-@pytest.mark.parametrize("module", described("gaesignals"))
-def test_how_it_works_has_the_modules_of_the_library_in_an_order_to_read_them_in(module: str) -> None:
-    order = described("gaesignals")
-    found = {
-        name.split(".")[1] for name in imports(ROOT / "gaesignals" / f"{module}.py") if name.startswith("gaesignals.")
-    }
-    late = {name for name in found if name in order and order.index(name) > order.index(module)}
-    assert late <= ({"memcache"} if module == "mailbox" else set())
-
-
-def test_the_library_does_not_know_its_command_line() -> None:
-    commands = ("cli.", "__main__")
-    library = [path for path in modules("gaesignals") if not name_in("gaesignals", path).startswith(commands)]
-    assert library
-    assert not [name for path in library for name in imports(path) if name.startswith("gaesignals.cli")]
-
-
-@pytest.mark.parametrize("path", modules("worker"), ids=lambda path: path.stem)
-def test_the_worker_does_not_know_the_local_cloud(path: Path) -> None:
-    assert not [name for name in imports(path) if name.startswith(("devserver", "examples"))]
-
-
-@pytest.mark.parametrize(
-    "path", [*modules("worker"), *modules("devserver")], ids=lambda path: f"{path.parent.name}.{path.stem}"
-)
+@pytest.mark.parametrize("path", [*modules("worker"), *modules("devserver")], ids=dotted)
 def test_imports_inside_the_worker_and_the_local_cloud_are_relative(path: Path) -> None:
     """A wheel ships them under other names."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -130,12 +166,17 @@ def test_google_is_imported_by_adapters_only(package: str) -> None:
     assert users <= GOOGLE[package]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", LAYERS)
 def test_modules_are_under_three_hundred_lines(package: str) -> None:
     assert not [str(path) for path in modules(package) if len(path.read_text().splitlines()) >= 300]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name.count(".") == 1])
+def test_how_it_works_has_every_folder(folder: str) -> None:
+    assert f"`{folder.replace('.', '/')}/`" in (ROOT / "docs" / "how-it-works.md").read_text()
+
+
+@pytest.mark.parametrize("package", LAYERS)
 def test_nothing_reads_the_environment_while_it_is_imported(package: str) -> None:
     for path in modules(package):
         if path.stem in ("main", "__main__"):

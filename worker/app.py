@@ -12,26 +12,27 @@ from flask import Flask, jsonify
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
-from gaesignals.deadletter import DeadLetters
 from gaesignals.errors import StoreError
-from gaesignals.mailbox import Mailbox, app_engine_mailbox, short_instance
+from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, short_instance
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.pause import Pauses
+from gaesignals.mailbox.repair import repair
 from gaesignals.observing import Observer, Observers
-from gaesignals.pausing import Pauses
-from gaesignals.pending import Pending
 from gaesignals.receivers import Receivers
-from gaesignals.repair import repair
-from gaesignals.store import Store
-from gaesignals.telemetry import Telemetry
+from gaesignals.stores.store import Store
+from gaesignals.telemetry.spans import Telemetry
 
-from . import admin, cron, tasks
+from . import cron, tasks
+from .access.doors import Door, Doorkeeper, door
+from .access.keys import Fetch, fetch_keys
+from .admin import routes as admin
+from .admin.inspector import Inspector
 from .answer import answer_errors, refuse
-from .auth import Door, Doorkeeper, door
 from .config import Settings, load_receivers, read_environment
 from .deliveries import Deliveries
 from .fanout import Dispatcher
 from .health import HealthCheck
-from .inspector import Inspector
-from .keys import Fetch, fetch_keys
 from .origin import remember_peer
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue

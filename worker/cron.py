@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from gaesignals.errors import StoreError
 
-from .auth import Door, door
+from .access.doors import Door, door
 from .fanout import Dispatcher
 
 logger = logging.getLogger("gaesignals.worker")

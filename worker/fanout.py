@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from gaesignals.errors import InvalidNameError, StoreError
-from gaesignals.pending import Pending
+from gaesignals.mailbox.index import Pending
 from gaesignals.receivers import Receivers
 from gaesignals.template import check_name
 

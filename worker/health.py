@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from gaesignals import codec
-from gaesignals.connection import Seen, State, decoded
+from gaesignals.data import codec
 from gaesignals.errors import DecodeError
-from gaesignals.keys import FLUSH_MARKER, LAST_FAN_OUT
-from gaesignals.mailbox import Mailbox
-from gaesignals.store import Add, Cas, Outcome, Set
+from gaesignals.format.keys import FLUSH_MARKER, LAST_FAN_OUT
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.stores.client import Seen, State, decoded
+from gaesignals.stores.store import Add, Cas, Outcome, Set
 
 from .queue import QueueState, TaskQueue
 

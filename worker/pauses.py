@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from gaesignals.errors import StoreError
-from gaesignals.pausing import Pauses
+from gaesignals.mailbox.pause import Pauses
 
 logger = logging.getLogger("gaesignals.worker")
 

@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMediaType
 
-from gaesignals.delivery import deliver
-from gaesignals.mailbox import Mailbox
-from gaesignals.pending import Pending
+from gaesignals.delivery.deliver import deliver
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.index import Pending
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
-from .auth import Door, door
+from .access.doors import Door, door
 from .deliveries import Deliveries, Source, report_counts
 from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields

@@ -33,7 +33,3 @@ class UnreachableError(CommandError):
     """There is no answer of a worker: nobody is there, somebody else is, or the caller is not let in."""
 
     exit_code = ExitCode.UNREACHABLE
-
-
-class ConfigError(SignalsError, ValueError):
-    """A file or an option that cannot be used; the message is one line for the person who wrote it."""

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def _local_cloud() -> str:
     missing = [name for name in _NEEDED if not _is_there(name)]
-    package = next((name for name in _PACKAGES if _is_there(f"{name}.tasks_emulator")), None)
+    package = next((name for name in _PACKAGES if _is_there(f"{name}.tasks.emulator")), None)
     if missing or package is None:
         lacks = f" ({', '.join(missing)} missing)" if missing else ""
         raise CommandError(f"the local cloud is not installed{lacks}; run: pip install 'gaesignals[local]'")

@@ -13,10 +13,10 @@ from google.appengine.api import apiproxy_stub_map
 from google.appengine.api.memcache import memcache_stub
 from google.appengine.runtime import apiproxy_errors
 
-from devserver.api_client import connected, ticket
-from devserver.api_server import ApiServer
-from gaesignals.memcache import MemcacheStore
-from gaesignals.store import Absent, Add, Cas, Found, Outcome, Set, Store
+from devserver.appengine.client import connected, ticket
+from devserver.appengine.server import ApiServer
+from gaesignals.stores.app_engine import MemcacheStore
+from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set, Store
 from gaesignals.testing import ManualClock, MemoryStore
 
 

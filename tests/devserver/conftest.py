@@ -13,13 +13,13 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
-from devserver.loopback_http import LoopbackServer, Request, Response
+from devserver.appengine.loopback_http import LoopbackServer, Request, Response
 
 # The SDK's queue parser imports its Datastore client, which warns about the way it uses a YAML library.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", PendingDeprecationWarning)
-    from devserver.dispatcher import Attempt
-    from devserver.tasks_emulator import TasksEmulator
+    from devserver.tasks.dispatcher import Attempt
+    from devserver.tasks.emulator import TasksEmulator
 
 DEADLINE_SECONDS = 30.0
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from webtest import TestApp
 
-from devserver.api_client import connected, ticket
-from devserver.api_server import ApiServer
+from devserver.appengine.client import connected, ticket
+from devserver.appengine.server import ApiServer
 from gaesignals import deliver, waiting_names
 from shop import ledger
 from shop.frontend import create_app

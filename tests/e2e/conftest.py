@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from google.appengine.api import memcache
 
-from devserver.api_client import connected
+from devserver.appengine.client import connected
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 120.0

@@ -97,7 +97,9 @@ class TestEnd:
 
 
 class TestRestart:
-    @pytest.mark.parametrize(("name", "text"), [("worker", "devserver.worker:app"), ("api", "devserver.api_server")])
+    @pytest.mark.parametrize(
+        ("name", "text"), [("worker", "devserver.processes.worker:app"), ("api", "devserver.appengine.server")]
+    )
     def test_a_process_that_ends_is_reported_and_started_again(self, cloud: Cloud, name: str, text: str) -> None:
         before = pids_of(text, cloud)
         os.kill(min(before), signal.SIGKILL)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.appengine.api import appinfo, croninfo, queueinfo
 
-from gaesignals.cli.schedule_parser import parse_schedule
+from gaesignals.appyaml.schedule import parse_schedule
 from worker.config import Settings, load_receivers
 
 ROOT = Path(__file__).parents[2]

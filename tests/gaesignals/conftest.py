@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.testing import ManualClock, MemoryNamespaces, MemoryStore
 
 

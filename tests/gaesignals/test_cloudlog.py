@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from gaesignals import Signal, deliver
 from gaesignals.cloudlog import CloudFormatter, RequestTrace
-from gaesignals.mailbox import Mailbox, use_mailbox
-from gaesignals.telemetry import Telemetry
+from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.telemetry.spans import Telemetry
 from gaesignals.testing import MemoryStore
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

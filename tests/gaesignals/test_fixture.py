@@ -22,11 +22,10 @@ from gaesignals import (
     deliver,
     send_many,
 )
-from gaesignals.deadletter import DeadLetters
-from gaesignals.fixture import DrainError, SignalsFixture
-from gaesignals.keys import page_key
-from gaesignals.mailbox import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
-from gaesignals.testing import MemoryStore
+from gaesignals.format.keys import page_key
+from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.testing import DrainError, MemoryStore, SignalsFixture
 
 order_paid = Signal("order_paid")
 password_changed = Signal("user_{user_id}_password_change")

@@ -23,9 +23,9 @@ from gaesignals import (
     once,
     send_many,
 )
-from gaesignals.handlers import identity
-from gaesignals.keys import page_key
-from gaesignals.mailbox import Mailbox
+from gaesignals.format.keys import page_key
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.receiver import identity
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")

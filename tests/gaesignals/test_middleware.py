@@ -11,7 +11,7 @@ import pytest
 from webtest import TestApp
 
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError, SignalsError
-from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.middleware import SignalsMiddleware
 from gaesignals.receivers import Receivers
 from gaesignals.signal import Signal, send_many

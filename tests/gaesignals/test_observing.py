@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gaesignals import DeliveryReport, Drop, Message, Receivers, Retry, Signal, deliver, send_many
-from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.testing import ManualClock, MemoryStore
 

@@ -154,7 +154,7 @@ def test_nothing_of_it_is_loaded_and_nothing_replaced_where_nobody_asks_for_it(t
 
         def test_it(recwarn):
             assert mailbox._default is None
-            assert not {"gaesignals.fixture", "gaesignals.testing"} & set(sys.modules)
+            assert not {"gaesignals.testing"} & set(sys.modules)
             assert len(recwarn) == 0
         """
     )
@@ -195,8 +195,8 @@ def test_the_library_imports_nothing_of_google() -> None:
         [
             "import sys; before = set(sys.modules)",
             *[line[4:] for line in WITHOUT_GOOGLE.splitlines()],
-            "import gaesignals, gaesignals.testing, gaesignals.fixture, gaesignals.pytest_plugin",
-            "with gaesignals.fixture.SignalsFixture() as signals:",
+            "import gaesignals, gaesignals.testing, gaesignals.pytest_plugin",
+            "with gaesignals.testing.SignalsFixture() as signals:",
             "    gaesignals.Signal('a').send(1)",
             "    assert signals.drain([('a', print)]).delivered == 1",
             "print(sorted(name for name in set(sys.modules) - before if name.split('.')[0] == 'google'))",

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError
-from gaesignals.handlers import identity
+from gaesignals.receiver import identity
 from gaesignals.receivers import Receivers, as_receivers
 from gaesignals.signal import Signal
 from gaesignals.template import Template

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gaesignals.delivery import deliver
+from gaesignals.delivery.deliver import deliver
 from gaesignals.errors import (
     InvalidDataError,
     InvalidMappingError,
@@ -23,7 +23,7 @@ from gaesignals.errors import (
     SignalsError,
     StoreError,
 )
-from gaesignals.mailbox import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.message import Drop, Retry
 from gaesignals.signal import Signal, name_of, send_many
 from gaesignals.template import Template, check_name

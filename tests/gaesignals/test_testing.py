@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gaesignals.store import Absent, Add, Cas, Found, Outcome, Set
+from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set
 from gaesignals.testing import Call, ManualClock, MemoryNamespaces, MemoryStore
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devserver.api_server import ApiServer
+from devserver.appengine.server import ApiServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ PREPARE = """
     from google.appengine.api import wrap_wsgi_app
     from webtest import TestApp
     from gaesignals import Signal, StoreError, deliver
-    from gaesignals.memcache import in_this_request
+    from gaesignals import in_this_request
 
     def request(body):
         def app(environ, start_response):

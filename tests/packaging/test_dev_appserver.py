@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from devserver.ports import choose_ports
+from devserver.processes.ports import choose_ports
 from tests.e2e.conftest import wait_until
 
 from .installed import ROOT, Installed
@@ -58,7 +58,7 @@ def team(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ports = choose_ports(dict.fromkeys(["default", "worker", "tasks"], 0))
     services = {name: f"http://127.0.0.1:{ports[name]}" for name in ("default", "worker")}
     with contextlib.ExitStack() as stack, (directory / "log").open("w") as log:
-        emulator = [sys.executable, "-m", "devserver.tasks_emulator", "--port", str(ports["tasks"])]
+        emulator = [sys.executable, "-m", "devserver.tasks.emulator", "--port", str(ports["tasks"])]
         emulator += ["--queues", str(root / "queue.yaml")]
         emulator += [word for name, url in services.items() for word in ("--service", f"{name}={url}")]
         stack.enter_context(running(emulator, cwd=ROOT, environ={}, log=log))

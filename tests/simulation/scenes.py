@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from unittest import mock
 
-from gaesignals import DeliveryReport, Message, Receivers, codec, deliver, keys, page, pending
-from gaesignals.deadletter import DeadLetters
-from gaesignals.discarding import discard
+from gaesignals import DeliveryReport, Message, Receivers, deliver
+from gaesignals.data import codec
 from gaesignals.errors import SendError
-from gaesignals.inspection import MailboxStatus, look
-from gaesignals.keys import page_key
-from gaesignals.mailbox import Mailbox
-from gaesignals.message import Record
-from gaesignals.page import Page
-from gaesignals.pending import Pending
-from gaesignals.store import Set, Store
+from gaesignals.format import keys, page
+from gaesignals.format.entries import Record
+from gaesignals.format.keys import page_key
+from gaesignals.format.page import Page
+from gaesignals.mailbox import index as pending
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.discard import discard
+from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.look import MailboxStatus, look
+from gaesignals.stores.store import Set, Store
 from gaesignals.testing import ManualClock
 
 LEASE_SECONDS = 60.0

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from gaesignals.store import Outcome, Read, Store, Write
+from gaesignals.stores.store import Outcome, Read, Store, Write
 
 T = TypeVar("T")
 A = TypeVar("A")

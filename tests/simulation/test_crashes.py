@@ -14,9 +14,9 @@ from google.appengine.api import apiproxy_stub_map
 from google.appengine.api.memcache import memcache_stub
 
 from gaesignals.errors import SignalsError
-from gaesignals.inspection import look
-from gaesignals.memcache import MemcacheStore
-from gaesignals.store import Outcome, Read, Store, Write
+from gaesignals.mailbox.look import look
+from gaesignals.stores.app_engine import MemcacheStore
+from gaesignals.stores.store import Outcome, Read, Store, Write
 from gaesignals.testing import ManualClock, MemoryStore
 
 from .scenes import FULL_ENTRIES, SCENARIOS, DiedError, Scenario, Scene, small_index

@@ -13,7 +13,7 @@ import pytest
 from webtest import TestApp, TestResponse
 
 from gaesignals.errors import SignalsError
-from gaesignals.pending import Pending
+from gaesignals.mailbox.index import Pending
 from worker import app as worker_app
 from worker.app import create_app
 from worker.config import Environment, Settings

@@ -15,16 +15,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from unittest import mock
 
-from gaesignals import codec, keys, page, pending
-from gaesignals.deadletter import DeadLetters
-from gaesignals.delivery import deliver
-from gaesignals.discarding import discard
+from gaesignals.data import codec
+from gaesignals.delivery.deliver import deliver
 from gaesignals.errors import StoreError
-from gaesignals.inspection import look
-from gaesignals.mailbox import Mailbox
-from gaesignals.pending import Pending
+from gaesignals.format import keys, page
+from gaesignals.mailbox import index as pending
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.discard import discard
+from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.look import look
 from gaesignals.receivers import Receivers
-from gaesignals.store import Set
+from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 
 from .scheduler import Scheduler, SwitchingStore

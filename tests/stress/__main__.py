@@ -210,7 +210,10 @@ def _workers(group: int) -> list[int]:
     pids = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.getpgid(int(path.name)) == group and "devserver.worker:app" in (path / "cmdline").read_text():
+            if (
+                os.getpgid(int(path.name)) == group
+                and "devserver.processes.worker:app" in (path / "cmdline").read_text()
+            ):
                 pids.append(int(path.name))
     return pids
 

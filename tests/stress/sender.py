@@ -6,7 +6,7 @@ import random
 import sys
 import uuid
 
-from devserver.api_client import connected
+from devserver.appengine.client import connected
 from gaesignals import SendError, send_many
 
 from .records import Notebook

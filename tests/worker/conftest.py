@@ -12,10 +12,10 @@ from google.appengine.runtime import apiproxy_errors
 from webtest import TestApp, TestResponse
 
 from gaesignals import Receivers
-from gaesignals.store import Store
+from gaesignals.stores.store import Store
+from worker.access.keys import Fetch, Fetched, KeysError
 from worker.app import Worker, create_app
 from worker.config import Environment, Settings
-from worker.keys import Fetch, Fetched, KeysError
 
 from .recording_queue import RecordingQueue
 

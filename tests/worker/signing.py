@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from worker.keys import Fetched, KeysError
-from worker.tokens import GOOGLE, IAP, Issuer
+from worker.access.keys import Fetched, KeysError
+from worker.access.tokens import GOOGLE, IAP, Issuer
 
 IAP_AUDIENCE = "/projects/123/apps/shop-1"
 OIDC_AUDIENCE = "https://worker-dot-shop-1.appspot.com"

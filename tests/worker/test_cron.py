@@ -8,12 +8,12 @@ import pytest
 
 from gaesignals import Receivers, Signal, send_many
 from gaesignals.errors import StoreError
-from gaesignals.keys import page_key, slot_key, slot_of
-from gaesignals.mailbox import Mailbox
-from gaesignals.page import Page
-from gaesignals.pending import Pending
-from gaesignals.slot import Slot
-from gaesignals.store import Set
+from gaesignals.format.keys import page_key, slot_key, slot_of
+from gaesignals.format.page import Page
+from gaesignals.format.slot import Slot
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.index import Pending
+from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.cron import Periodic
 from worker.fanout import Dispatcher

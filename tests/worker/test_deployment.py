@@ -13,7 +13,7 @@ import pytz
 from google.appengine.api import appinfo, croninfo, queueinfo
 
 from gaesignals import Receivers
-from gaesignals.cli.schedule_parser import parse_schedule
+from gaesignals.appyaml.schedule import parse_schedule
 from gaesignals.testing import MemoryStore
 from worker.app import create_app
 from worker.config import Settings, load_receivers

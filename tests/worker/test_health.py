@@ -7,8 +7,8 @@ import random
 import pytest
 
 from gaesignals import Receivers
-from gaesignals.keys import FLUSH_MARKER, LAST_FAN_OUT
-from gaesignals.mailbox import Mailbox
+from gaesignals.format.keys import FLUSH_MARKER, LAST_FAN_OUT
+from gaesignals.mailbox.box import Mailbox
 from gaesignals.testing import Call, ManualClock, MemoryStore
 from worker.health import LATE_SECONDS, QUEUE_SECONDS, UNKNOWN_QUEUE_SECONDS, HealthCheck
 from worker.queue import QueueState

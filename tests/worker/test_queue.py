@@ -15,7 +15,7 @@ import pytest
 from google.cloud import tasks_v2
 from werkzeug.serving import make_server
 
-from devserver.tasks_emulator import TasksEmulator
+from devserver.tasks.emulator import TasksEmulator
 from worker.config import Settings, SettingsError
 from worker.queue import MAX_BODY_BYTES, CloudTasksQueue, QueueState, Task, tasks_for
 

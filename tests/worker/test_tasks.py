@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers, Signal, current_message, send_many
-from gaesignals.codec import dumps
+from gaesignals.data.codec import dumps
 from gaesignals.errors import StoreError
-from gaesignals.mailbox import Mailbox
-from gaesignals.pending import Pending
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.index import Pending
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.fanout import Dispatcher
 from worker.queue import MAX_SIBLINGS, Task

@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gaesignals import Receivers, Signal
-from gaesignals.mailbox import app_engine_mailbox, use_mailbox
-from gaesignals.telemetry import Telemetry
+from gaesignals.mailbox.box import app_engine_mailbox, use_mailbox
+from gaesignals.telemetry.spans import Telemetry
 
 from .conftest import MakeClient
 
@@ -22,7 +22,7 @@ def test_a_handler_that_a_task_runs_is_in_the_trace_of_the_request_that_sent(
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     # A process's own provider can be set once, so here the default observer is given one.
-    monkeypatch.setattr("gaesignals.mailbox.Telemetry", lambda: Telemetry(tracer_provider=provider))
+    monkeypatch.setattr("gaesignals.mailbox.box.Telemetry", lambda: Telemetry(tracer_provider=provider))
     monkeypatch.setattr("worker.app.Telemetry", lambda: Telemetry(tracer_provider=provider))
     receivers = Receivers()
     receivers.connect("order_paid", lambda data: None, reliable=reliable)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
 
+from gaesignals.appyaml.schedule import Schedule, ScheduleError, parse_schedule
 from gaesignals.cli.entries import DRAIN_PATH
-from gaesignals.cli.schedule import Schedule
-from gaesignals.cli.schedule_parser import ScheduleError, parse_schedule
 
 from .problem import Problem
 from .project import CRON, Project

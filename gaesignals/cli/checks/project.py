@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gaesignals.cli.errors import CommandError, ConfigError
-from gaesignals.cli.sdk import parse_cron, parse_dispatch, parse_queues, parse_service
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.sdk import parse_cron, parse_dispatch, parse_queues, parse_service
+from gaesignals.cli.errors import CommandError
 
 from .problem import Problem
 from .service import Service

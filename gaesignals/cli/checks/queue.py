@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.sdk import rate_per_second, retry_parameters
 from gaesignals.cli.entries import DEFAULT_QUEUE
-from gaesignals.cli.errors import ConfigError
-from gaesignals.cli.sdk import rate_per_second, retry_parameters
 
 from .problem import Problem
 from .project import QUEUE, Project

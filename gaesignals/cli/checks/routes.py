@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gaesignals.cli.sdk import dispatch_pattern
+from gaesignals.appyaml.sdk import dispatch_pattern
 
 from .problem import Problem
 from .project import DISPATCH, Project

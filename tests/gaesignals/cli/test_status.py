@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gaesignals.mailbox import Mailbox
+from gaesignals.mailbox.box import Mailbox
 from worker.health import HealthCheck
 from worker.queue import QueueState
 

@@ -1,0 +1,1 @@
+"""App Engine's bundled services, for several processes on this machine."""

@@ -1,0 +1,1 @@
+"""App Engine's cron on this machine."""

@@ -1,0 +1,1 @@
+"""App Engine's yaml files, read as the SDK reads them."""

@@ -1,0 +1,113 @@
+"""Data to bytes and back, exactly or not at all.
+
+`dumps` and `loads` carry a user's data: every value comes back with the type and the value it went in with, and what
+would come back as something else is refused. `seal` and `unseal` put what the library itself stores into an envelope
+with a format version and a checksum. Stored bytes are never trusted: whatever they are, reading them gives a value of
+the known types or raises an error of ours, and runs nobody's code. The checksum finds damage; it does not prove who
+wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import cbor2
+
+from gaesignals.errors import DecodeError, InvalidDataError, NewerFormatError
+
+from .packing import MAX_DEPTH, pack, too_large, unpack
+
+MAX_PAYLOAD_BYTES: Final = 950_000
+
+_MAGIC: Final = b"gs"
+_HEADER_BYTES: Final = len(_MAGIC) + 1 + 4
+_READING_ERRORS: Final = (
+    cbor2.CBORError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def dumps(data: object) -> bytes:
+    """Encode `data` for a message.
+
+    Raises `InvalidDataError`, which names the type and its place (`data["user"][3]`), for a type that cannot come back
+    as it is; for cycles and very deep nesting; for text that UTF-8 cannot express; and for a result of more than
+    `MAX_PAYLOAD_BYTES`.
+    """
+    payload = cbor2.dumps(pack(data, max_bytes=MAX_PAYLOAD_BYTES))
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise InvalidDataError(too_large(MAX_PAYLOAD_BYTES))
+    return payload
+
+
+def loads(payload: bytes) -> Any:
+    """Decode what `dumps` made; raise `DecodeError`, and nothing else, for any other bytes."""
+    try:
+        return unpack(_read_cbor(payload, max_depth=2 * MAX_DEPTH + 2))
+    except _READING_ERRORS as error:
+        raise DecodeError(f"the data of a message cannot be decoded: {error}") from error
+
+
+def seal(version: int, body: object) -> bytes:
+    """Wrap `body` (None, bool, int, float, str, bytes, list, dict) with its format version and a checksum."""
+    checked = bytes([version]) + cbor2.dumps(body)
+    return _MAGIC + checked[:1] + zlib.crc32(checked).to_bytes(4, "big") + checked[1:]
+
+
+def unseal(value: bytes, *, version: int) -> Any:
+    """Return the body of a sealed `value` of format `version`.
+
+    Raises `NewerFormatError` for an intact value of a later version, and `DecodeError` for anything else.
+    """
+    body = value[_HEADER_BYTES:]
+    if not body or value[:2] != _MAGIC:
+        raise DecodeError("stored bytes do not begin as ours do")
+    if zlib.crc32(body, zlib.crc32(value[2:3])) != int.from_bytes(value[3:_HEADER_BYTES], "big"):
+        raise DecodeError("stored bytes do not match their checksum")
+    if value[2] > version:
+        raise NewerFormatError(f"stored by a later version: format {value[2]}; this one reads {version}")
+    if value[2] < version:
+        raise DecodeError(f"stored by an earlier version: format {value[2]}; this one reads {version}")
+    try:
+        return _read_cbor(body, max_depth=MAX_DEPTH, refused=_ALL_TAGS)
+    except _READING_ERRORS as error:
+        raise DecodeError(f"stored bytes cannot be decoded: {error}") from error
+
+
+def _refuse_tag(*_: object) -> NoReturn:
+    raise ValueError("a tag that is not one of ours")
+
+
+# All the tags that cbor2 turns into something by itself, but for the two of large integers.
+_FOREIGN_TAGS: Final = dict.fromkeys(
+    (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799), _refuse_tag
+)
+
+
+_ALL_TAGS: Final = _FOREIGN_TAGS | {2: _refuse_tag, 3: _refuse_tag}
+"""What the library stores itself has no integer over 64 bits."""
+
+
+def _read_cbor(encoded: bytes, *, max_depth: int, refused: Mapping[int, Callable[..., Any]] = _FOREIGN_TAGS) -> Any:
+    """Read one CBOR item of known extent, which has to be all there is; tags of ours stay tags."""
+    source = io.BytesIO(encoded)
+    decoder = cbor2.CBORDecoder(
+        source,
+        semantic_decoders=refused,
+        max_depth=max_depth,
+        allow_indefinite=False,
+        allow_duplicate_keys=False,
+    )
+    value = decoder.decode()
+    if source.tell() != len(encoded):
+        raise ValueError("there are bytes after the end")
+    return value

@@ -1,0 +1,132 @@
+"""One round of delivery: its limits, its counts, and what its parts do alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gaesignals.format.letter import DeadLetter
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.claim import Claim
+from gaesignals.mailbox.dead import bury
+from gaesignals.message import Message
+from gaesignals.receivers import Receivers
+from gaesignals.report import Failure
+
+from .coroutines import Coroutines
+from .limits import Limits
+from .verdict import Run, Tally, Verdict, decide
+
+logger = logging.getLogger("gaesignals")
+
+UNBURIED_WAIT_MS = 30_000
+# Of so many failures the exceptions are kept for the report. Each holds its frames, and what these hold.
+MAX_EXCEPTIONS = 100
+
+
+@dataclass(slots=True)
+class Round:
+    """Who delivers what, and how far it has come."""
+
+    mailbox: Mailbox
+    receivers: Receivers
+    limits: Limits
+    coroutines: Coroutines
+    tally: Tally = field(default_factory=Tally)
+    run_count: int = 0
+    exception_count: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further message may be begun."""
+        most = self.limits.max_messages
+        return (most is not None and self.run_count >= most) or self.is_late
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it may end before everything that was claimed had its turn."""
+        return self.limits.max_messages is not None or self.limits.deadline is not None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether time is up, so that no further handler may be begun."""
+        deadline = self.limits.deadline
+        return (deadline is not None and self.mailbox.clock() >= deadline) or self.limits.should_stop()
+
+    def allowance(self, size: int) -> int:
+        """How many messages of `size` may be begun together."""
+        return size if self.limits.max_messages is None else min(size, self.limits.max_messages - self.run_count)
+
+    def lease_end_ms(self) -> int:
+        return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)
+
+    def decide(self, run: Run) -> Verdict:
+        """What is to become of a record after its run. Its exceptions are let go of where there are many already."""
+        verdict = decide(run, now_ms=self.mailbox.now_ms(), random=self.mailbox.random)
+        for number, failed in enumerate(run.failures):
+            if failed.exception is None:
+                continue
+            if self.exception_count < MAX_EXCEPTIONS:
+                self.exception_count += 1
+            else:
+                run.failures[number] = replace(failed, exception=None)
+        return verdict
+
+    def bury(self, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
+        """Store the dead letters among the verdicts of each name, log them and tell `on_dead`.
+
+        Where memcache does not take those of a name, their messages go back to be run again, uncharged, a little later.
+        """
+        letters = {
+            name: [letter for verdict in group for letter in verdict.letters] for name, group in verdicts.items()
+        }
+        letters = {name: group for name, group in letters.items() if group}
+        unburied = bury(self.mailbox, letters) if letters else ()
+        for name, group in letters.items():
+            if name in unburied:
+                fields = {"signals_name": ascii(name), "signals_count": len(group)}
+                logger.error("dead letters could not be stored; their messages go back", extra=fields)
+                self._revive(verdicts[name])
+                continue
+            for letter in group:
+                self._announce(name, letter)
+
+    def leave_unread(self, claim: Claim) -> None:
+        """Memcache did not answer for what was claimed. Its lease runs out, and somebody takes it over."""
+        self.tally.errors.append(
+            Failure(claim.name, None, None, "memcache did not answer for what was claimed; its lease has to run out")
+        )
+        self.tally.remaining += claim.holding.count
+
+    def _revive(self, verdicts: Sequence[Verdict]) -> None:
+        not_before_ms = self.mailbox.now_ms() + UNBURIED_WAIT_MS
+        for verdict in verdicts:
+            verdict.retries += [replace(letter.record, not_before_ms=not_before_ms) for letter in verdict.letters]
+            verdict.letters = []
+
+    def _announce(self, name: str, letter: DeadLetter) -> None:
+        fields = {
+            "signals_name": ascii(name),
+            "signals_message": letter.id,
+            "signals_receiver": ",".join(letter.receivers),
+            "signals_attempt": letter.attempt,
+        }
+        logger.error("a message is dead", extra=fields)
+        if self.receivers.on_dead is None:
+            return
+        try:
+            with self.mailbox.namespaces.using(letter.record.namespace):
+                self.receivers.on_dead(self._message(name, letter), letter.error)
+        except Exception:
+            logger.exception("on_dead failed", extra=fields)
+
+    def _message(self, name: str, letter: DeadLetter) -> Message:
+        """The message as its receiver got it; one that cannot be decoded has None for its data."""
+        record = letter.record
+        mine = [match.receiver for match in self.receivers.matching(name) if match.receiver.id in letter.receivers]
+        try:
+            data = mine[0].load(record.payload) if mine else letter.data
+        except Exception:  # noqa: BLE001 - a declared type is the application's code
+            data = None
+        return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace, context=record.context)

@@ -1,0 +1,227 @@
+"""Entries: a message as it is stored, and the reference that stands for a bundle of them.
+
+A record's wire form is `[id, sent_us, payload, options]`. Options hold what is not at its default, by one-letter names;
+names this version does not know are kept, so that a later one can add fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+from gaesignals.data import codec
+from gaesignals.errors import DecodeError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+_LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
+
+
+_RECORD_OVERHEAD_BYTES = 48
+
+
+MAX_ID_CHARACTERS = 60
+"""Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
+
+
+MAX_CONTEXT_CHARACTERS = 600
+"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512."""
+
+
+_OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
+    "n": ("namespace", str),
+    "a": ("attempt", int),
+    "t": ("not_before_ms", int),
+    "r": ("receivers", list),
+    "e": ("error", str),
+    "w": ("context", str),
+}
+
+
+def is_count(number: int) -> bool:
+    """Whether `number` can be a count, a size, an index or an attempt of ours: sums of them stay within 64 bits."""
+    return 0 <= number < 2**48
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an id of ours."""
+    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
+
+
+_CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
+    str: lambda text: True,
+    int: is_count,
+    list: lambda items: all(isinstance(item, str) for item in items),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it is stored: its payload stays encoded until a handler needs it.
+
+    `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
+    those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
+    context it was sent with, kept by every retry.
+    """
+
+    id: str
+    sent_us: int
+    payload: bytes
+    namespace: str = ""
+    attempt: int = 1
+    not_before_ms: int = 0
+    receivers: tuple[str, ...] = ()
+    error: str = ""
+    extra: tuple[tuple[str, Any], ...] = ()
+    context: str = ""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the record takes, never fewer."""
+        texts = (
+            len(self.id)
+            + 4 * (len(self.namespace) + len(self.error) + len(self.context))
+            + sum(4 * len(r) for r in self.receivers)
+        )
+        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
+
+    @property
+    def sent_at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.sent_us)
+
+    def charged(self, *, receivers: tuple[str, ...], not_before_ms: int, error: str) -> Record:
+        """This record after a failed attempt, to be run again for `receivers` alone."""
+        return replace(
+            self, attempt=self.attempt + 1, receivers=receivers, not_before_ms=not_before_ms, error=error[:500]
+        )
+
+    def to_wire(self) -> list[Any]:
+        options: dict[str, Any] = dict(self.extra)
+        if self.namespace:
+            options["n"] = self.namespace
+        if self.attempt != 1:
+            options["a"] = self.attempt
+        if self.not_before_ms:
+            options["t"] = self.not_before_ms
+        if self.receivers:
+            options["r"] = list(self.receivers)
+        if self.error:
+            options["e"] = self.error
+        if self.context:
+            options["w"] = self.context
+        wire: list[Any] = [self.id, self.sent_us, self.payload]
+        return [*wire, options] if options else wire
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Record:
+        match wire:
+            case [str(id_), int(sent_us), bytes(payload)] if is_id(id_) and 0 <= sent_us < _LAST_US:
+                return cls(id_, sent_us, payload)
+            case [str(id_), int(sent_us), bytes(payload), dict(options)] if is_id(id_) and 0 <= sent_us < _LAST_US:
+                return cls(id_, sent_us, payload, **_known_options(options))
+        raise DecodeError("not a message record")
+
+
+def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    extra: list[tuple[str, Any]] = []
+    for letter, value in options.items():
+        if letter not in _OPTIONS:
+            extra.append((letter, value))
+            continue
+        name, kind = _OPTIONS[letter]
+        if type(value) is not kind or not _CAN_BE[kind](value):
+            raise DecodeError(f"a message record whose {name} is a {type(value).__name__}")
+        known[name] = tuple(value) if kind is list else value
+    return known | {"extra": tuple(extra)} if extra else known
+
+
+LONGEST_WAIT_MS = 8 * 86400 * 1000
+
+
+_REF_BYTES = 60
+
+
+def is_due(at_ms: int, now_ms: int) -> bool:
+    """Whether the time has come. One more than eight days ahead nobody meant: a clock was wrong when it was written."""
+    return not now_ms < at_ms <= now_ms + LONGEST_WAIT_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference to a bundle: `count` records of `size` bytes under a key of their own.
+
+    A message too large for the page is a bundle of one. Nothing in the bundle is to be run before
+    `not_before_ms`, the earliest of its records'.
+    """
+
+    key: str
+    size: int
+    count: int
+    not_before_ms: int = 0
+
+    def to_wire(self) -> list[Any]:
+        return [self.size, self.key, self.count, self.not_before_ms]
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Ref:
+        match wire:
+            case [int(size), str(key), int(count), int(not_before_ms)] if (
+                is_id(key) and is_count(size) and is_count(count) and count and is_count(not_before_ms)
+            ):
+                return cls(key, size, count, not_before_ms)
+        raise DecodeError("not a reference to a bundle")
+
+
+Entry: TypeAlias = Record | Ref
+
+
+def entry_from_wire(wire: object) -> Entry:
+    is_record = isinstance(wire, list) and bool(wire) and isinstance(wire[0], str)
+    return Record.from_wire(wire) if is_record else Ref.from_wire(wire)
+
+
+def entries_from_wire(wire: object) -> tuple[Entry, ...]:
+    if not isinstance(wire, list):
+        raise DecodeError("not a list of entries")
+    return tuple(entry_from_wire(item) for item in wire)
+
+
+def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:
+    """The references among the entries, in order."""
+    return (entry for entry in entries if isinstance(entry, Ref))
+
+
+def inline_bytes(entries: Iterable[Entry]) -> int:
+    """How many bytes the entries take where they stand."""
+    return sum(entry.size if isinstance(entry, Record) else _REF_BYTES for entry in entries)
+
+
+def referenced_bytes(entries: Iterable[Entry]) -> int:
+    """How many bytes the entries refer to elsewhere."""
+    return sum(ref.size for ref in refs_of(entries))
+
+
+def weight(entries: Iterable[Entry]) -> int:
+    """How many bytes have to be read to have every message of the entries."""
+    return sum(entry.size for entry in entries)
+
+
+def count_messages(entries: Iterable[Entry]) -> int:
+    return sum(entry.count if isinstance(entry, Ref) else 1 for entry in entries)
+
+
+VERSION = 1
+
+
+def entries_to_bytes(entries: Sequence[Entry]) -> bytes:
+    """The value of a segment or a bundle."""
+    return codec.seal(VERSION, [entry.to_wire() for entry in entries])
+
+
+def entries_from_bytes(value: bytes) -> tuple[Entry, ...]:
+    """Read a segment or a bundle. Raises as `Page.from_bytes` does."""
+    return entries_from_wire(codec.unseal(value, version=VERSION))

@@ -1,0 +1,55 @@
+"""The keys of the store: every one starts with `gs:`, and none is over 250 bytes whatever the name."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+SLOTS = 1024
+MAX_NAME_BYTES = 200
+"""Of a signal's name in UTF-8."""
+
+DEAD_NAMES = b"gs:dead"
+PAUSED_NAMES = b"gs:paused"
+LAST_FAN_OUT = b"gs:fanout"
+FLUSH_MARKER = b"gs:marker"
+
+
+def page_key(name: str, lane: int = 0) -> bytes:
+    """The page of a lane of a name; lane 0 is the home page."""
+    return b"gs:p:%d:%s" % (lane, name.encode())
+
+
+def segment_key(epoch: str, index: int) -> bytes:
+    """A sealed segment of the page of that epoch, which no other page ever had."""
+    return f"gs:s:{epoch}:{index}".encode()
+
+
+def bundle_key(id_: str) -> bytes:
+    return f"gs:b:{id_}".encode()
+
+
+def slot_key(slot: int) -> bytes:
+    return f"gs:i:{slot}".encode()
+
+
+def dead_key(name: str) -> bytes:
+    """The page of a name's dead letters."""
+    return b"gs:d:" + name.encode()
+
+
+def slot_of(name: str) -> int:
+    """The slot of the index that a name is listed in, the same in every process and version."""
+    return zlib.crc32(name.encode()) % SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One page: a name and a lane of it. Lane 0 is the home page."""
+
+    name: str
+    lane: int = 0
+
+    @property
+    def key(self) -> bytes:
+        return page_key(self.name, self.lane)

@@ -1,0 +1,137 @@
+"""Dead letters as they are stored: the page of a name, and the index of the names that have one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from gaesignals.data import codec
+from gaesignals.errors import DecodeError
+
+from .entries import Record, Ref
+from .keys import bundle_key
+
+logger = logging.getLogger("gaesignals")
+
+VERSION = 1
+
+
+MAX_LETTERS = 100
+
+
+MAX_ERROR_CHARACTERS = 1500
+
+
+_MAX_INDEX_BYTES = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that will not be run again by itself.
+
+    `record.receivers` are the ids of the receivers that failed, `attempt` how often they were tried, `error` the last
+    failure with its traceback. A large payload is in `body`, and `record` has none until it was read.
+    """
+
+    record: Record
+    died_ms: int
+    error: str
+    body: Ref | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def attempt(self) -> int:
+        return self.record.attempt
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        return self.record.receivers
+
+    @property
+    def sent_at(self) -> datetime:
+        return self.record.sent_at
+
+    @property
+    def died_at(self) -> datetime:
+        return datetime.fromtimestamp(self.died_ms / 1000, timezone.utc)
+
+    @property
+    def data(self) -> Any:
+        """What was sent. Raises `DecodeError` if it cannot be decoded."""
+        return codec.loads(self.record.payload)
+
+    def is_same(self, other: DeadLetter) -> bool:
+        return (self.id, self.receivers) == (other.id, other.receivers)
+
+    def to_wire(self) -> list[Any]:
+        wire = [self.record.to_wire(), self.died_ms, self.error]
+        return [*wire, self.body.to_wire()] if self.body else wire
+
+    @classmethod
+    def from_wire(cls, wire: object) -> DeadLetter:
+        match wire:
+            case [record, int(died_ms), str(error)] if 0 <= died_ms < 2**47:
+                return cls(Record.from_wire(record), died_ms, error)
+            case [record, int(died_ms), str(error), body] if 0 <= died_ms < 2**47:
+                return cls(Record.from_wire(record), died_ms, error, Ref.from_wire(body))
+        raise DecodeError("not a dead letter")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPage:
+    letters: tuple[DeadLetter, ...] = ()
+
+    def with_letters(self, letters: Sequence[DeadLetter]) -> DeadPage:
+        kept = [old for old in self.letters if not any(old.is_same(new) for new in letters)]
+        return DeadPage((*kept, *letters)[-MAX_LETTERS:])
+
+    @property
+    def bodies(self) -> set[bytes]:
+        return {bundle_key(letter.body.key) for letter in self.letters if letter.body}
+
+    def to_bytes(self) -> bytes:
+        return codec.seal(VERSION, [letter.to_wire() for letter in self.letters])
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> DeadPage:
+        body = codec.unseal(value, version=VERSION)
+        if not isinstance(body, list):
+            raise DecodeError("not a page of dead letters")
+        return cls(tuple(DeadLetter.from_wire(letter) for letter in body))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadNames:
+    """How many dead letters each name has, the name that changed last at the end."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def with_counts(self, counts: Mapping[str, int]) -> DeadNames:
+        kept = {name: count for name, count in self.counts.items() if name not in counts}
+        kept.update((name, count) for name, count in counts.items() if count)
+        size = sum(4 * len(name) + 8 for name in kept)
+        for name in list(kept):
+            if size <= _MAX_INDEX_BYTES:
+                break
+            size -= 4 * len(name) + 8
+            del kept[name]
+            logger.error("too many names have dead letters; one is not listed", extra={"signals_name": ascii(name)})
+        return DeadNames(kept)
+
+    def to_bytes(self) -> bytes:
+        return codec.seal(VERSION, dict(self.counts))
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> DeadNames:
+        body = codec.unseal(value, version=VERSION)
+        if not isinstance(body, dict) or not all(
+            isinstance(name, str) and isinstance(count, int) for name, count in body.items()
+        ):
+            raise DecodeError("not the index of dead names")
+        return cls(body)

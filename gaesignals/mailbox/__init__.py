@@ -1,0 +1,11 @@
+"""The mailbox: messages in pages of a store, each move of them in a module of its own."""
+
+from .box import (
+    Mailbox,
+    app_engine_mailbox,
+    current_mailbox,
+    use_mailbox,
+    use_mailbox_everywhere,
+)
+
+__all__ = ["Mailbox", "app_engine_mailbox", "current_mailbox", "use_mailbox", "use_mailbox_everywhere"]

@@ -1,0 +1,184 @@
+"""The mailbox: what senders and deliveries of one process share.
+
+It is a connection to the store, the lanes this process sends on, and the names its deliveries have emptied. The
+process-wide default is built on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Protocol
+
+from gaesignals.errors import InvalidOptionError
+from gaesignals.format.entries import Record
+from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
+from gaesignals.observing import Observer, Observers, Sending
+from gaesignals.stores.client import Connection
+from gaesignals.stores.store import Store
+from gaesignals.telemetry.spans import Telemetry
+
+from .emptied import Emptied
+from .lanes import Lanes
+from .send import send
+
+NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
+INSTANCE_VARIABLE = "GAE_INSTANCE"
+
+
+class Namespaces(Protocol):
+    """How to read and set the namespace that a message is sent from and its handlers run with.
+
+    Each context (`contextvars`) has its own, as App Engine's: coroutine handlers of several namespaces run in turns.
+    """
+
+    def current(self) -> str: ...
+
+    def using(self, namespace: str) -> AbstractContextManager[None]: ...
+
+
+class NoNamespaces:
+    """For programs without namespaces: there is one, the empty one."""
+
+    def current(self) -> str:
+        return ""
+
+    def using(self, namespace: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Mailbox(Connection):
+    """Where signals wait. Safe to share between threads and requests.
+
+    `holder` is noted in the leases of its deliveries, so that a person can tell whose they are: at most 20 characters.
+    `observer` None stands for `Telemetry`, which tells OpenTelemetry; whoever gives another one and wants both gives
+    `Observers([Telemetry(), another])`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: random.Random | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        namespaces: Namespaces | None = None,
+        observer: Observer | None = None,
+        holder: str = "",
+    ) -> None:
+        if not isinstance(holder, str) or len(holder) > MAX_HOLDER_CHARACTERS:
+            raise InvalidOptionError(
+                f"holder={holder!r:.80} cannot be: give at most {MAX_HOLDER_CHARACTERS} characters"
+            )
+        super().__init__(store, clock=clock, random=random, sleep=sleep)
+        self.namespaces = namespaces or NoNamespaces()
+        self.observer: Observer = Observers([Telemetry() if observer is None else observer])
+        self.holder = holder
+        self.lanes = Lanes()
+        self.emptied = Emptied(clock)
+
+    def on_call(self, verb: str) -> None:
+        self.observer.called(verb)
+
+    def send(self, outgoing: Sequence[tuple[str, bytes]], *, pattern: str = "") -> list[str]:
+        """Store pairs of a name and a payload; return their message ids, in order.
+
+        `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
+        Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
+        """
+        sent_us = int(self.clock() * 10**6)
+        namespace = self.namespaces.current()
+        ids = [self.new_id() for _ in outgoing]
+        with self.observer.sending(Sending(ids, pattern)):
+            context = self.observer.context()
+            records = [
+                (name, Record(id_, sent_us, payload, namespace, context=context))
+                for id_, (name, payload) in zip(ids, outgoing, strict=True)
+            ]
+            self.send_records(records)
+            self.observer.sent([name for name, _ in records])
+        return ids
+
+    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        """Store records that have their ids already. Raises as `send` does."""
+        send(self, self.lanes, outgoing)
+
+
+_override: ContextVar[Mailbox | None] = ContextVar("gaesignals_mailbox", default=None)
+_default: Mailbox | None = None
+_default_lock = threading.Lock()
+
+
+def current_mailbox() -> Mailbox:
+    """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
+
+    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` of then, unless `use_mailbox_everywhere`
+    set another.
+    """
+    global _default
+    override = _override.get()
+    if override is not None:
+        return override
+    with _default_lock:
+        if _default is None:
+            try:
+                _default = app_engine_mailbox(namespace=os.environ.get(NAMESPACE_VARIABLE, ""))
+            except InvalidOptionError as error:
+                raise InvalidOptionError(f"the environment variable {NAMESPACE_VARIABLE}: {error}") from None
+        return _default
+
+
+def app_engine_mailbox(*, namespace: str, observer: Observer | None = None) -> Mailbox:
+    """Make a mailbox in App Engine's memcache, in that memcache namespace.
+
+    Its leases name this instance by the end of its id.
+    """
+    # Imported here so that tests with an in-memory store need no SDK.
+    from gaesignals.stores.app_engine import AppEngineNamespaces, MemcacheStore
+
+    return Mailbox(
+        MemcacheStore(namespace=namespace),
+        namespaces=AppEngineNamespaces(),
+        observer=observer,
+        holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),
+    )
+
+
+def short_instance(instance: str) -> str:
+    """The part of an instance's id that leases and the administrator's page name it by.
+
+    It is the end: the beginning is the same for most instances of most applications.
+    """
+    return instance[-8:]
+
+
+@contextmanager
+def use_mailbox(mailbox: Mailbox) -> Iterator[Mailbox]:
+    """Make `mailbox` the current one inside the block, for this thread or task alone."""
+    token = _override.set(mailbox)
+    try:
+        yield mailbox
+    finally:
+        _override.reset(token)
+
+
+@contextmanager
+def use_mailbox_everywhere(mailbox: Mailbox) -> Iterator[Mailbox]:
+    """Make `mailbox` the process's inside the block: in all threads, whenever they were started.
+
+    Where `use_mailbox` has set one it stays, except here in this thread or task.
+    """
+    global _default
+    with _default_lock:
+        previous, _default = _default, mailbox
+    try:
+        with use_mailbox(mailbox):
+            yield mailbox
+    finally:
+        with _default_lock:
+            _default = previous

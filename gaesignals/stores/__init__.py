@@ -1,0 +1,1 @@
+"""Stores: three verbs over many keys, and those who speak them."""

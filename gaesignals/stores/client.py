@@ -1,0 +1,201 @@
+"""A store with a clock and randomness: calls kept within the service's limits, and values read as what they should be.
+
+A value that cannot be read is a state and not an error, because one name's trouble must never touch the others of its
+call. Undecodable values count as evicted: they are logged here, and replaced by whoever writes next.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gaesignals.errors import DecodeError, NewerFormatError
+
+from .store import (
+    MAX_BYTES_A_CALL,
+    MAX_KEYS_A_CALL,
+    MAX_VALUE_BYTES,
+    Absent,
+    Add,
+    Cas,
+    Found,
+    Outcome,
+    Read,
+    Store,
+    Write,
+)
+
+logger = logging.getLogger("gaesignals")
+
+_ITEM_OVERHEAD_BYTES = 300
+_LONGEST_PAUSE_SECONDS = 0.2
+_SURE_KEYS = MAX_BYTES_A_CALL // MAX_VALUE_BYTES
+
+T = TypeVar("T")
+
+
+class Storable(Protocol):
+    def to_bytes(self) -> bytes: ...
+
+
+class State(enum.Enum):
+    """What a read found. `NEWER` is a later format version, which is left alone; `FAILED` says nothing."""
+
+    FOUND = "found"
+    MISSING = "missing"
+    CORRUPT = "corrupt"
+    NEWER = "newer"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """A value as it was read. `cas` is set where the key exists, so that a corrupt one can be replaced."""
+
+    state: State
+    value: T | None = None
+    cas: int | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        return self.state not in (State.NEWER, State.FAILED)
+
+    def replaced_by(self, key: bytes, value: Storable, *, ttl_seconds: int = 0) -> Write:
+        """The write that stores `value` if the key is still as it was read."""
+        encoded = value.to_bytes()
+        if self.cas is None:
+            return Add(key, encoded, ttl_seconds)
+        return Cas(key, encoded, self.cas, ttl_seconds)
+
+
+class Connection:
+    """A store, a clock in seconds since the epoch, and randomness for ids and jitter.
+
+    Holds no lock and no state of a call, so it may be used from several threads at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: random.Random | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.random = random or _system_random
+        self._sleep = sleep
+
+    def on_call(self, verb: str) -> None:
+        """Called for each call to the store, with its verb; does nothing here."""
+
+    def now_ms(self) -> int:
+        return int(self.clock() * 1000)
+
+    def new_id(self) -> str:
+        return f"{self.random.getrandbits(96):024x}"
+
+    def attempts(self, limit: int) -> Iterator[int]:
+        """Count attempts up to `limit`, with a jittered pause before each from the fourth on."""
+        for attempt in range(limit):
+            if attempt > 2:
+                self._sleep(self.random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.002 * 2 ** min(attempt, 10))))
+            yield attempt
+
+    def gets(self, keys: Iterable[bytes]) -> dict[bytes, Read]:
+        """Read any number of small values, a thousand a call."""
+        return self.gets_sized(dict.fromkeys(keys, 0))
+
+    def gets_sized(self, sizes: Mapping[bytes, int]) -> dict[bytes, Read]:
+        """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
+        found: dict[bytes, Read] = {}
+        for keys in _chunks(list(sizes), lambda key: sizes[key]):
+            found |= self._gets(keys)
+        return found
+
+    def _gets(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
+        self.on_call("gets")
+        answers = self.store.gets(keys)
+        reads = {key: answers.get(key, Absent.FAILED) for key in keys}
+        if len(keys) > _SURE_KEYS and _is_all_failed(reads):
+            # Pages and slots that are larger than they usually are may exceed what one answer may have.
+            reads |= self._gets_in_parts(keys)
+        return reads
+
+    def _gets_in_parts(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
+        """Read fewer keys a call, down to so few that they fit whatever they are; failing then has another cause."""
+        found: dict[bytes, Read] = {}
+        size = max(_SURE_KEYS, len(keys) // 8)
+        for start in range(0, len(keys), size):
+            reads = self._gets(keys[start : start + size])
+            if _is_all_failed(reads):
+                break
+            found |= reads
+        return found
+
+    def read(self, keys: Iterable[bytes], decode: Callable[[bytes], T]) -> dict[bytes, Seen[T]]:
+        """Read small values of one kind."""
+        return {key: decoded(key, read, decode) for key, read in self.gets(keys).items()}
+
+    def write(self, writes: Sequence[Write]) -> dict[bytes, Outcome]:
+        """Write any number of values. One that is too large for memcache fails, and the others go on."""
+        outcomes = {write.key: Outcome.FAILED for write in writes if len(write.value) > MAX_VALUE_BYTES}
+        for key in outcomes:
+            logger.error("a value is too large for memcache and is not written", extra={"signals_key": ascii(key)})
+        for chunk in _chunks([write for write in writes if write.key not in outcomes], lambda write: len(write.value)):
+            self.on_call("write")
+            answers = self.store.write(chunk)
+            outcomes.update((write.key, answers.get(write.key, Outcome.FAILED)) for write in chunk)
+        return outcomes
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Delete what nothing refers to any more. Failing is harmless: it expires."""
+        for chunk in _chunks(list(keys), lambda _: 0):
+            self.on_call("delete")
+            self.store.delete(chunk)
+
+
+_system_random = random.SystemRandom()
+
+
+def _is_all_failed(reads: Mapping[bytes, Read]) -> bool:
+    return all(read is Absent.FAILED for read in reads.values())
+
+
+def decoded(key: bytes, read: Read, decode: Callable[[bytes], T]) -> Seen[T]:
+    """What `read` says of `key`."""
+    if read is Absent.MISSING:
+        return Seen(State.MISSING)
+    if not isinstance(read, Found):
+        return Seen(State.FAILED)
+    try:
+        return Seen(State.FOUND, decode(read.value), read.cas)
+    except NewerFormatError:
+        logger.warning("a stored value has a newer format and is left alone", extra={"signals_key": ascii(key)})
+        return Seen(State.NEWER, cas=read.cas)
+    except DecodeError as error:
+        logger.error(
+            "a stored value cannot be read and counts as evicted",
+            extra={"signals_key": ascii(key), "signals_reason": str(error)},
+        )
+        return Seen(State.CORRUPT, cas=read.cas)
+
+
+def _chunks(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    size = 0
+    for item in items:
+        item_size = size_of(item) + _ITEM_OVERHEAD_BYTES
+        if chunk and (len(chunk) == MAX_KEYS_A_CALL or size + item_size > MAX_BYTES_A_CALL):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += item_size
+    if chunk:
+        yield chunk

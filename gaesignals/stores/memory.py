@@ -1,0 +1,176 @@
+"""Memcache in memory, for tests, with its exact semantics.
+
+This includes what makes them hard: values expire, are evicted at any time, and a call may fail before it took effect or
+after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .store import Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to a `MemoryStore`: `verb` is `gets`, `write` or `delete`; bytes are those of keys and values."""
+
+    verb: str
+    keys: tuple[bytes, ...]
+    writes: tuple[Write, ...] = ()
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+Hook: TypeAlias = Callable[[Call], Collection[bytes] | None]
+"""Sees a call and returns the keys for which it fails, if any. What it raises, the call raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    value: bytes
+    cas: int
+    expires_at: float | None
+    is_foreign: bool = False
+
+
+class MemoryStore:
+    """Memcache in this process's memory. Safe in threads.
+
+    `calls` lists every call that was made. `before` runs before a call takes effect: the keys that it returns are left
+    as they are and answered as failed. `after` runs when it took effect: the keys that it returns are answered as
+    failed all the same. A hook may use the store itself, to play somebody else who comes in between, and an exception
+    that it raises stands for a process that dies at this point.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.calls: list[Call] = []
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._items: dict[bytes, _Item] = {}
+        self._cas_ids = itertools.count(1)
+
+    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
+        wanted = checked_keys(keys)
+        if not wanted:
+            return {}
+        reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
+        with self._calling(Call("gets", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call:
+            with self._lock:
+                reads.update((key, self._read(key)) for key in call.effective)
+            call.received_bytes = sum(len(read.value) for read in reads.values() if isinstance(read, Found))
+        return reads | dict.fromkeys(call.unanswered, Absent.FAILED)
+
+    def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        check_writes(writes)
+        if not writes:
+            return {}
+        outcomes = {write.key: Outcome.FAILED for write in writes}
+        sent_bytes = sum(len(write.key) + len(write.value) for write in writes)
+        with self._calling(Call("write", tuple(outcomes), tuple(writes), sent_bytes)) as call, self._lock:
+            outcomes.update((write.key, self._write(write)) for write in writes if write.key in call.effective)
+        return outcomes | dict.fromkeys(call.unanswered, Outcome.FAILED)
+
+    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
+        wanted = checked_keys(keys)
+        if not wanted:
+            return {}
+        gone = dict.fromkeys(wanted, False)
+        with self._calling(Call("delete", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call, self._lock:
+            for key in call.effective:
+                self._items.pop(key, None)
+                gone[key] = True
+        return gone | dict.fromkeys(call.unanswered, False)
+
+    def evict(self, which: Collection[bytes] | Callable[[bytes], bool]) -> list[bytes]:
+        """Forget these keys, or those for which the predicate holds; return what was there."""
+        with self._lock:
+            evicted = [key for key in self._items if (which(key) if callable(which) else key in which)]
+            for key in evicted:
+                del self._items[key]
+        return evicted
+
+    def flush(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+
+    def set_raw(self, key: bytes, value: bytes, *, ttl_seconds: int = 0, is_foreign: bool = False) -> None:
+        """Plant a value, outside all calls; a foreign one is not plain bytes, as a pickled value is not."""
+        with self._lock:
+            self._store(Set(key, value, ttl_seconds), is_foreign=is_foreign)
+
+    def raw(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, outside all calls."""
+        with self._lock:
+            item = self._live(key)
+        return None if item is None else item.value
+
+    def ttl_seconds(self, key: bytes) -> float | None:
+        """Return the time that `key` has left, or None where it is missing or does not expire."""
+        with self._lock:
+            item = self._live(key)
+        return None if item is None or item.expires_at is None else item.expires_at - self._clock()
+
+    def keys(self) -> list[bytes]:
+        """Return the keys that exist, outside all calls."""
+        with self._lock:
+            return [key for key in list(self._items) if self._live(key)]
+
+    @contextlib.contextmanager
+    def _calling(self, made: Call) -> Iterator[_Calling]:
+        call = _Calling(made.keys)
+        try:
+            failed = self.before and self.before(made)
+            call.effective = [key for key in made.keys if key not in (failed or ())]
+            yield call
+            failed = self.after and self.after(made)
+            call.unanswered = [key for key in made.keys if key in (failed or ())]
+        finally:
+            self.calls.append(Call(made.verb, made.keys, made.writes, made.sent_bytes, call.received_bytes))
+
+    def _live(self, key: bytes) -> _Item | None:
+        item = self._items.get(key)
+        if item is not None and item.expires_at is not None and self._clock() >= item.expires_at:
+            del self._items[key]
+            return None
+        return item
+
+    def _read(self, key: bytes) -> Read:
+        item = self._live(key)
+        if item is None:
+            return Absent.MISSING
+        return Found(b"" if item.is_foreign else item.value, item.cas)
+
+    def _write(self, write: Write) -> Outcome:
+        item = self._live(write.key)
+        if isinstance(write, Add) and item is not None:
+            return Outcome.CONFLICT
+        if isinstance(write, Cas):
+            if item is None:
+                return Outcome.MISSING
+            if item.cas != write.cas:
+                return Outcome.CONFLICT
+        self._store(write)
+        return Outcome.STORED
+
+    def _store(self, write: Write, *, is_foreign: bool = False) -> None:
+        expires_at = self._clock() + write.ttl_seconds if write.ttl_seconds else None
+        self._items[write.key] = _Item(write.value, next(self._cas_ids), expires_at, is_foreign)
+
+
+class _Calling:
+    """A call under way: the keys it takes effect on, and those whose answer is lost."""
+
+    def __init__(self, keys: Collection[bytes]) -> None:
+        self.effective: Collection[bytes] = keys
+        self.unanswered: Collection[bytes] = ()
+        self.received_bytes = 0

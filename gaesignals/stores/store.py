@@ -1,0 +1,138 @@
+"""What a store of pages can do: three verbs over many keys, each one call.
+
+Every answer is told apart for each key. `Failed` always means "unknown": a read that failed says nothing about the key,
+a write that failed may have taken effect, and may even take effect later.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+MAX_KEYS_A_CALL = 1000
+MAX_BYTES_A_CALL = 16 * 2**20
+MAX_VALUE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value as it was read, with the id that a later `Cas` of it must name."""
+
+    value: bytes
+    cas: int
+
+
+class Absent(enum.Enum):
+    """Why a read has no value: the key is `MISSING`, or the read `FAILED` and nothing is known."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+
+
+Read: TypeAlias = Found | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Store `value` if the key does not exist. `ttl_seconds` 0 means no expiry."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cas:
+    """Store `value` if the key still holds what was read with the id `cas`."""
+
+    key: bytes
+    value: bytes
+    cas: int
+    ttl_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Store `value` whatever the key holds."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int = 0
+
+
+Write: TypeAlias = Add | Cas | Set
+
+
+class Outcome(enum.Enum):
+    """What became of one write.
+
+    `CONFLICT`: an `Add` found the key, or a `Cas` another value; nothing was written. `MISSING`: a `Cas` found no key.
+    `FAILED`: unknown.
+    """
+
+    STORED = "stored"
+    CONFLICT = "conflict"
+    MISSING = "missing"
+    FAILED = "failed"
+
+
+class Store(Protocol):
+    """Three verbs, each one call to the service, over at most `MAX_KEYS_A_CALL` keys and `MAX_BYTES_A_CALL` bytes.
+
+    None of them raises when the service fails: the keys concerned are answered as failed. A value that is not plain
+    bytes of ours is answered as `Found(b"", cas)`, which no decoder accepts.
+    """
+
+    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
+        """Read all `keys` in one call."""
+
+    def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        """Carry out all `writes`, each on a key of its own, in one call; they are not atomic together."""
+
+    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
+        """Delete all `keys` in one call; True where the key is certainly gone."""
+
+
+MAX_KEY_BYTES: Final = 250
+MAX_TTL_SECONDS: Final = 30 * 24 * 3600
+"""Anything longer would be read as a time since 1970, and expire the value at once."""
+
+
+def checked_keys(keys: Collection[bytes]) -> list[bytes]:
+    """Return `keys` without repetitions, all of them usable in one call."""
+    unique = list(dict.fromkeys(keys))
+    if len(unique) > MAX_KEYS_A_CALL:
+        raise ValueError(f"{len(unique)} keys in one call; the limit is {MAX_KEYS_A_CALL}")
+    for key in unique:
+        _check_key(key)
+    return unique
+
+
+def check_writes(writes: Sequence[Write]) -> None:
+    """Check that `writes` can go in one call, each to a key of its own."""
+    if len(checked_keys([write.key for write in writes])) != len(writes):
+        raise ValueError("two writes of one call are to the same key")
+    for write in writes:
+        _check_value(write)
+    if sum(len(write.value) for write in writes) > MAX_BYTES_A_CALL:
+        raise ValueError(f"more than {MAX_BYTES_A_CALL:,} bytes in one call")
+
+
+def _check_key(key: bytes) -> None:
+    if type(key) is not bytes:
+        raise TypeError(f"a key is bytes, not {type(key).__name__}")
+    if not 0 < len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
+
+
+def _check_value(write: Write) -> None:
+    if type(write.value) is not bytes:
+        raise TypeError(f"a value is bytes, not {type(write.value).__name__}")
+    if len(write.value) > MAX_VALUE_BYTES:
+        raise ValueError(f"a value has at most {MAX_VALUE_BYTES:,} bytes, not {len(write.value):,}")
+    if type(write.ttl_seconds) is not int:
+        raise TypeError(f"an expiry is a whole number of seconds, not {write.ttl_seconds!r}")
+    if not 0 <= write.ttl_seconds <= MAX_TTL_SECONDS:
+        raise ValueError(f"an expiry is 0 to {MAX_TTL_SECONDS} seconds, not {write.ttl_seconds}")

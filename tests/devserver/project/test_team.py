@@ -1,0 +1,118 @@
+"""Which services an application has here, and what counts more where several things say so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from devserver.errors import ConfigError
+from devserver.options import Options, read_options
+from devserver.project.commands import Services
+from devserver.project.team import WORKER_APP, Team, read_team
+
+APP = "runtime: python312\nentrypoint: gunicorn -b :$PORT shop.main:app\nenv_variables: {SIZE: 3, WHO: file}\n"
+WORKER = """
+service: worker
+runtime: python312
+entrypoint: gunicorn -b :$PORT gaesignals_worker.main:app
+env_variables: {SIGNALS_RECEIVERS: "shop.receivers:receivers", SIGNALS_LOCATION: us-central1, SIGNALS_QUEUE: mine}
+"""
+API = "service: api\nruntime: python312\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in ("app", APP), ("worker", WORKER), ("api", API):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is for a team, which installs a wheel."""
+    monkeypatch.setattr("devserver.project.team.CHECKOUT", None)
+
+
+def options(root: Path, *arguments: str) -> Options:
+    return read_options(["--root", str(root), *arguments])
+
+
+def services(root: Path, *arguments: str, **environ: str) -> Services:
+    team = read_team(options(root, *arguments), environ)
+    ports = dict.fromkeys(["--frontend-port", "--worker-port", "--api-port", "--tasks-port", "api"], 1)
+    return Services(options(root), team, ports, environ)
+
+
+def receivers_of(team: Team) -> str:
+    return team.worker.variables["SIGNALS_RECEIVERS"]
+
+
+def test_services_are_those_of_the_files(root: Path) -> None:
+    team = read_team(options(root), {})
+    assert [(each.name, each.label, each.app) for each in team.services] == [
+        ("worker", "worker", WORKER_APP),
+        ("default", "frontend", "shop.main:app"),
+        ("api", "api service", "main:app"),
+    ]
+    assert (receivers_of(team), team.queue) == ("shop.receivers:receivers", "mine")
+
+
+def test_the_command_line_counts_more_than_the_shell_and_that_more_than_the_files(root: Path) -> None:
+    environ = {"SIGNALS_RECEIVERS": "shell:receivers", "SIGNALS_QUEUE": "shells"}
+    team = read_team(options(root), environ)
+    assert (receivers_of(team), team.queue) == ("shell:receivers", "shells")
+    team = read_team(options(root, "--receivers", "mine:receivers", "--frontend", "mine:app"), environ)
+    assert (receivers_of(team), team.frontend.app) == ("mine:receivers", "mine:app")
+
+
+def test_a_service_has_the_variables_of_its_file_but_the_shell_and_the_cloud_come_first(root: Path) -> None:
+    found = services(root, WHO="shell")
+    environ = found.service_environ(found.team.frontend)
+    assert (environ["SIZE"], environ["WHO"]) == ("3", "shell")
+    environ = found.service_environ(found.team.worker)
+    assert (environ["SIGNALS_LOCATION"], environ["SIGNALS_RECEIVERS"]) == ("local", "shop.receivers:receivers")
+    assert "SIZE" not in environ
+
+
+def test_the_receivers_of_the_command_line_reach_the_worker_past_the_shell(root: Path) -> None:
+    found = services(root, "--receivers", "mine:receivers", SIGNALS_RECEIVERS="shell:receivers")
+    assert found.service_environ(found.team.worker)["SIGNALS_RECEIVERS"] == "mine:receivers"
+
+
+def test_a_worker_with_an_app_of_its_own_is_known_by_its_receivers(root: Path) -> None:
+    (root / "worker.yaml").write_text(WORKER.replace("gaesignals_worker.main:app", "ours:app"))
+    team = read_team(options(root), {})
+    assert (team.worker.app, team.worker.name) == ("ours:app", "worker")
+
+
+def test_a_worker_that_its_tasks_would_not_find_is_refused(root: Path) -> None:
+    (root / "worker.yaml").write_text(WORKER.replace("service: worker", "service: background"))
+    with pytest.raises(ConfigError, match="add SIGNALS_SERVICE: background to its env_variables"):
+        read_team(options(root), {})
+    assert read_team(options(root), {"SIGNALS_SERVICE": "background"}).worker.name == "background"
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("app.yaml", "describes the default service; add an app.yaml"),
+        ("worker.yaml", "describes the worker; add a worker.yaml, as `gaesignals init` writes it"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_remedy(root: Path, file: str, message: str) -> None:
+    (root / file).unlink()
+    with pytest.raises(ConfigError, match=message):
+        read_team(options(root), {})
+
+
+def test_a_worker_without_receivers_is_told_what_its_file_lacks(root: Path) -> None:
+    (root / "worker.yaml").write_text(WORKER.replace("SIGNALS_RECEIVERS", "SIGNAL_RECEIVERS"))
+    with pytest.raises(ConfigError, match=r"worker.yaml: SIGNALS_RECEIVERS is not among the env_variables; add it"):
+        read_team(options(root), {})
+
+
+def test_options_can_stand_for_all_files(tmp_path: Path) -> None:
+    given = options(tmp_path, "--frontend", "mine:app", "--receivers", "mine:receivers")
+    assert [service.name for service in read_team(replace(given), {}).services] == ["worker", "default"]

@@ -1,0 +1,261 @@
+"""Dead letters: what is kept of them, for how long, and what happens where memcache does not take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pytest
+
+from gaesignals import Receivers, Signal, StoreError, deliver, send_many
+from gaesignals.format.keys import DEAD_NAMES, dead_key, page_key
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.testing import Call, ManualClock, MemoryStore
+
+pytestmark = pytest.mark.usefixtures("mailbox")
+
+
+def fail(data: Any) -> None:
+    raise RuntimeError("always")
+
+
+@pytest.fixture
+def deadly() -> Receivers:
+    receivers = Receivers()
+    for name in ("a", "b"):
+        receivers.connect(name, fail, reliable=True, max_attempts=1, id=f"h {name}")
+    return receivers
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+def test_a_dead_letter_is_kept_with_its_data_until_a_person_acts(
+    deadly: Receivers, mailbox: Mailbox, clock: ManualClock, data: str
+) -> None:
+    Signal("a").send(data)
+    assert deliver(deadly).dead == 1
+    clock.advance(60 * 86400)
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == data
+    assert DeadLetters(mailbox).names() == {"a": 1}
+
+
+@pytest.mark.parametrize("key", [dead_key("a"), DEAD_NAMES, b"gs:b:dead."])
+def test_a_message_whose_dead_letter_cannot_be_stored_goes_back(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, key: bytes
+) -> None:
+    Signal("a").send("large" * 1000)
+
+    def lose(call: Call) -> Collection[bytes]:
+        return [k for k in call.keys if call.verb == "write" and k.startswith(key)]
+
+    store.before = lose
+    deliver(deadly)
+    store.before = None
+    clock.advance(60)
+    deliver(deadly)
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == "large" * 1000
+    assert DeadLetters(mailbox).names() == {"a": 1}
+    assert deliver(deadly).is_idle
+
+
+def test_one_name_whose_dead_page_memcache_refuses_goes_back_alone_and_a_little_later(
+    mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    begun: list[int] = []
+
+    def fail(data: int) -> None:
+        begun.append(data)
+        raise RuntimeError("always")
+
+    deadly = Receivers()
+    for name in ("a", "b"):
+        deadly.connect(name, fail, reliable=True, max_attempts=1, id=f"h {name}")
+    send_many([("a", 1), ("b", 2)])
+    store.before = lambda call: [key for key in call.keys if key == dead_key("a")]
+    report = deliver(deadly)
+    assert (report.failed, report.dead, report.retried) == (2, 1, 1)
+    assert deliver(deadly).is_idle
+    assert begun == [1, 2]
+    store.before = None
+    clock.advance(60)
+    deliver(deadly)
+    assert {name: [letter.data for letter in DeadLetters(mailbox).list(name)] for name in ("a", "b")} == {
+        "a": [1],
+        "b": [2],
+    }
+
+
+def test_dead_letters_that_cannot_be_read_raise_store_error_and_are_not_taken_for_none(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    Signal("a").send(1)
+    deliver(deadly)
+    store.before = lambda call: call.keys
+    letters = DeadLetters(mailbox)
+    for act in (letters.names, lambda: letters.list("a"), lambda: letters.drop("a"), lambda: letters.requeue("a")):
+        with pytest.raises(StoreError):
+            act()
+    store.before = None
+    assert letters.names() == {"a": 1}
+
+
+def test_an_eviction_of_either_key_leaves_the_other_and_the_next_letter_is_kept(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    letters = DeadLetters(mailbox)
+    for key in (dead_key("a"), DEAD_NAMES):
+        Signal("a").send(1)
+        deliver(deadly)
+        store.evict([key])
+        Signal("a").send(2)
+        deliver(deadly)
+        assert letters.list("a")[-1].data == 2
+        assert letters.names() == {"a": len(letters.list("a"))}
+
+
+def test_a_name_without_dead_letters_leaves_nothing_behind(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    Signal("a").send("large" * 1000)
+    deliver(deadly)
+    assert DeadLetters(mailbox).drop("a") == 1
+    clock.advance(301)
+    assert [key for key in store.keys() if key.startswith((b"gs:d", b"gs:b"))] == [DEAD_NAMES]  # noqa: SIM118
+    assert DeadLetters(mailbox).names() == {}
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+@pytest.mark.parametrize("is_together", [True, False])
+def test_letters_of_one_message_are_each_requeued_for_their_receiver(
+    mailbox: Mailbox, data: str, is_together: bool
+) -> None:
+    failing, handled = {"one", "two"}, []
+
+    def handler(receiver: str) -> Callable[[Any], None]:
+        def handle(value: Any) -> None:
+            if receiver in failing:
+                raise RuntimeError
+            handled.append((receiver, value))
+
+        return handle
+
+    receivers = Receivers()
+    for receiver in ("one", "two"):
+        receivers.connect("a", handler(receiver), reliable=True, max_attempts=1, id=receiver)
+    Signal("a").send(data)
+    deliver(receivers)
+    letters = DeadLetters(mailbox)
+    if is_together:
+        failing.clear()
+        assert letters.requeue("a") == 2
+    else:
+        # The second one dies again beside the first one, which waits by then.
+        failing.remove("one")
+        letters.requeue("a")
+        deliver(receivers)
+        assert [letter.receivers for letter in letters.list("a")] == [("two",)]
+        failing.clear()
+        letters.requeue("a")
+    deliver(receivers)
+    assert sorted(handled) == [("one", data), ("two", data)]
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 1000])
+def test_a_requeued_message_that_dies_again_before_its_letter_is_taken_out_is_kept(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, data: str
+) -> None:
+    Signal("a").send(data)
+    deliver(deadly)
+
+    def deliver_at_once(call: Call) -> None:
+        if call.verb == "write" and page_key("a") in call.keys:
+            store.after = None
+            clock.advance(1)
+            assert deliver(deadly).dead == 1
+
+    store.after = deliver_at_once
+    assert DeadLetters(mailbox).requeue("a") == 1
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == data
+    assert DeadLetters(mailbox).names() == {"a": 1}
+
+
+def test_a_requeued_message_that_dies_again_before_its_old_body_is_deleted_keeps_its_data(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    Signal("a").send("large" * 1000)
+    deliver(deadly)
+
+    def deliver_at_once(call: Call) -> None:
+        if call.verb == "delete":
+            store.before = None
+            assert deliver(deadly).dead == 1
+
+    store.before = deliver_at_once
+    DeadLetters(mailbox).requeue("a")
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == "large" * 1000
+
+
+def test_a_name_is_listed_that_dies_between_the_two_writes_of_somebody_who_drops_its_letters(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """Another name dies first, so that the index is lost and written once more."""
+    send_many([("a", 1)])
+    deliver(deadly)
+    send_many([("a", 2), ("b", 3)])
+
+    def die_before(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.before = None
+            deliver(deadly, names=["b"])
+            store.after = die_after
+
+    def die_after(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.after = None
+            deliver(deadly, names=["a"])
+
+    store.before = die_before
+    DeadLetters(mailbox).drop("a")
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [2]
+    assert DeadLetters(mailbox).names() == {"a": 1, "b": 1}
+
+
+def test_the_body_of_a_letter_stays_that_only_a_lost_attempt_had_no_room_for(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """A hundred letters, and one more dies; while it is written, a person drops another of them."""
+    send_many([("a", "large" * 1000), *(("a", number) for number in range(99))])
+    deliver(deadly)
+    letters = DeadLetters(mailbox)
+    Signal("a").send("new")
+
+    def drop(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.before = None
+            letters.drop("a", [letters.list("a")[50].id])
+
+    store.before = drop
+    deliver(deadly)
+    kept = letters.list("a")
+    assert len(kept) == 100
+    assert kept[0].data == "large" * 1000
+
+
+def test_a_weak_message_whose_dead_letter_cannot_be_stored_goes_back(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    """It was requeued, and its receiver has gone; the name has a weak one by now."""
+    Signal("a").send(1)
+    deliver(deadly)
+    DeadLetters(mailbox).requeue("a")
+    store.before = lambda call: [key for key in call.keys if key == dead_key("a")]
+    weak: list[int] = []
+    assert deliver([("a", weak.append)]).dead == 0
+    store.before = None
+    clock.advance(60)
+    assert deliver([("a", weak.append)]).dead == 1
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [1]

@@ -1,0 +1,91 @@
+"""Sending: what a send writes, and what it says of what it could not write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import pytest
+
+from gaesignals import SendError, Signal, deliver
+from gaesignals.format.keys import page_key, slot_of
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.index import Pending
+from gaesignals.testing import Call, ManualClock, MemoryStore
+
+pytestmark = pytest.mark.usefixtures("mailbox")
+
+
+def names_in_one_slot(count: int) -> list[str]:
+    """Names that the index lists in the same slot."""
+    return [name for name in map(str, range(1024 * 20 * count)) if slot_of(name) == 1][:count]
+
+
+def test_a_name_that_waits_for_days_stays_in_the_index_as_long_as_somebody_sends_to_it(
+    mailbox: Mailbox, store: MemoryStore, clock: ManualClock
+) -> None:
+    """Writers drop what is seven days overdue, and a message of today may be in the mailbox of an old name."""
+    name, other = names_in_one_slot(2)
+    for _ in range(20):
+        Signal(name).send("waits")
+        clock.advance(12 * 3600)
+    Signal(other).send("drops what is too old")
+    assert Pending(mailbox).entries().keys() == {name, other}
+
+
+def test_a_name_that_is_listed_and_waits_costs_no_write_of_its_slot(store: MemoryStore) -> None:
+    Signal("a").send(1)
+    Signal("a").send(2)
+    assert store.calls[-1].keys == (page_key("a"),)
+
+
+def unsure_until(store: MemoryStore, act: Callable[[], object]) -> None:
+    """The first write takes effect and its answer is lost; `act` happens before the sender looks again."""
+
+    def lose(call: Call) -> Collection[bytes] | None:
+        if call.verb != "write":
+            return None
+        store.after = None
+        act()
+        return call.keys
+
+    store.after = lose
+
+
+def test_a_send_whose_answer_was_lost_finds_its_message_and_returns(store: MemoryStore) -> None:
+    unsure_until(store, lambda: None)
+    handled: list[int] = []
+    Signal("a").send(1)
+    deliver([("a", handled.append)])
+    assert handled == [1]
+
+
+@pytest.mark.parametrize("seconds", [0, 301])
+def test_a_send_whose_message_was_delivered_before_its_answer_was_missed_does_not_send_it_again(
+    store: MemoryStore, clock: ManualClock, seconds: int
+) -> None:
+    """After five minutes the emptied page is gone, as if it had never been there."""
+    handled: list[int] = []
+
+    def act() -> None:
+        deliver([("a", handled.append)])
+        clock.advance(seconds)
+
+    unsure_until(store, act)
+    with pytest.raises(SendError, match="1 unknown"):
+        Signal("a").send(1)
+    deliver([("a", handled.append)])
+    assert handled == [1]
+
+
+def test_a_send_to_a_new_name_that_memcache_did_not_take_is_repeated(store: MemoryStore) -> None:
+    def refuse(call: Call) -> Collection[bytes] | None:
+        if call.verb != "write":
+            return None
+        store.before = None
+        return call.keys
+
+    store.before = refuse
+    handled: list[int] = []
+    Signal("a").send(1)
+    deliver([("a", handled.append)])
+    assert handled == [1]

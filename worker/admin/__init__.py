@@ -1,0 +1,1 @@
+"""What a person sees and does: pages, and the same as JSON."""

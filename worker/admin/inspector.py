@@ -1,0 +1,165 @@
+"""Looking at everything the administrator is shown. Changes nothing, and reads a bounded number of pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gaesignals.delivery.deliver import waiting_names
+from gaesignals.errors import StoreError
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.look import MailboxStatus, look
+from gaesignals.receivers import Receivers
+
+from ..deliveries import Deliveries
+from ..health import Health, HealthCheck
+from ..pauses import KnownPauses
+from ..statistics import Statistics
+from ..version import Version
+from .status import Names, NameStatus, ReceiverStatus, Running, Status, at_seconds
+
+logger = logging.getLogger("gaesignals.worker")
+
+# One call to memcache reads the pages of this many names.
+MAX_NAMES = 1000
+# What a page for people is sorted from: five calls.
+MAX_SORTED = 5000
+# How much of long backlogs is read for the times of their oldest messages: a segment each of at least sixty names.
+DEEP_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of names before their pages are read: when each listed one is due, and counts of dead letters."""
+
+    due: Mapping[str, float]
+    dead: Mapping[str, int]
+    paused: Collection[str]
+
+
+class Inspector:
+    """Looks at the mailbox, at the services around it and at what this instance did."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox,
+        pending: Pending,
+        dead_letters: DeadLetters,
+        receivers: Receivers,
+        pauses: KnownPauses,
+        statistics: Statistics,
+        deliveries: Deliveries,
+        health: HealthCheck,
+        version: Version,
+    ) -> None:
+        self._mailbox = mailbox
+        self._pending = pending
+        self._dead_letters = dead_letters
+        self._receivers = receivers
+        self._pauses = pauses
+        self._statistics = statistics
+        self._deliveries = deliveries
+        self._health = health
+        self._version = version
+
+    def look(
+        self, *, search: str = "", page: int = 1, size: int = MAX_NAMES, only: Sequence[str] | None = None
+    ) -> Status:
+        """Look at the names that contain `search`, upper and lower case alike, `size` a page; or `only` at some.
+
+        Memcache that does not answer is a part of what is told, and nothing is raised for it.
+        """
+        looked_at = at_seconds(self._mailbox.clock())
+        health = self._health.look()
+        if health.is_memcache_silent:
+            # Each further call would take until its deadline, and the person who looks would see nothing for minutes.
+            return self._status(looked_at, health, self._pauses.known, Names())
+        paused = self._pauses.names()
+        names = Names()
+        try:
+            known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
+            found = containing(search, self._in_order(known)) if only is None else only
+            names = self._look_at_names(known, found, page, size)
+        except StoreError as error:
+            logger.error("memcache failed", extra={"detail": str(error)})
+            health = replace(health, is_memcache_up=False)
+        return self._status(looked_at, health, paused, names)
+
+    def _status(self, looked_at: datetime, health: Health, paused: Mapping[str, float], names: Names) -> Status:
+        return Status(
+            looked_at=looked_at,
+            version=self._version,
+            health=health,
+            mailbox=names,
+            paused=paused,
+            receivers=tuple(ReceiverStatus(each, self._statistics.of(each.id)) for each in self._receivers),
+            deliveries=self._deliveries.newest(),
+        )
+
+    def deliverable_names(self) -> tuple[str, ...]:
+        """Every name that may have something for a receiver here: the fixed ones, and those in the index that match.
+
+        Raises `StoreError` if memcache does not answer.
+        """
+        waiting = waiting_names(self._receivers, mailbox=self._mailbox)
+        return tuple(dict.fromkeys([*waiting, *self._receivers.literal_names()]))
+
+    def _look_at_names(self, known: _Known, found: Sequence[str], page: int, size: int) -> Names:
+        seen = found[(page - 1) * size : page * size]
+        mailboxes = look(self._mailbox, seen, deep_bytes=DEEP_BYTES).values()
+        now = at_seconds(self._mailbox.clock())
+        statuses = [self._name_status(each, known, now) for each in mailboxes]
+        return Names(
+            names=_busiest_first(each for each in statuses if each.receivers or not each.due_at),
+            unmatched=_busiest_first(each for each in statuses if each.due_at and not each.receivers),
+            running=_running(mailboxes),
+            omitted=len(found) - len(seen),
+            pages=max(1, -(-len(found) // size)),
+            dead_count=sum(known.dead.values()),
+        )
+
+    def _in_order(self, known: _Known) -> list[str]:
+        """The fixed names are few and come first, then what a person may have to do with, then who waits longest."""
+        waiting = sorted(known.due, key=lambda name: (known.due[name], name))
+        return list(dict.fromkeys([*self._receivers.literal_names(), *sorted(known.paused), *known.dead, *waiting]))
+
+    def _name_status(self, page: MailboxStatus, known: _Known, now: datetime) -> NameStatus:
+        due_seconds = known.due.get(page.name)
+        return NameStatus(
+            name=page.name,
+            waiting=page.waiting,
+            leased=page.leased,
+            retrying=page.retrying,
+            dead=known.dead.get(page.name, 0),
+            is_readable=page.is_readable,
+            is_paused=page.name in known.paused,
+            is_at_work=any(lease.expires_at > now for lease in page.leases),
+            due_at=None if due_seconds is None else at_seconds(due_seconds),
+            oldest_sent_at=page.oldest_sent_at,
+            next_retry_at=page.next_retry_at,
+            receivers=tuple(match.receiver.id for match in self._receivers.matching(page.name)),
+        )
+
+
+def containing(search: str, names: list[str]) -> list[str]:
+    wanted = search.casefold()
+    return [name for name in names if wanted in name.casefold()] if wanted else names
+
+
+def _running(mailboxes: Iterable[MailboxStatus]) -> tuple[Running, ...]:
+    """What is leased, the leases that end first at the front."""
+    leases = [
+        Running(each.name, lease.count, lease.holder, lease.expires_at, lease.is_takeover)
+        for each in mailboxes
+        for lease in each.leases
+    ]
+    return tuple(sorted(leases, key=lambda running: (running.expires_at, running.name)))
+
+
+def _busiest_first(statuses: Iterable[NameStatus]) -> tuple[NameStatus, ...]:
+    return tuple(sorted(statuses, key=lambda each: (-each.busyness, -each.dead, each.name)))

@@ -1,0 +1,117 @@
+"""The administrator's pages: the overview, one name, chosen ones, deliveries. What they change, `admin` does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, make_response, render_template, request, url_for
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Response
+
+from ..access.doors import Door, door
+from ..config import Environment, Settings
+from ..fields import checked_name, checked_names, checked_number
+from .commands import curl, resume_queue
+from .flash import behind, done, here
+from .inspector import MAX_NAMES, MAX_SORTED, Inspector
+from .problems import problems
+from .rows import MAX_ROWS, rows
+from .status import Status
+
+MAX_PAGE = 1_000_000
+# The look at memcache is a handful of calls, so a page may ask often.
+REFRESH_SECONDS = 5
+# What the overview shows of long lists that have a page of their own.
+MAX_SHORT = 10
+CHOICES = ("drain", "pause", "resume", "discard")
+
+
+def add_routes(admin: Blueprint, inspector: Inspector) -> None:
+    """Add the routes to the administrator's blueprint."""
+
+    @admin.get("/")
+    @door(Door.ADMIN)
+    def page() -> Response:
+        search, number = looked_for()
+        status = inspector.look(search=search, page=number, size=MAX_SORTED)
+        is_unmatched = request.args.get("show") == "unmatched"
+        names = status.mailbox.unmatched if is_unmatched else status.mailbox.names
+        start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_SORTED)
+        shown = rows(names, status.mailbox, start=start, page=number)
+        place = {"page": number if number > 1 else None, "start": start or None}
+        return _page("overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched, **place)
+
+    @admin.get("/name")
+    @door(Door.ADMIN)
+    def name_page() -> Response:
+        """One name: its mailbox, who listens, who is at it, and everything that can be done with it."""
+        if "name" not in request.args:
+            raise BadRequest("name is missing: which?")
+        name = checked_name(request.args["name"])
+        status = inspector.look(only=[name])
+        found = next(iter((*status.mailbox.names, *status.mailbox.unmatched)), None)
+        return _page("name.html", status, name=name, written_out=ascii(name), found=found)
+
+    @admin.post("/names/confirm")
+    @door(Door.ADMIN)
+    def confirm_names() -> Response:
+        """Show what is about to be done with chosen names. Changes nothing: their names are too long for a URL."""
+        action, chosen = request.form.get("action"), request.form.getlist("names")
+        if action not in CHOICES:
+            raise BadRequest(f"action has to be one of {', '.join(CHOICES)}")
+        names = checked_names(chosen, at_most=MAX_NAMES) if chosen else ()
+        status = inspector.look(only=names)
+        found = {each.name: each for each in (*status.mailbox.names, *status.mailbox.unmatched)}
+        text = render_template(
+            "choice.html",
+            action=action,
+            names=names,
+            pairs=[("names", name) for name in names],
+            found=found,
+            is_known=all(name in found and found[name].is_readable for name in names),
+            messages=sum(each.waiting + each.retrying for each in found.values()),
+            max_shown=MAX_ROWS,
+            behind=behind(),
+        )
+        return make_response(text, status_code(status))
+
+    @admin.get("/deliveries")
+    @door(Door.ADMIN)
+    def deliveries() -> Response:
+        return _page("deliveries.html", inspector.look())
+
+
+def looked_for() -> tuple[str, int]:
+    """What the URL searches for, and which page of many names."""
+    search = request.args.get("search", "").strip()
+    return search, checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
+
+
+def status_code(status: Status) -> int:
+    """A page that cannot show everything says so to scripts as well."""
+    return 200 if status.health.is_memcache_up else 503
+
+
+def template_names(settings: Settings) -> dict[str, Any]:
+    """What templates, and the macros that they import, know and may call."""
+    needs_token = settings.environment is not Environment.LOCALDEV
+
+    def command(endpoint: str, *fields: tuple[str, str]) -> str:
+        return curl(url_for(endpoint, _external=True), fields, needs_token=needs_token)
+
+    resume = resume_queue(settings.queue, location=settings.location, project=settings.project)
+    return {"curl": command, "resume_queue": resume, "needs_token": needs_token, "here": here}
+
+
+def _page(template: str, status: Status, **values: Any) -> Response:
+    text = render_template(
+        template,
+        status=status,
+        now=status.looked_at,
+        problems=problems(status),
+        done=done(request.args),
+        refresh_seconds=REFRESH_SECONDS,
+        max_short=MAX_SHORT,
+        **values,
+    )
+    return make_response(text, status_code(status))

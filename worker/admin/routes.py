@@ -1,0 +1,214 @@
+"""The administrator's routes: look, drain, pause, resume, discard, send. Pages are plain HTML; scripts have JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, jsonify, make_response, request
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Response
+
+from gaesignals.data import codec
+from gaesignals.errors import InvalidDataError, StoreError, TooManyPausedError
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.discard import discard
+from gaesignals.report import DeliveryReport
+
+from ..access.doors import Door, caller, door
+from ..answer import refuse, wants_page
+from ..config import Settings
+from ..deliveries import Source
+from ..fanout import Dispatch, Dispatcher
+from ..fields import (
+    any_fields,
+    checked_flag,
+    checked_name,
+    checked_names,
+    checked_number,
+    json_value,
+)
+from ..log import escaped, escaped_names
+from ..pauses import KnownPauses
+from ..tasks import Deliverer, Shift
+from . import letters, pages
+from .flash import MAX_NAMES, back
+from .inspector import Inspector
+from .pages import looked_for, status_code
+
+logger = logging.getLogger("gaesignals.worker")
+
+MAX_SENT = 1000
+MAX_SENT_BYTES = 16_000_000
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the administrator's routes work with. A drain that waits delivers for `wait_seconds`."""
+
+    mailbox: Mailbox
+    inspector: Inspector
+    dispatcher: Dispatcher
+    deliverer: Deliverer
+    dead_letters: DeadLetters
+    pauses: KnownPauses
+    wait_seconds: float
+    settings: Settings
+
+
+def blueprint(desk: Desk) -> Blueprint:
+    admin = Blueprint("admin", __name__, url_prefix="/admin")
+    pages.add_routes(admin, desk.inspector)
+    _add_status(admin, desk.inspector)
+    _add_drain(admin, desk)
+    _add_actions(admin, desk)
+    letters.add_routes(admin, desk.dead_letters)
+    admin.add_app_template_filter(distance)
+    names = pages.template_names(desk.settings)
+    admin.record_once(lambda state: state.app.jinja_env.globals.update(names))
+    return admin
+
+
+def _add_status(admin: Blueprint, inspector: Inspector) -> None:
+    @admin.get("/status")
+    @door(Door.ADMIN)
+    def status() -> Response:
+        search, page = looked_for()
+        found = inspector.look(search=search, page=page)
+        return make_response(jsonify(found.to_json()), status_code(found))
+
+
+def _add_drain(admin: Blueprint, desk: Desk) -> None:
+    @admin.post("/drain")
+    @door(Door.ADMIN)
+    def drain() -> Response:
+        """Dispatch now, or deliver right here; names that are paused are left alone and counted."""
+        names, wait = _read_drain()
+        _log("manual drain", names or (), wait=wait)
+        unmatched = tuple(name for name in names or () if not desk.dispatcher.matches(name))
+        if not wait:
+            dispatch = desk.dispatcher.fan_out(only=names, force=True)
+            return _drained(dispatch if names is None else replace(dispatch, unmatched=unmatched))
+        chosen = names if names is not None else desk.inspector.deliverable_names()
+        shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL)
+        return _delivered(shift, unmatched=len(unmatched))
+
+
+def _add_actions(admin: Blueprint, desk: Desk) -> None:
+    @admin.post("/pause")
+    @door(Door.ADMIN)
+    def pause() -> Response:
+        """Leave names undelivered until they are resumed. Counts those that were not paused before."""
+        return _change("paused", desk.pauses.pause)
+
+    @admin.post("/resume")
+    @door(Door.ADMIN)
+    def resume() -> Response:
+        """Deliver paused names again, from the next fan-out on. Counts those that were paused."""
+        return _change("resumed", desk.pauses.resume)
+
+    @admin.post("/discard")
+    @door(Door.ADMIN)
+    def discard_names() -> Response:
+        """Be rid of what waits or is to be retried under names. Counts messages; leases stay."""
+        return _change("discarded", lambda names: discard(desk.mailbox, names), counted="messages")
+
+    @admin.post("/send")
+    @door(Door.ADMIN)
+    def send() -> Response:
+        """Send a signal to try a receiver out."""
+        name, payload, count = _read_signal()
+        try:
+            ids = desk.mailbox.send([(name, payload)] * count)
+        except StoreError as error:
+            return _failed("test signals were not all sent", error)
+        _log("test signals sent", [name], signals_count=count)
+        return back("sent", {"messages": count}) if wants_page(request) else jsonify({"sent": count, "ids": ids})
+
+
+def distance(at: datetime, now: datetime) -> str:
+    """How long ago `at` was, or how long until it is, roughly: "3 min ago", "in 2 h"."""
+    seconds = (at - now).total_seconds()
+    size = abs(seconds)
+    if size < 1:
+        return "now"
+    unit, length = next((each for each in _UNITS if size >= each[1]), _UNITS[-1])
+    rough = f"{int(size // length)} {unit}"
+    return f"in {rough}" if seconds > 0 else f"{rough} ago"
+
+
+def _read_drain() -> tuple[tuple[str, ...] | None, bool]:
+    fields = any_fields(request, allowed={"names": True, "wait": False})
+    names = checked_names(fields["names"], at_most=MAX_NAMES) if "names" in fields else None
+    return names, checked_flag("wait", fields.get("wait", False))
+
+
+def _read_signal() -> tuple[str, bytes, int]:
+    """The name, the encoded data and how often it is to be sent."""
+    fields = any_fields(request, allowed={"name": False, "data": False, "count": False})
+    if "name" not in fields:
+        raise BadRequest("name is missing: whom to send to?")
+    name = checked_name(fields["name"])
+    count = checked_number("count", fields.get("count", 1), least=1, most=MAX_SENT)
+    try:
+        payload = codec.dumps(json_value(request, "data", fields))
+    except InvalidDataError as error:
+        raise BadRequest(str(error)) from error
+    if len(payload) * count > MAX_SENT_BYTES:
+        raise BadRequest(f"{count} messages of {len(payload):,} bytes are too much at a time; send fewer")
+    return name, payload, count
+
+
+def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: str = "names") -> Response:
+    """Do something with the names of the request, which have to be given: none does not stand for all."""
+    fields = any_fields(request, allowed={"names": True})
+    if "names" not in fields:
+        raise BadRequest("names is missing: say which")
+    names = checked_names(fields["names"], at_most=MAX_NAMES)
+    try:
+        count = change(names)
+    except TooManyPausedError as error:
+        raise BadRequest(str(error)) from error
+    except StoreError as error:
+        return _failed("an administrator's change of names failed", error)
+    _log("an administrator changed names", names, action=action, signals_count=count)
+    return back(action, {counted: count}) if wants_page(request) else jsonify({action: count})
+
+
+def _failed(message: str, error: StoreError) -> Response:
+    """503 with what is known of how far it came: our errors say it, and hold nothing of a message."""
+    logger.error(message, extra={"detail": str(error), "caller": escaped(caller())})
+    return refuse(503, f"Memcache failed: {error}")
+
+
+def _log(message: str, names: tuple[str, ...] | list[str], **fields: Any) -> None:
+    logger.info(message, extra={"signals_names": escaped_names(names), "caller": escaped(caller()), **fields})
+
+
+def _drained(dispatch: Dispatch) -> Response:
+    """503 if the queue took nothing: then nothing was started. What waits is due all the same."""
+    if wants_page(request):
+        return back("dispatched", dispatch.counts())
+    response = jsonify(dispatch.counts())
+    response.status_code = 503 if dispatch.has_failed else 200
+    return response
+
+
+def _delivered(shift: Shift, *, unmatched: int) -> Response:
+    """`unmatched` of the names that were asked for have no receiver: they may be misspelt."""
+    counts = {**shift.counts(), "unmatched": unmatched}
+    if wants_page(request):
+        return back("delivered", counts)
+    return jsonify({**counts, "more": list(shift.report.more), "errors": _errors(shift.report)})
+
+
+def _errors(report: DeliveryReport) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "message_id": each.message_id, "receiver": each.receiver, "error": each.error}
+        for each in report.errors
+    ]

@@ -1,0 +1,168 @@
+"""What the administrator is shown, as values and as JSON in the shape that docs/operations.md promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from gaesignals.receiver import Receiver
+
+from ..deliveries import Delivery
+from ..health import Health
+from ..statistics import ReceiverStatistics
+from ..version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class NameStatus:
+    """What is known of one name.
+
+    `is_at_work`: a delivery holds a lease on some of it. `due_at` is when the next task for it is due; None if it is
+    not in the index.
+    """
+
+    name: str
+    waiting: int
+    leased: int
+    retrying: int
+    dead: int
+    is_readable: bool
+    is_paused: bool
+    is_at_work: bool
+    due_at: datetime | None
+    oldest_sent_at: datetime | None
+    next_retry_at: datetime | None
+    receivers: tuple[str, ...]
+
+    @property
+    def busyness(self) -> int:
+        return self.waiting + self.leased + self.retrying
+
+    @property
+    def waits_since(self) -> datetime | None:
+        """When the oldest message was sent; where that is not known, since when no task took the name on."""
+        return self.oldest_sent_at or self.due_at if self.waiting else self.oldest_sent_at
+
+    @property
+    def is_idle(self) -> bool:
+        return self.is_readable and not (self.busyness or self.dead)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "waiting": self.waiting,
+            "leased": self.leased,
+            "retrying": self.retrying,
+            "dead": self.dead,
+            "readable": self.is_readable,
+            "paused": self.is_paused,
+            "due_at": iso(self.due_at),
+            "oldest_sent_at": iso(self.oldest_sent_at),
+            "next_retry_at": iso(self.next_retry_at),
+            "receivers": list(self.receivers),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A lease: about how many messages of a name are being delivered, by whom, and until when nobody else may."""
+
+    name: str
+    count: int
+    instance: str
+    expires_at: datetime
+    is_takeover: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "count": self.count,
+            "instance": self.instance,
+            "expires_at": iso(self.expires_at),
+            "is_takeover": self.is_takeover,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the mailbox holds, the busiest names first. `unmatched` are those listed that no receiver listens to.
+
+    `omitted` counts the names that match the search and are on other pages. `dead_count` is of all names there are.
+    """
+
+    names: tuple[NameStatus, ...] = ()
+    unmatched: tuple[NameStatus, ...] = ()
+    running: tuple[Running, ...] = ()
+    omitted: int = 0
+    pages: int = 1
+    dead_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatus:
+    """A receiver and what it did on this instance."""
+
+    receiver: Receiver
+    statistics: ReceiverStatistics
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.receiver.id,
+            "name": str(self.receiver.template),
+            "mode": "reliable" if self.receiver.reliable else "weak",
+            "batch": self.receiver.batch,
+            "max_attempts": self.receiver.max_attempts,
+            "backoff_seconds": self.receiver.backoff_seconds,
+            **self.statistics.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All of it. `paused` are all paused names with the time of each pause, whatever was searched for."""
+
+    looked_at: datetime
+    version: Version
+    health: Health
+    mailbox: Names = Names()
+    paused: Mapping[str, float] = field(default_factory=dict)
+    receivers: tuple[ReceiverStatus, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """`dead` and `paused` are of all names, the others of those that were looked at."""
+        everything = (*self.mailbox.names, *self.mailbox.unmatched)
+        return {
+            "waiting": sum(each.waiting for each in everything),
+            "leased": sum(each.leased for each in everything),
+            "retrying": sum(each.retrying for each in everything),
+            "dead": self.mailbox.dead_count,
+            "unmatched": len(self.mailbox.unmatched),
+            "paused": len(self.paused),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "looked_at": iso(self.looked_at),
+            "version": self.version.to_json(),
+            "health": self.health.to_json(),
+            "totals": self.totals,
+            "names": [each.to_json() for each in self.mailbox.names],
+            "unmatched": [each.to_json() for each in self.mailbox.unmatched],
+            "omitted": self.mailbox.omitted,
+            "paused": [{"name": name, "since": iso(at_seconds(at))} for name, at in sorted(self.paused.items())],
+            "receivers": [each.to_json() for each in self.receivers],
+            "running": [each.to_json() for each in self.mailbox.running],
+            "deliveries": [each.to_json() for each in self.deliveries],
+        }
+
+
+def iso(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
+
+
+def at_seconds(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
