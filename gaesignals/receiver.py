@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, TypedDict
 
 from .data.codec import loads
 from .data.shape import Shape, from_plain
-from .errors import InvalidMappingError, InvalidOptionError
+from .errors import InvalidOptionError
+from .handler import Handler, is_coroutine_function
 from .template import Template, check_name
 
 MAX_BATCH: Final = 1000
 MAX_BACKOFF_SECONDS: Final = 7 * 86400
+MAX_LEASE_SECONDS: Final = 86400
 MAX_CONCURRENCY: Final = 1000
 CONCURRENCY: Final = 10
+_QUEUE: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 class Options(TypedDict, total=False):
@@ -27,6 +28,8 @@ class Options(TypedDict, total=False):
     reliable: bool
     max_attempts: int
     backoff_seconds: float
+    lease_seconds: float | None
+    queue: str | None
     id: str | None
     concurrency: int | None
 
@@ -37,9 +40,11 @@ class Receiver:
 
     `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
     for a handler that takes the data of one. A message that fails is run again after a random part of
-    `backoff_seconds`, doubled each time up to an hour, until `max_attempts` have been made. `shape` is that of the data
-    where its signal declares a type. `concurrency` is how many messages a coroutine handler is run for at a time.
-    `is_pair` where it was made from a plain pair, whose name may have been made at run time.
+    `backoff_seconds`, doubled each time up to an hour, until `max_attempts` have been made. `lease_seconds` is how long
+    a lease of its messages lasts at least, and `queue` the queue that delivers its names; None leaves both to who
+    delivers. `shape` is that of the data where its signal declares a type. `concurrency` is how many messages a
+    coroutine handler is run for at a time. `is_pair` where it was made from a plain pair, whose name may have been made
+    at run time.
     """
 
     id: str
@@ -49,6 +54,8 @@ class Receiver:
     reliable: bool = False
     max_attempts: int = 20
     backoff_seconds: float = 10.0
+    lease_seconds: float | None = None
+    queue: str | None = None
     batch: int | None = None
     concurrency: int = 1
     is_pair: bool = False
@@ -104,6 +111,17 @@ def check_options(receiver: Receiver) -> None:
             _is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_BACKOFF_SECONDS,
             f"0 to {MAX_BACKOFF_SECONDS} (seven days)",
         ),
+        "lease_seconds": (
+            receiver.lease_seconds,
+            receiver.lease_seconds is None
+            or (_is_number(receiver.lease_seconds) and 1 <= receiver.lease_seconds <= MAX_LEASE_SECONDS),
+            f"1 to {MAX_LEASE_SECONDS} (a day), or None for the delivery's own",
+        ),
+        "queue": (
+            receiver.queue,
+            receiver.queue is None or _is_queue(receiver.queue),
+            "the name of a queue in queue.yaml (A-Z a-z 0-9 -), or None for the worker's own",
+        ),
         "id": (receiver.id, _is_id(receiver.id), "a short text without control characters"),
     }
     for option, (value, is_valid, wanted) in options.items():
@@ -119,96 +137,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_queue(value: object) -> bool:
+    return isinstance(value, str) and _QUEUE.fullmatch(value) is not None
+
+
 def _is_id(value: object) -> bool:
     try:
         check_name(value)
     except ValueError:
         return False
     return True
-
-
-Handler: TypeAlias = Callable[..., object]
-_DECORATED = "__signals_receiver__"
-DataT_contra = TypeVar("DataT_contra", contravariant=True)
-
-
-class DataHandler(Protocol[DataT_contra]):
-    """To a type checker: a handler whose first argument may be of this type, whatever fields it takes besides."""
-
-    def __call__(self, data: DataT_contra, /, *args: Any, **kwargs: Any) -> object: ...
-
-
-def named(handler: Handler) -> Any:
-    """What `handler` has its name from: the function in a partial, and the class of a callable object."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return handler if isinstance(getattr(handler, "__qualname__", None), str) else type(handler)
-
-
-def identity(handler: Handler) -> str:
-    """Return `module.qualname` of what `handler` has its name from."""
-    source = named(handler)
-    module = getattr(source, "__module__", None)
-    return f"{module}.{source.__qualname__}" if module else str(source.__qualname__)
-
-
-def check_handler(handler: object, template: Template, *, takes_batch: bool) -> None:
-    """Raise `InvalidMappingError` unless `handler` can be called with one argument and the fields as keywords.
-
-    A handler whose signature Python does not know, as of many builtins, is taken on trust.
-    """
-    if not callable(handler):
-        raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {handler!r:.80}")
-    argument = "messages" if takes_batch else "data"
-    problem = _problem(handler, "handler", argument, fields=template.fields, may_await=True)
-    if problem:
-        raise InvalidMappingError(f"the handler {identity(handler)} of {str(template)!r} {problem}")
-
-
-def check_on_dead(on_dead: object) -> None:
-    """Raise `InvalidOptionError` unless `on_dead` can be called with a message and its error."""
-    if not callable(on_dead):
-        raise InvalidOptionError(f"on_dead={on_dead!r:.80} cannot be called")
-    problem = _problem(on_dead, "on_dead", "message", "error")
-    if problem:
-        raise InvalidOptionError(f"{identity(on_dead)} {problem}")
-
-
-def is_coroutine_function(handler: object) -> bool:
-    """Whether a call of `handler` is to be awaited: of an `async def`, in a partial, a method or `__call__` as well."""
-    return _is_any(handler, inspect.iscoroutinefunction)
-
-
-def mark_decorated(handler: Handler) -> None:
-    """Note on a function that `receiver` decorates it; what cannot be written on is left alone."""
-    with contextlib.suppress(AttributeError, TypeError):
-        setattr(handler, _DECORATED, True)
-
-
-def is_decorated(handler: Handler) -> bool:
-    """Whether `receiver` decorates this function: it has been connected, and a wrapper of it comes too late."""
-    return hasattr(handler, _DECORATED)
-
-
-def _problem(
-    function: Handler, role: str, *arguments: str, fields: Sequence[str] = (), may_await: bool = False
-) -> str | None:
-    """Why `function` cannot be called with `arguments` and with `fields` as keywords, or None."""
-    if is_coroutine_function(function) and not may_await:
-        return "is asynchronous; give a plain function, which may run an event loop of its own"
-    if _is_any(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
-        return "is a generator, of which a call runs nothing; give a function without yield"
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-    try:
-        signature.bind(*arguments, **dict.fromkeys(fields, ""))
-    except TypeError as error:
-        call = ", ".join([*arguments, *(f"{field}=..." for field in fields)])
-        return f"will be called as {role}({call}), but has the signature {signature} ({error})"
-    return None
-
-
-def _is_any(handler: Any, *kinds: Callable[[object], bool]) -> bool:
-    return any(kind(handler) or kind(type(handler).__call__) for kind in kinds)

@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, 
 
 from .data.shape import Shape
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
+from .handler import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
 from .message import Message
-from .receiver import (
-    DataHandler,
-    Handler,
-    Match,
-    Options,
-    Receiver,
-    check_handler,
-    check_on_dead,
-    check_options,
-    concurrency_of,
-    identity,
-    mark_decorated,
-)
+from .receiver import Match, Options, Receiver, check_options, concurrency_of
 from .signal import Signal, name_of
 from .template import Template
 
@@ -81,42 +70,25 @@ class Receivers:
         name: str | Signal[Any],
         handler: Handler,
         *,
-        reliable: bool = False,
         batch: int | None = None,
-        max_attempts: int = 20,
-        backoff_seconds: float = 10.0,
-        id: str | None = None,
-        concurrency: int | None = None,
-        **unknown: NoReturn,
+        **options: Unpack[Options],
     ) -> None:
         """Have `handler` called for messages of `name`, which may be a pattern: `"user_{user_id}_login"`.
 
         The handler is called with a message's data, or with `batch` with a list of `Message`; and for a pattern with
         each field as a keyword. Data is of the type that a `Signal` declares, and as it was sent where none does.
-        `reliable` delivers at least once, up to `max_attempts` times. Before the second one it waits for a random part
-        of `backoff_seconds`, doubled for each later one up to an hour. `id` is what retries know the receiver by, by
-        default the handler's module and name. `concurrency` is how many messages an `async def` handler of one message
-        is run for at a time, 10 if it is not given.
+        `reliable` delivers at least once, up to `max_attempts` (20) times. Before the second one it waits for a random
+        part of `backoff_seconds` (10), doubled for each later one up to an hour. `id` is what retries know the receiver
+        by, by default the handler's module and name. `concurrency` is how many messages an `async def` handler of one
+        message is run for at a time, 10 if it is not given. `lease_seconds`, up to a day, is for a handler that takes
+        longer than a delivery's usual lease allows, and `queue` names the queue of queue.yaml whose tasks deliver these
+        names, so that its limits are theirs.
 
-        Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so or is connected to such
-        names already, and `InvalidOptionError`.
+        Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so, is connected to such
+        names already or wants another queue than one that is, and `InvalidOptionError`.
         """
-        reject_unknown(unknown, where="connect()")
-        template = _template(name)
-        check_handler(handler, template, takes_batch=batch is not None)
-        receiver = Receiver(
-            id=identity(handler) if id is None else id,
-            handler=handler,
-            template=template,
-            shape=_shape(name),
-            reliable=reliable,
-            max_attempts=max_attempts,
-            backoff_seconds=backoff_seconds,
-            batch=batch,
-            concurrency=concurrency_of(handler, batch=batch, wanted=concurrency),
-        )
-        check_options(receiver)
-        self._add(receiver)
+        _refuse_unknown(options, where="connect()")
+        self._add(_receiver(name, handler, batch, options))
 
     @overload
     def receiver(
@@ -140,31 +112,17 @@ class Receivers:
         self,
         name: str | Signal[Any],
         *,
-        reliable: bool = False,
         batch: int | None = None,
-        max_attempts: int = 20,
-        backoff_seconds: float = 10.0,
-        id: str | None = None,
-        concurrency: int | None = None,
-        **unknown: NoReturn,
+        **options: Unpack[Options],
     ) -> Callable[[Any], Any]:
         """Connect the decorated function, with the options of `connect`, and return it."""
-        reject_unknown(unknown, where="receiver()")
+        _refuse_unknown(options, where="receiver()")
         if callable(name) and not isinstance(name, Signal):
             raise InvalidMappingError('receiver needs a name: @receivers.receiver("my_signal")')
         _template(name)
 
         def connect(handler: HandlerT) -> HandlerT:
-            self.connect(
-                name,
-                handler,
-                reliable=reliable,
-                batch=batch,
-                max_attempts=max_attempts,
-                backoff_seconds=backoff_seconds,
-                id=id,
-                concurrency=concurrency,
-            )
+            self._add(_receiver(name, handler, batch, options))
             mark_decorated(handler)
             return handler
 
@@ -209,6 +167,11 @@ class Receivers:
                 raise InvalidMappingError(
                     f"{receiver.id} is connected to {str(other.template)!r} already, so {str(receiver.template)!r} "
                     "could not tell its retries apart; give one of them an id="
+                )
+            if _wants_another_queue(receiver, other):
+                raise InvalidMappingError(
+                    f"{receiver.id} wants {str(receiver.template)!r} delivered by the queue {receiver.queue!r}, and "
+                    f"{other.id} by {other.queue!r}: a name has one queue; give both the same"
                 )
         is_literal = receiver.template.is_literal
         group = self._by_name.setdefault(str(receiver.template), []) if is_literal else self._patterns
@@ -283,6 +246,40 @@ def _pairs(mapping: object) -> Iterator[tuple[object, Any]]:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise InvalidMappingError(f"a mapping is a list of pairs (name, handler), but one is {pair!r:.80}")
         yield pair[0], pair[1]
+
+
+def _refuse_unknown(options: Mapping[str, object], *, where: str) -> None:
+    known = Options.__annotations__
+    reject_unknown({name: value for name, value in options.items() if name not in known}, where=where)
+
+
+def _receiver(name: str | Signal[Any], handler: Handler, batch: int | None, options: Options) -> Receiver:
+    template = _template(name)
+    check_handler(handler, template, takes_batch=batch is not None)
+    id = options.get("id")
+    receiver = Receiver(
+        id=identity(handler) if id is None else id,
+        handler=handler,
+        template=template,
+        shape=_shape(name),
+        reliable=options.get("reliable", False),
+        max_attempts=options.get("max_attempts", 20),
+        backoff_seconds=options.get("backoff_seconds", 10.0),
+        lease_seconds=options.get("lease_seconds"),
+        queue=options.get("queue"),
+        batch=batch,
+        concurrency=concurrency_of(handler, batch=batch, wanted=options.get("concurrency")),
+    )
+    check_options(receiver)
+    return receiver
+
+
+def _wants_another_queue(one: Receiver, other: Receiver) -> bool:
+    """Whether there certainly is a name that two queues are declared for. Of two patterns nobody knows."""
+    if None in (one.queue, other.queue) or one.queue == other.queue:
+        return False
+    is_certain = one.template.is_literal or other.template.is_literal or one.template == other.template
+    return is_certain and one.template.overlaps(other.template)
 
 
 def _template(name: object) -> Template:

@@ -21,6 +21,7 @@ LAYERS = {
         observing cloudlog
         telemetry
         mailbox
+        handler
         signal receiver threads
         receivers idempotency
         delivery

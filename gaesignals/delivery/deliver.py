@@ -13,9 +13,10 @@ from contextlib import closing
 from typing import NoReturn
 
 from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
+from gaesignals.handler import is_coroutine_function
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
 from gaesignals.mailbox.index import Pending
-from gaesignals.receiver import Match, is_coroutine_function
+from gaesignals.receiver import Match
 from gaesignals.receivers import ReceiverMapping, Receivers, as_receivers
 from gaesignals.report import DeliveryReport
 from gaesignals.signal import Signal, name_of

@@ -24,8 +24,8 @@ from gaesignals import (
     send_many,
 )
 from gaesignals.format.keys import page_key
+from gaesignals.handler import identity
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.receiver import identity
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError
-from gaesignals.receiver import identity
+from gaesignals.handler import identity
 from gaesignals.receivers import Receivers, as_receivers
 from gaesignals.signal import Signal
 from gaesignals.template import Template
@@ -268,6 +268,8 @@ NOT_WHOLE = [0, -1, True, 1.0, "1", math.nan]
         *(("batch", value) for value in [*NOT_WHOLE, 1001]),
         *(("max_attempts", value) for value in [*NOT_WHOLE, None]),
         *(("backoff_seconds", value) for value in [-1, math.nan, math.inf, True, "1", None, 604801]),
+        *(("lease_seconds", value) for value in [0, 0.5, -1, math.nan, math.inf, True, "1", 86401]),
+        *(("queue", value) for value in ["", "two words", "a" * 101, b"mail", 3, "queue\n"]),
         *(("id", value) for value in ["", 5, b"a", "x" * 201, "a\n"]),
     ],
 )
@@ -466,3 +468,32 @@ def test_what_is_no_mapping_is_refused(mapping: Any, said: str) -> None:
 def test_a_mapping_with_a_bad_name_is_refused(name: Any) -> None:
     with pytest.raises(InvalidNameError):
         as_receivers([("a", handle), (name, handle)], reliable=None)
+
+
+def test_a_receiver_says_how_long_its_leases_last_and_which_queue_delivers_it() -> None:
+    receivers = Receivers()
+    receivers.connect("report", handle, reliable=True, lease_seconds=86400, queue="slow-reports")
+    receivers.connect("mail", handle)
+    assert [(receiver.lease_seconds, receiver.queue) for receiver in receivers] == [
+        (86400, "slow-reports"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize(("first", "second"), [("mail", "mail"), ("mail_{id}", "mail_7"), ("mail_7", "mail_{id}")])
+def test_a_name_that_certainly_has_two_queues_is_refused(first: str, second: str) -> None:
+    receivers = Receivers()
+    receivers.connect(first, handle_anything, queue="slow", id="one")
+    with pytest.raises(InvalidMappingError, match="a name has one queue; give both the same"):
+        receivers.connect(second, handle_anything, queue="quick", id="two")
+    receivers.connect(second, handle_anything, queue="slow", id="three")
+    receivers.connect(second, handle_anything, id="four")
+
+
+def test_patterns_that_may_never_meet_have_queues_of_their_own() -> None:
+    receivers = Receivers()
+    receivers.connect("mail_{id}", handle_anything, queue="slow", id="one")
+    receivers.connect("{kind}_7", handle_anything, queue="quick", id="two")
+
+
+def handle_anything(data: Any, **fields: str) -> None: ...
