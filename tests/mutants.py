@@ -700,13 +700,13 @@ FAULTS = (
     Fault(
         "an answer that is too large is not asked for in parts",
         "gaesignals/stores/client.py",
-        "if len(keys) > _SURE_KEYS and _is_all_failed(reads):",
+        "if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads):",
         "if False:",
     ),
     Fault(
         "a value that is too large stops the whole call",
         "gaesignals/stores/client.py",
-        "for write in writes if len(write.value) > MAX_VALUE_BYTES}",
+        "for write in writes if len(write.value) > limits.value_bytes}",
         "for write in writes if False}",
     ),
     Fault(

@@ -67,7 +67,7 @@ class _Attempt:
     claim: Claim | None
     page: Page
     write: Write
-    cas: int | None
+    cas: object | None
     failures: int = 0
 
 

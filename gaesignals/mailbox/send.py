@@ -56,7 +56,7 @@ class _Parcel:
     losses: int = 0
     failures: int = 0
     is_unsure: bool = False
-    unsure_cas: int | None = None
+    unsure_cas: object | None = None
     planned_ms: int = 0
     reason: str = ""
 

@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 
 from gaesignals.errors import InvalidOptionError, StoreError
 
-from .store import Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
+from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 
 logger = logging.getLogger("gaesignals")
 
@@ -63,6 +63,8 @@ class MemcacheStore:
     in calls of their own, in this order, should the service ever refuse them together.
     """
 
+    limits = MEMCACHE_LIMITS
+
     def __init__(self, *, namespace: str = "", deadline_seconds: float = 10.0, split_by_policy: bool = False) -> None:
         if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
             raise InvalidOptionError(
@@ -76,7 +78,7 @@ class MemcacheStore:
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
         """Read all `keys`, with the ids that a later `Cas` needs, in one call."""
-        wanted = checked_keys(keys)
+        wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
         request = pb.MemcacheGetRequest(key=wanted, name_space=self.namespace, for_cas=True)
@@ -87,7 +89,7 @@ class MemcacheStore:
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         """Carry out all `writes` in one call."""
-        check_writes(writes)
+        check_writes(writes, self.limits)
         outcomes: dict[bytes, Outcome] = {}
         for group in self._calls(writes):
             outcomes.update(self._set(group))
@@ -95,7 +97,7 @@ class MemcacheStore:
 
     def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
         """Delete all `keys` in one call; True where the key is certainly gone."""
-        wanted = checked_keys(keys)
+        wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
         request = pb.MemcacheDeleteRequest(name_space=self.namespace)

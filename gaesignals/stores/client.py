@@ -1,4 +1,4 @@
-"""A store with a clock and randomness: calls kept within the service's limits, and values read as what they should be.
+"""A store with a clock and randomness: calls kept within the store's limits, and values read as what they should be.
 
 A value that cannot be read is a state and not an error, because one name's trouble must never touch the others of its
 call. Undecodable values count as evicted: they are logged here, and replaced by whoever writes next.
@@ -16,25 +16,12 @@ from typing import Generic, Protocol, TypeVar
 
 from gaesignals.errors import DecodeError, NewerFormatError
 
-from .store import (
-    MAX_BYTES_A_CALL,
-    MAX_KEYS_A_CALL,
-    MAX_VALUE_BYTES,
-    Absent,
-    Add,
-    Cas,
-    Found,
-    Outcome,
-    Read,
-    Store,
-    Write,
-)
+from .store import Absent, Add, CallLimits, Cas, Found, Outcome, Read, Store, Write
 
 logger = logging.getLogger("gaesignals")
 
 _ITEM_OVERHEAD_BYTES = 300
 _LONGEST_PAUSE_SECONDS = 0.2
-_SURE_KEYS = MAX_BYTES_A_CALL // MAX_VALUE_BYTES
 
 T = TypeVar("T")
 
@@ -59,7 +46,7 @@ class Seen(Generic[T]):
 
     state: State
     value: T | None = None
-    cas: int | None = None
+    cas: object | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -109,13 +96,13 @@ class Connection:
             yield attempt
 
     def gets(self, keys: Iterable[bytes]) -> dict[bytes, Read]:
-        """Read any number of small values, a thousand a call."""
+        """Read any number of small values, as many a call as the store takes."""
         return self.gets_sized(dict.fromkeys(keys, 0))
 
     def gets_sized(self, sizes: Mapping[bytes, int]) -> dict[bytes, Read]:
         """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
         found: dict[bytes, Read] = {}
-        for keys in _chunks(list(sizes), lambda key: sizes[key]):
+        for keys in _chunks(list(sizes), lambda key: sizes[key], self.store.limits):
             found |= self._gets(keys)
         return found
 
@@ -123,7 +110,7 @@ class Connection:
         self.on_call("gets")
         answers = self.store.gets(keys)
         reads = {key: answers.get(key, Absent.FAILED) for key in keys}
-        if len(keys) > _SURE_KEYS and _is_all_failed(reads):
+        if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads):
             # Pages and slots that are larger than they usually are may exceed what one answer may have.
             reads |= self._gets_in_parts(keys)
         return reads
@@ -131,7 +118,7 @@ class Connection:
     def _gets_in_parts(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
         """Read fewer keys a call, down to so few that they fit whatever they are; failing then has another cause."""
         found: dict[bytes, Read] = {}
-        size = max(_SURE_KEYS, len(keys) // 8)
+        size = max(self.store.limits.sure_keys, len(keys) // 8)
         for start in range(0, len(keys), size):
             reads = self._gets(keys[start : start + size])
             if _is_all_failed(reads):
@@ -144,11 +131,13 @@ class Connection:
         return {key: decoded(key, read, decode) for key, read in self.gets(keys).items()}
 
     def write(self, writes: Sequence[Write]) -> dict[bytes, Outcome]:
-        """Write any number of values. One that is too large for memcache fails, and the others go on."""
-        outcomes = {write.key: Outcome.FAILED for write in writes if len(write.value) > MAX_VALUE_BYTES}
+        """Write any number of values. One that is too large for the store fails, and the others go on."""
+        limits = self.store.limits
+        outcomes = {write.key: Outcome.FAILED for write in writes if len(write.value) > limits.value_bytes}
         for key in outcomes:
-            logger.error("a value is too large for memcache and is not written", extra={"signals_key": ascii(key)})
-        for chunk in _chunks([write for write in writes if write.key not in outcomes], lambda write: len(write.value)):
+            logger.error("a value is too large for the store and is not written", extra={"signals_key": ascii(key)})
+        fitting = [write for write in writes if write.key not in outcomes]
+        for chunk in _chunks(fitting, lambda write: len(write.value), limits):
             self.on_call("write")
             answers = self.store.write(chunk)
             outcomes.update((write.key, answers.get(write.key, Outcome.FAILED)) for write in chunk)
@@ -156,7 +145,7 @@ class Connection:
 
     def delete(self, keys: Iterable[bytes]) -> None:
         """Delete what nothing refers to any more. Failing is harmless: it expires."""
-        for chunk in _chunks(list(keys), lambda _: 0):
+        for chunk in _chunks(list(keys), lambda _: 0, self.store.limits):
             self.on_call("delete")
             self.store.delete(chunk)
 
@@ -187,12 +176,12 @@ def decoded(key: bytes, read: Read, decode: Callable[[bytes], T]) -> Seen[T]:
         return Seen(State.CORRUPT, cas=read.cas)
 
 
-def _chunks(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+def _chunks(items: Sequence[T], size_of: Callable[[T], int], limits: CallLimits) -> Iterator[list[T]]:
     chunk: list[T] = []
     size = 0
     for item in items:
         item_size = size_of(item) + _ITEM_OVERHEAD_BYTES
-        if chunk and (len(chunk) == MAX_KEYS_A_CALL or size + item_size > MAX_BYTES_A_CALL):
+        if chunk and (len(chunk) == limits.keys or size + item_size > limits.bytes):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .store import Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
+from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class MemoryStore:
     that it raises stands for a process that dies at this point.
     """
 
+    limits = MEMCACHE_LIMITS
+
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.calls: list[Call] = []
         self.before: Hook | None = None
@@ -59,7 +61,7 @@ class MemoryStore:
         self._cas_ids = itertools.count(1)
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
-        wanted = checked_keys(keys)
+        wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
         reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
@@ -70,7 +72,7 @@ class MemoryStore:
         return reads | dict.fromkeys(call.unanswered, Absent.FAILED)
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
-        check_writes(writes)
+        check_writes(writes, self.limits)
         if not writes:
             return {}
         outcomes = {write.key: Outcome.FAILED for write in writes}
@@ -80,7 +82,7 @@ class MemoryStore:
         return outcomes | dict.fromkeys(call.unanswered, Outcome.FAILED)
 
     def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
-        wanted = checked_keys(keys)
+        wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
         gone = dict.fromkeys(wanted, False)

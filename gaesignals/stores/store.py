@@ -11,17 +11,37 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-MAX_KEYS_A_CALL = 1000
-MAX_BYTES_A_CALL = 16 * 2**20
-MAX_VALUE_BYTES = 1_000_000
+MAX_BYTES_A_CALL: Final = 16 * 2**20
+"""What a claim, or a page of one send, may bring to a call: every store takes as much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """What one call to a store can hold, and the largest value of one key."""
+
+    keys: int
+    bytes: int
+    value_bytes: int
+
+    @property
+    def sure_keys(self) -> int:
+        """As many keys as fit in a call, however large their values are."""
+        return self.bytes // self.value_bytes
+
+
+MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=MAX_BYTES_A_CALL, value_bytes=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value as it was read, with the id that a later `Cas` of it must name."""
+    """A value as it was read, with the id that a later `Cas` of it must name.
+
+    The id is the store's own affair: two of one key are equal where nothing was written between the reads, and that is
+    all that may be asked of it.
+    """
 
     value: bytes
-    cas: int
+    cas: object
 
 
 class Absent(enum.Enum):
@@ -49,7 +69,7 @@ class Cas:
 
     key: bytes
     value: bytes
-    cas: int
+    cas: object
     ttl_seconds: int = 0
 
 
@@ -79,11 +99,15 @@ class Outcome(enum.Enum):
 
 
 class Store(Protocol):
-    """Three verbs, each one call to the service, over at most `MAX_KEYS_A_CALL` keys and `MAX_BYTES_A_CALL` bytes.
+    """Three verbs, each one call to the service, as much at a time as `limits` says.
 
     None of them raises when the service fails: the keys concerned are answered as failed. A value that is not plain
     bytes of ours is answered as `Found(b"", cas)`, which no decoder accepts.
     """
+
+    @property
+    def limits(self) -> CallLimits:
+        """What one call can hold. More is a mistake, and raises."""
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
         """Read all `keys` in one call."""
@@ -100,24 +124,24 @@ MAX_TTL_SECONDS: Final = 30 * 24 * 3600
 """Anything longer would be read as a time since 1970, and expire the value at once."""
 
 
-def checked_keys(keys: Collection[bytes]) -> list[bytes]:
+def checked_keys(keys: Collection[bytes], limits: CallLimits) -> list[bytes]:
     """Return `keys` without repetitions, all of them usable in one call."""
     unique = list(dict.fromkeys(keys))
-    if len(unique) > MAX_KEYS_A_CALL:
-        raise ValueError(f"{len(unique)} keys in one call; the limit is {MAX_KEYS_A_CALL}")
+    if len(unique) > limits.keys:
+        raise ValueError(f"{len(unique)} keys in one call; the limit is {limits.keys}")
     for key in unique:
         _check_key(key)
     return unique
 
 
-def check_writes(writes: Sequence[Write]) -> None:
+def check_writes(writes: Sequence[Write], limits: CallLimits) -> None:
     """Check that `writes` can go in one call, each to a key of its own."""
-    if len(checked_keys([write.key for write in writes])) != len(writes):
+    if len(checked_keys([write.key for write in writes], limits)) != len(writes):
         raise ValueError("two writes of one call are to the same key")
     for write in writes:
-        _check_value(write)
-    if sum(len(write.value) for write in writes) > MAX_BYTES_A_CALL:
-        raise ValueError(f"more than {MAX_BYTES_A_CALL:,} bytes in one call")
+        _check_value(write, limits)
+    if sum(len(write.value) for write in writes) > limits.bytes:
+        raise ValueError(f"more than {limits.bytes:,} bytes in one call")
 
 
 def _check_key(key: bytes) -> None:
@@ -127,11 +151,11 @@ def _check_key(key: bytes) -> None:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
 
 
-def _check_value(write: Write) -> None:
+def _check_value(write: Write, limits: CallLimits) -> None:
     if type(write.value) is not bytes:
         raise TypeError(f"a value is bytes, not {type(write.value).__name__}")
-    if len(write.value) > MAX_VALUE_BYTES:
-        raise ValueError(f"a value has at most {MAX_VALUE_BYTES:,} bytes, not {len(write.value):,}")
+    if len(write.value) > limits.value_bytes:
+        raise ValueError(f"a value has at most {limits.value_bytes:,} bytes, not {len(write.value):,}")
     if type(write.ttl_seconds) is not int:
         raise TypeError(f"an expiry is a whole number of seconds, not {write.ttl_seconds!r}")
     if not 0 <= write.ttl_seconds <= MAX_TTL_SECONDS:

@@ -125,6 +125,7 @@ class SwitchingStore:
         take_time: Callable[[], object] | None = None,
     ) -> None:
         self._store = store
+        self.limits = store.limits
         self._scheduler = scheduler
         self._is_split = is_split
         self._take_time = take_time

@@ -27,6 +27,7 @@ class DyingStore:
 
     def __init__(self, store: Store, *, dies_at: int | None = None, is_after: bool = False) -> None:
         self._store = store
+        self.limits = store.limits
         self._dies_at = dies_at
         self._is_after = is_after
         self.calls = 0

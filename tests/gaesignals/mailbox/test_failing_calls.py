@@ -62,6 +62,7 @@ class FaultyStore:
 
     def __init__(self, store: Store, faults: FaultySource) -> None:
         self._store = store
+        self.limits = store.limits
         self._faults = faults
         self._late: list[Write] = []
         self.sizes: list[tuple[str, int]] = []

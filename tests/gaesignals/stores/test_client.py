@@ -7,7 +7,7 @@ import pytest
 from gaesignals.data import codec
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, State
-from gaesignals.stores.store import MAX_BYTES_A_CALL, MAX_VALUE_BYTES, Absent, Found, Outcome, Set
+from gaesignals.stores.store import MEMCACHE_LIMITS, Absent, CallLimits, Found, Outcome, Set
 from gaesignals.testing import ManualClock, MemoryStore
 
 KEYS = [b"key %d" % number for number in range(2500)]
@@ -31,7 +31,16 @@ def test_sixteen_megabytes_go_in_a_call(connection: Connection, store: MemorySto
     assert set(outcomes.values()) == {Outcome.STORED}
     connection.gets_sized(dict.fromkeys(KEYS[:40], size))
     assert [len(call.keys) for call in store.calls] == [18, 18, 4] * 2
-    assert max(call.sent_bytes for call in store.calls) <= MAX_BYTES_A_CALL
+    assert max(call.sent_bytes for call in store.calls) <= MEMCACHE_LIMITS.bytes
+
+
+def test_a_store_says_itself_how_much_goes_in_a_call(connection: Connection, store: MemoryStore) -> None:
+    store.limits = CallLimits(keys=3, bytes=2000, value_bytes=900)
+    connection.write([Set(b"many%d" % number, b"") for number in range(4)])
+    connection.write([Set(b"heavy%d" % number, bytes(900)) for number in range(3)])
+    assert connection.write([Set(b"large", bytes(901))]) == {b"large": Outcome.FAILED}
+    connection.delete(KEYS[:4])
+    assert [len(call.keys) for call in store.calls] == [3, 1, 1, 1, 1, 3, 1]
 
 
 def test_an_answer_that_would_be_too_large_is_asked_for_in_parts(connection: Connection, store: MemoryStore) -> None:
@@ -48,8 +57,8 @@ def test_what_is_as_large_as_can_be_is_asked_for_in_parts_that_fit(connection: C
     assert all(isinstance(read, Found) for read in connection.gets(KEYS[:1000]).values())
 
 
-def test_a_value_that_is_too_large_for_memcache_fails_alone(connection: Connection, store: MemoryStore) -> None:
-    outcomes = connection.write([Set(b"a", b""), Set(b"large", bytes(MAX_VALUE_BYTES + 1)), Set(b"b", b"")])
+def test_a_value_that_is_too_large_for_the_store_fails_alone(connection: Connection, store: MemoryStore) -> None:
+    outcomes = connection.write([Set(b"a", b""), Set(b"large", bytes(MEMCACHE_LIMITS.value_bytes + 1)), Set(b"b", b"")])
     assert outcomes == {b"a": Outcome.STORED, b"large": Outcome.FAILED, b"b": Outcome.STORED}
     assert store.raw(b"large") is None
 
