@@ -37,10 +37,14 @@ GROUPS = (
     "simulation/test_interleavings.py",
     "simulation/test_worker_crashes.py",
     "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py contract",
-    "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py",
+    "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
+    "gaesignals/data/test_codec.py",
 )
 # What is caught by one group alone has it first.
 _FIRST = {
+    "gaesignals/data/bounds.py": 7,
+    "gaesignals/data/codec.py": 7,
+    "gaesignals/data/unpacking.py": 7,
     "gaesignals/stores/app_engine.py": 6,
     "worker/fanout.py": 6,
     "worker/tasks.py": 6,
@@ -73,6 +77,31 @@ class Fault:
 
 
 FAULTS = (
+    # Data
+    Fault(
+        "a map of data may have numbers as its keys before they are looked at",
+        "gaesignals/data/codec.py",
+        "strict_hashable_types=True",
+        "strict_hashable_types=False",
+    ),
+    Fault(
+        "keys of the same hash are counted, and not what it takes to compare them",
+        "gaesignals/data/bounds.py",
+        "return sum((alike[hash(each)] * _size(each) for each in key), start=1)",
+        "return 1",
+    ),
+    Fault(
+        "an integer that was read may be of any size",
+        "gaesignals/data/unpacking.py",
+        "if type(value) is not int or value.bit_length() > MAX_INTEGER_BITS:",
+        "if type(value) is not int:",
+    ),
+    Fault(
+        "an identifier may be of anything that has sixteen parts",
+        "gaesignals/data/unpacking.py",
+        "if type(value) is not bytes or len(value) != 16:",
+        "if len(value) != 16:",
+    ),
     # Pages
     Fault(
         "a claim of inline messages does not burn the index",

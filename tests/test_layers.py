@@ -58,7 +58,7 @@ LAYERS = {
 }
 # Inside a folder a module may import those before it.
 FOLDERS = {
-    "gaesignals.data": "packing codec shape containers declaring",
+    "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": "keys entries lease page slot letter pauses",
     "gaesignals.stores": "store client memory app_engine",
     "gaesignals.telemetry": "instruments spans",

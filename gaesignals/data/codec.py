@@ -18,7 +18,9 @@ import cbor2
 
 from gaesignals.errors import DecodeError, InvalidDataError, NewerFormatError
 
-from .packing import MAX_DEPTH, pack, too_large, unpack
+from .bounds import MAX_DEPTH
+from .packing import pack, too_large
+from .unpacking import unpack
 
 MAX_PAYLOAD_BYTES: Final = 950_000
 
@@ -106,6 +108,8 @@ def _read_cbor(encoded: bytes, *, max_depth: int, refused: Mapping[int, Callable
         max_depth=max_depth,
         allow_indefinite=False,
         allow_duplicate_keys=False,
+        # Of keys that are numbers anybody can choose many with the same hash, which takes for ever.
+        strict_hashable_types=True,
     )
     value = decoder.decode()
     if source.tell() != len(encoded):

@@ -1,7 +1,6 @@
 """A user's data to and from what plain CBOR carries: the types that README lists under "Send", each exactly.
 
 `pack` refuses what `unpack` could not give back with its type and value, subclasses included, and says where it is.
-`unpack` takes nothing for granted: a value that `pack` could not have made raises one of the built-in errors.
 
 Some values keep their worth and lose a detail: an aware datetime or time keeps its instant, its UTC offset and nothing
 else of its zone (`ZoneInfo("Europe/Paris")` comes back as `timezone(timedelta(hours=1))`), and an object that appears
@@ -13,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from collections.abc import Callable, Collection, Iterable
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -24,17 +23,16 @@ from cbor2 import CBORTag
 
 from gaesignals.errors import InvalidDataError
 
-MAX_DEPTH: Final = 64
-MAX_FRACTION_BITS: Final = 80_000
-"""Larger ones take seconds to reduce to lowest terms, which unpacking has to do."""
+from .bounds import MAX_DEPTH, MAX_INTEGER_BITS, trouble_with_keys
 
 # What plain CBOR lacks or leaves open has a tag of ours. The tags that CBOR decoders know (times, patterns, addresses,
 # shared references) are not used at all: what they turn into is up to the decoder and its version.
-_TUPLE, _SET, _FROZENSET, _PAIRS = 26480, 26481, 26482, 26483
-_DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _FRACTION = 26484, 26485, 26486, 26487, 26488, 26489, 26490
+TUPLE, SET, FROZENSET, PAIRS = 26480, 26481, 26482, 26483
+DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_, FRACTION = 26484, 26485, 26486, 26487, 26488, 26489, 26490
 
 _AS_THEY_ARE: Final = frozenset({type(None), bool, float})
-_PLAIN_KEYS: Final = frozenset({type(None), bool, int, float, str, bytes})
+# Nobody can choose the hashes of these. Other keys travel in a tag, and are looked at before a dict is made of them.
+PLAIN_KEYS: Final = frozenset({str, bytes})
 
 
 def pack(data: object, *, max_bytes: int) -> object:
@@ -99,15 +97,17 @@ class _Packer:
             raise
         return packed
 
-    def elements(self, values: Iterable[object], depth: int) -> list[object]:
+    def elements(self, values: Collection[object], depth: int) -> list[object]:
+        _check_sent_keys(values)
         return [self.named(value, depth, "<element {}>", value) for value in values]
 
     def mapping(self, values: dict[object, object], depth: int) -> object:
+        _check_sent_keys(values)
         keys = [self.named(key, depth, "<key {}>", key) for key in values]
         items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]
-        if all(type(key) in _PLAIN_KEYS for key in values):
+        if all(type(key) in PLAIN_KEYS for key in values):
             return dict(zip(keys, items, strict=True))
-        return CBORTag(_PAIRS, [keys, items])
+        return CBORTag(PAIRS, [keys, items])
 
     def named(self, value: object, depth: int, place: str, key: object) -> object:
         try:
@@ -158,13 +158,13 @@ def _pack_str(value: str) -> str:
 def _pack_datetime(value: datetime) -> CBORTag:
     if value.tzinfo is not None and value.utcoffset() is None:
         raise _Refused("is a datetime whose tzinfo gives no UTC offset: use another tzinfo, or none")
-    return CBORTag(_DATETIME, _packed_moment(value))
+    return CBORTag(DATETIME, _packed_moment(value))
 
 
 def _pack_time(value: time) -> CBORTag:
     if value.tzinfo is not None and value.utcoffset() is None:
         raise _Refused("is a time whose zone has no UTC offset without a date: send a datetime, or a naive time")
-    return CBORTag(_TIME, _packed_moment(value))
+    return CBORTag(TIME, _packed_moment(value))
 
 
 def _packed_moment(value: datetime | time) -> list[object]:
@@ -175,13 +175,29 @@ def _packed_moment(value: datetime | time) -> list[object]:
 
 
 def _pack_timedelta(value: timedelta) -> CBORTag:
-    return CBORTag(_TIMEDELTA, [value.days, value.seconds, value.microseconds])
+    return CBORTag(TIMEDELTA, [value.days, value.seconds, value.microseconds])
+
+
+def _pack_int(value: int) -> int:
+    if value.bit_length() > MAX_INTEGER_BITS:
+        raise _Refused(f"is an int of more than {MAX_INTEGER_BITS:,} bits: send it as bytes, or a rounded value")
+    return value
 
 
 def _pack_fraction(value: Fraction) -> CBORTag:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_FRACTION_BITS:
-        raise _Refused(f"is a Fraction of more than {MAX_FRACTION_BITS:,} bits a side: send a rounded value")
-    return CBORTag(_FRACTION, [value.numerator, value.denominator])
+    if _bits(value.numerator, value.denominator) > MAX_INTEGER_BITS:
+        raise _Refused(f"is a Fraction of more than {MAX_INTEGER_BITS:,} bits a side: send a rounded value")
+    return CBORTag(FRACTION, [value.numerator, value.denominator])
+
+
+def _bits(*values: int) -> int:
+    return max(value.bit_length() for value in values)
+
+
+def _check_sent_keys(keys: Collection[object]) -> None:
+    reason = trouble_with_keys(keys)
+    if reason:
+        raise _Refused(f"has {reason}: send a list in place of it")
 
 
 def _one(value: object) -> int:
@@ -191,93 +207,19 @@ def _one(value: object) -> int:
 _CONTAINERS: Final[dict[type, Callable[[_Packer, Any, int], object]]] = {
     list: _Packer.items,
     dict: _Packer.mapping,
-    tuple: lambda packer, value, depth: CBORTag(_TUPLE, packer.items(value, depth)),
-    set: lambda packer, value, depth: CBORTag(_SET, packer.elements(value, depth)),
-    frozenset: lambda packer, value, depth: CBORTag(_FROZENSET, packer.elements(value, depth)),
+    tuple: lambda packer, value, depth: CBORTag(TUPLE, packer.items(value, depth)),
+    set: lambda packer, value, depth: CBORTag(SET, packer.elements(value, depth)),
+    frozenset: lambda packer, value, depth: CBORTag(FROZENSET, packer.elements(value, depth)),
 }
 _SCALARS: Final[dict[type, tuple[Callable[[Any], int], Callable[[Any], object]]]] = {
     str: (len, _pack_str),
     bytes: (len, lambda value: value),
-    int: (lambda value: value.bit_length() // 8, lambda value: value),
+    int: (lambda value: value.bit_length() // 8, _pack_int),
     datetime: (_one, _pack_datetime),
-    date: (_one, lambda value: CBORTag(_DATE, value.isoformat())),
+    date: (_one, lambda value: CBORTag(DATE, value.isoformat())),
     time: (_one, _pack_time),
     timedelta: (_one, _pack_timedelta),
-    Decimal: (lambda value: len(value.as_tuple().digits), lambda value: CBORTag(_DECIMAL, str(value))),
+    Decimal: (lambda value: len(value.as_tuple().digits), lambda value: CBORTag(DECIMAL, str(value))),
     Fraction: (lambda value: value.denominator.bit_length() // 8, _pack_fraction),
-    UUID: (_one, lambda value: CBORTag(_UUID, value.bytes)),
-}
-
-
-def unpack(value: Any) -> Any:
-    """Return the data that `pack` made `value` from; raise a built-in error if it cannot have made it."""
-    kind = type(value)
-    if kind in _PLAIN_KEYS:
-        return value
-    if kind is CBORTag:
-        unpacker = _UNPACKERS.get(value.tag)
-        if unpacker is None:
-            raise ValueError(f"tag {value.tag} is not one of ours")
-        return unpacker(value.value)
-    if kind is list or kind is tuple:  # inside a tag, CBOR's decoder makes tuples of lists and frozen dicts of dicts
-        return _unpack_items(value)
-    if isinstance(value, Mapping):
-        if not all(type(key) in _PLAIN_KEYS for key in value):
-            raise ValueError("a map has a key that is not plain")
-        return {key: unpack(item) for key, item in value.items()}
-    raise ValueError(f"{kind.__name__} is not a type of ours")
-
-
-def _unpack_items(values: Any) -> list[Any]:
-    if type(values) is not list and type(values) is not tuple:
-        raise ValueError("a tag does not hold a list")
-    return [unpack(value) for value in values]
-
-
-def _unpack_pairs(value: Any) -> dict[Any, Any]:
-    keys, items = _unpack_items(value)
-    unpacked = dict(zip(keys, items, strict=True))
-    if len(unpacked) != len(keys):
-        raise ValueError("a map has the same key twice")
-    return unpacked
-
-
-def _unpack_fraction(value: Any) -> Fraction:
-    numerator, denominator = _unpack_items(value)
-    if type(numerator) is not int or type(denominator) is not int:
-        raise ValueError("a fraction is not of integers")
-    if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
-        raise ValueError("a fraction is too large")
-    return Fraction(numerator, denominator)
-
-
-def _unpack_moment(value: Any, kind: type[datetime] | type[time]) -> datetime | time:
-    text, fold, offset_us = _unpack_items(value)
-    zone = None if offset_us is None else timezone(timedelta(microseconds=offset_us))
-    return kind.fromisoformat(text).replace(fold=fold, tzinfo=zone)
-
-
-def _unpack_timedelta(value: Any) -> timedelta:
-    days, seconds, microseconds = _unpack_items(value)
-    return timedelta(days, seconds, microseconds)
-
-
-def _unpack_decimal(value: Any) -> Decimal:
-    if type(value) is not str:
-        raise ValueError("a decimal is not text")
-    return Decimal(value)
-
-
-_UNPACKERS: Final[dict[int, Callable[[Any], Any]]] = {
-    _TUPLE: lambda value: tuple(_unpack_items(value)),
-    _SET: lambda value: set(_unpack_items(value)),
-    _FROZENSET: lambda value: frozenset(_unpack_items(value)),
-    _PAIRS: _unpack_pairs,
-    _DATETIME: lambda value: _unpack_moment(value, datetime),
-    _DATE: date.fromisoformat,
-    _TIME: lambda value: _unpack_moment(value, time),
-    _TIMEDELTA: _unpack_timedelta,
-    _DECIMAL: _unpack_decimal,
-    _UUID: lambda value: UUID(bytes=value),
-    _FRACTION: _unpack_fraction,
+    UUID: (_one, lambda value: CBORTag(UUID_, value.bytes)),
 }

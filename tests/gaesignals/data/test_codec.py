@@ -25,8 +25,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gaesignals.data import codec
+from gaesignals.data.bounds import MAX_DEPTH, MAX_INTEGER_BITS, MAX_KEYS
 from gaesignals.data.codec import MAX_PAYLOAD_BYTES, dumps, loads, seal, unseal
-from gaesignals.data.packing import MAX_DEPTH
 from gaesignals.errors import DecodeError, InvalidDataError, NewerFormatError, SignalsError
 
 
@@ -148,6 +148,11 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+def alike(count: int) -> list[int]:
+    """Different numbers of one hash."""
+    return [number * sys.hash_info.modulus for number in range(1, count + 1)]
+
+
 class Size(str, enum.Enum):
     SMALL = "small"
 
@@ -210,6 +215,11 @@ class Unknown:
         ("a\ud800", "lone surrogate, which UTF-8 cannot express: send it as bytes"),
         (time(1, tzinfo=ZoneInfo("Europe/Paris")), "no UTC offset without a date"),
         (Fraction(1, 2**100_000), "Fraction of more than 80,000 bits"),
+        (2**MAX_INTEGER_BITS, "is an int of more than 80,000 bits: send it as bytes"),
+        (-(2**MAX_INTEGER_BITS), "is an int of more than 80,000 bits"),
+        (set(range(MAX_KEYS + 1)), "has more than 10,000 keys: send a list"),
+        (dict.fromkeys(map(str, range(MAX_KEYS + 1))), "has more than 10,000 keys: send a list"),
+        (dict.fromkeys(alike(1000)), "has too many keys of the same hash"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isascii() else type(value).__name__,
 )
@@ -246,6 +256,44 @@ def test_the_error_says_where_in_the_data_it_is(value: Any, place: str) -> None:
     with pytest.raises(InvalidDataError) as caught:
         dumps(value)
     assert str(caught.value).startswith(place)
+
+
+def test_the_largest_integers_and_the_most_keys_come_back() -> None:
+    most = 2**MAX_INTEGER_BITS - 1
+    assert loads(dumps([most, -most])) == [most, -most]
+    for value in (set(range(MAX_KEYS)), dict.fromkeys(map(str, range(MAX_KEYS))), dict.fromkeys(range(MAX_KEYS))):
+        assert loads(dumps(value)) == value
+
+
+def test_honest_keys_of_the_same_hash_come_back() -> None:
+    grid = {(x, y, z) for x in range(-9, 9) for y in range(-9, 9) for z in range(-9, 9)}
+    assert loads(dumps(grid)) == grid
+    assert loads(dumps(set(alike(300)))) == set(alike(300))
+
+
+def planted_sets(levels: int, width: int) -> Any:
+    """A set of sets of sets, each with elements of one hash, so that telling two apart multiplies with each level."""
+    elements: list[Any] = alike(width + 1)
+    for _ in range(levels):
+        elements = [CBORTag(26482, elements[:index] + elements[index + 1 :]) for index in range(len(elements))]
+    return CBORTag(26481, elements)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        CBORTag(26481, alike(MAX_KEYS)),
+        CBORTag(26483, [alike(MAX_KEYS), alike(MAX_KEYS)]),
+        dict.fromkeys(alike(500)),
+        CBORTag(26481, [CBORTag(26490, [number, 1]) for number in alike(MAX_KEYS)]),
+        planted_sets(2, 30),
+        planted_sets(3, 12),
+    ],
+    ids=["set", "pairs", "map", "fractions", "sets of sets", "sets of sets of sets"],
+)
+def test_keys_planted_to_be_compared_for_ever_are_refused_before_they_are(planted: Any) -> None:
+    with pytest.raises(DecodeError, match=r"same hash|key must be a text string"):
+        loads(cbor2.dumps(planted))
 
 
 def nested(depth: int) -> Any:
@@ -423,10 +471,23 @@ def test_bytes_after_the_end_raise_our_error(value: Any, more: bytes) -> None:
         cbor2.dumps(CBORTag(26488, "one")),
         cbor2.dumps(CBORTag(26489, b"short")),
         cbor2.dumps(CBORTag(26489, "text")),
+        cbor2.dumps(CBORTag(26489, "sixteen letters.")),
+        cbor2.dumps(CBORTag(26489, [0] * 16)),
+        cbor2.dumps(CBORTag(26489, b"seventeen letters")),
         cbor2.dumps(CBORTag(26490, [1, 0])),
         cbor2.dumps(CBORTag(26490, [1.5, 2])),
         cbor2.dumps(CBORTag(26490, [1])),
         cbor2.dumps(CBORTag(26490, [2**100_000, 3])),
+        cbor2.dumps(CBORTag(26490, [True, 3])),
+        cbor2.dumps(2**MAX_INTEGER_BITS),
+        cbor2.dumps([-(2**MAX_INTEGER_BITS) - 1]),
+        cbor2.dumps(CBORTag(26487, [2**MAX_INTEGER_BITS, 0, 0])),
+        cbor2.dumps({1: 2}),  # a number that is a key outside our tag, and so one before we see it
+        cbor2.dumps({None: 2}),
+        cbor2.dumps(dict.fromkeys(map(str, range(MAX_KEYS + 1)))),
+        cbor2.dumps(CBORTag(26481, list(range(MAX_KEYS + 1)))),
+        cbor2.dumps(CBORTag(26483, [1, 2])),
+        cbor2.dumps(CBORTag(26483, [[], [], []])),
         cbor2.dumps(CBORTag(26480, "not a list")),
         b"",
         b"\x81" * 100_000,
