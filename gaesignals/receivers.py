@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, 
 
 from .data.shape import Shape
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
+from .format.letter import KEPT_LETTERS, MAX_LETTERS
 from .handler import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
 from .message import Message
 from .receiver import Match, Options, Receiver, check_options, concurrency_of
@@ -34,14 +35,22 @@ class Receivers:
     """The handlers of an application, each connected to a name or a pattern of names.
 
     `on_dead` is called with each message that becomes a dead letter and the error of its last attempt, in the namespace
-    of its sender as handlers are, so that it can be kept where nothing is evicted.
+    of its sender as handlers are, so that it can be kept where nothing is evicted. A name keeps its newest
+    `max_dead_letters`, up to 1,000 of them and to what fits 900 KB.
     """
 
-    def __init__(self, *, on_dead: OnDead | None = None, **unknown: NoReturn) -> None:
+    def __init__(
+        self, *, on_dead: OnDead | None = None, max_dead_letters: int = KEPT_LETTERS, **unknown: NoReturn
+    ) -> None:
         reject_unknown(unknown, where="Receivers()")
+        if type(max_dead_letters) is not int or not 1 <= max_dead_letters <= MAX_LETTERS:
+            raise InvalidOptionError(
+                f"max_dead_letters={max_dead_letters!r:.80} cannot be: give a whole number from 1 to {MAX_LETTERS}"
+            )
         if on_dead is not None:
             check_on_dead(on_dead)
         self.on_dead = on_dead
+        self.max_dead_letters = max_dead_letters
         self._receivers: list[Receiver] = []
         self._by_name: dict[str, list[tuple[int, Receiver]]] = {}
         self._patterns: list[tuple[int, Receiver]] = []
@@ -206,7 +215,7 @@ def as_receivers(mapping: ReceiverMapping, *, reliable: bool | None = None) -> R
                 raise InvalidOptionError(f"reliable=False cannot be: {receiver.id} is connected as reliable")
     if not reliable or all(receiver.reliable for receiver in mapping):
         return mapping
-    raised = Receivers(on_dead=mapping.on_dead)
+    raised = Receivers(on_dead=mapping.on_dead, max_dead_letters=mapping.max_dead_letters)
     for receiver in mapping:
         raised._add(dataclasses.replace(receiver, reliable=True))
     return raised

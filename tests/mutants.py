@@ -441,8 +441,8 @@ FAULTS = (
     Fault(
         "an attempt is not counted",
         "gaesignals/format/entries.py",
-        "self, attempt=self.attempt + 1, receivers=receivers",
-        "self, attempt=self.attempt, receivers=receivers",
+        "attempt=self.attempt + 1,",
+        "attempt=self.attempt,",
     ),
     Fault(
         "a coroutine handler counts as done without having run",
@@ -753,8 +753,14 @@ FAULTS = (
     Fault(
         "a send of unknown outcome does not look whether it was stored",
         "gaesignals/mailbox/send.py",
-        "if seen.value and seen.value.contains(parcel.entry_ids):",
+        "if seen.value and seen.value.contains(parcel.entries):",
         "if False:",
+    ),
+    Fault(
+        "a message that waits for one receiver passes for that of another",
+        "gaesignals/format/page.py",
+        "(entry.id, entry.receivers)",
+        "entry.id",
     ),
     Fault(
         "a send says of what may be stored that it is not",

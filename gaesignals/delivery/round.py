@@ -82,7 +82,8 @@ class Round:
             name: [letter for verdict in group for letter in verdict.letters] for name, group in verdicts.items()
         }
         letters = {name: group for name, group in letters.items() if group}
-        unburied = bury(self.mailbox, letters) if letters else ()
+        most = self.receivers.max_dead_letters
+        unburied = bury(self.mailbox, letters, most=most) if letters else ()
         for name, group in letters.items():
             if name in unburied:
                 fields = {"signals_name": ascii(name), "signals_count": len(group)}

@@ -38,6 +38,8 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "r": ("receivers", list),
     "e": ("error", str),
     "w": ("context", str),
+    "d": ("due_ms", int),
+    "h": ("held_ms", int),
 }
 
 
@@ -64,7 +66,9 @@ class Record:
 
     `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
     those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
-    context it was sent with, kept by every retry.
+    context it was sent with, kept by every retry. `due_ms` is when it was meant to be handled, where that is not when
+    it was sent: of a delayed message, and of a dead letter that was requeued. `held_ms` is since when it has waited for
+    receivers that nobody knew.
     """
 
     id: str
@@ -77,6 +81,8 @@ class Record:
     error: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
     context: str = ""
+    due_ms: int = 0
+    held_ms: int = 0
 
     @property
     def size(self) -> int:
@@ -86,16 +92,27 @@ class Record:
             + 4 * (len(self.namespace) + len(self.error) + len(self.context))
             + sum(4 * len(r) for r in self.receivers)
         )
-        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + 64 * len(self.extra)
+        times = 12 * (bool(self.due_ms) + bool(self.held_ms))
+        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
 
     @property
     def sent_at(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.sent_us)
 
+    @property
+    def age_from_ms(self) -> int:
+        """When it began to grow old."""
+        return self.due_ms or self.sent_us // 1000
+
     def charged(self, *, receivers: tuple[str, ...], not_before_ms: int, error: str) -> Record:
         """This record after a failed attempt, to be run again for `receivers` alone."""
         return replace(
-            self, attempt=self.attempt + 1, receivers=receivers, not_before_ms=not_before_ms, error=error[:500]
+            self,
+            attempt=self.attempt + 1,
+            receivers=receivers,
+            not_before_ms=not_before_ms,
+            error=error[:500],
+            held_ms=0,
         )
 
     def to_wire(self) -> list[Any]:
@@ -112,6 +129,10 @@ class Record:
             options["e"] = self.error
         if self.context:
             options["w"] = self.context
+        if self.due_ms:
+            options["d"] = self.due_ms
+        if self.held_ms:
+            options["h"] = self.held_ms
         wire: list[Any] = [self.id, self.sent_us, self.payload]
         return [*wire, options] if options else wire
 

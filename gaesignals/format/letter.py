@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import accumulate
 from typing import Any
 
 from gaesignals.data import codec
@@ -19,7 +20,14 @@ logger = logging.getLogger("gaesignals")
 VERSION = 1
 
 
-MAX_LETTERS = 100
+MAX_LETTERS = 1000
+"""The most that `Receivers(max_dead_letters=...)` can ask a name to keep."""
+
+
+KEPT_LETTERS = 100
+
+
+_MAX_PAGE_BYTES = 900_000
 
 
 MAX_ERROR_CHARACTERS = 1500
@@ -66,6 +74,11 @@ class DeadLetter:
         """What was sent. Raises `DecodeError` if it cannot be decoded."""
         return codec.loads(self.record.payload)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes on its page, never fewer."""
+        return self.record.size + len(self.error.encode()) + 100
+
     def is_same(self, other: DeadLetter) -> bool:
         return (self.id, self.receivers) == (other.id, other.receivers)
 
@@ -87,9 +100,13 @@ class DeadLetter:
 class DeadPage:
     letters: tuple[DeadLetter, ...] = ()
 
-    def with_letters(self, letters: Sequence[DeadLetter]) -> DeadPage:
+    def with_letters(self, letters: Sequence[DeadLetter], *, most: int = KEPT_LETTERS) -> DeadPage:
+        """The page with `letters` in place of earlier ones of theirs: the newest `most`, and what memcache takes."""
         kept = [old for old in self.letters if not any(old.is_same(new) for new in letters)]
-        return DeadPage((*kept, *letters)[-MAX_LETTERS:])
+        newest = (*kept, *letters)[-most:]
+        sizes = accumulate(letter.size for letter in reversed(newest))
+        count = sum(size <= _MAX_PAGE_BYTES for size in sizes)
+        return DeadPage(newest[len(newest) - count :])
 
     @property
     def bodies(self) -> set[bytes]:

@@ -226,10 +226,12 @@ class Page:
     def with_retries(self, refs: Sequence[Ref]) -> Page:
         return replace(self, retries=(*self.retries, *refs)) if refs else self
 
-    def contains(self, ids: Sequence[str]) -> bool:
-        """Whether every one of `ids` is here, as a message or as the key of a bundle."""
-        present = {entry.key if isinstance(entry, Ref) else entry.id for entry in self.messages}
-        return present.issuperset(ids)
+    def contains(self, entries: Sequence[Entry]) -> bool:
+        """Whether every one of `entries` is here: a message for the same receivers, or a reference to the same bundle.
+
+        A message that was requeued for one receiver is not that of another.
+        """
+        return set(map(_mark, self.messages)).issuperset(map(_mark, entries))
 
     def to_bytes(self) -> bytes:
         wire: dict[str, Any] = {"e": self.epoch, "f": self.first, "n": self.next}
@@ -255,6 +257,10 @@ class Page:
             ):
                 return cls(epoch, first=first, next=next_, **_optional_fields(rest))
         raise DecodeError("not a page")
+
+
+def _mark(entry: Entry) -> object:
+    return entry.key if isinstance(entry, Ref) else (entry.id, entry.receivers)
 
 
 def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:

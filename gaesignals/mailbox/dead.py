@@ -1,7 +1,8 @@
 """Dead letters: messages that failed too often, kept until a person requeues or drops them.
 
-Each name has one page with its newest hundred, which does not expire; one small index lists the names. Both live in
-memcache, which may forget them: a team that must not lose them keeps them in a database from `Receivers(on_dead=...)`.
+Each name has one page with its newest hundred, or another number, which does not expire; one small index lists the
+names. Both live in memcache, which may forget them: a team that must not lose them keeps them in a database from
+`Receivers(on_dead=...)`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import Record, entries_from_bytes
 from gaesignals.format.keys import DEAD_NAMES, bundle_key, dead_key
-from gaesignals.format.letter import MAX_LETTERS, DeadLetter, DeadNames, DeadPage
+from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadNames, DeadPage
 from gaesignals.stores.client import Connection, Seen, decoded
 from gaesignals.stores.store import Outcome, Write
 
@@ -113,20 +114,28 @@ class DeadLetters:
         }
         return [_with_payload(letter, payloads) for letter in chosen]
 
-    def requeue(self, name: str, ids: Collection[str] | None = None) -> int:
+    def requeue(self, name: str, ids: Collection[str] | None = None, *, to_current: bool = False) -> int:
         """Send the letters with these message ids again, all if None, to the receivers that failed; return how many.
 
-        They start at attempt 1. They are sent first and taken out afterwards, so a failure in between repeats them.
-        A letter whose payload was evicted stays.
+        With `to_current` to all receivers that the name has when they are delivered: for a receiver that was renamed or
+        is gone, and those that were done with a message run once more. They start at attempt 1. They are sent first
+        and taken out afterwards, so a failure in between repeats them. A letter whose payload was evicted stays.
         """
         wanted = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
         records = [letter.record for letter in self.with_payloads(wanted)]
         chosen = [letter for letter, record in zip(wanted, records, strict=True) if record.payload]
         if not chosen:
             return 0
-        self._mailbox.send_records(
-            [(name, replace(record, attempt=1, not_before_ms=0, error="")) for record in records if record.payload]
-        )
+        now_ms = self._mailbox.now_ms()
+        anew = [
+            replace(record, attempt=1, not_before_ms=0, error="", due_ms=now_ms, held_ms=0)
+            for record in records
+            if record.payload
+        ]
+        if to_current:
+            # Of several letters of one message, any is the message itself.
+            anew = list({record.id: replace(record, receivers=()) for record in anew}.values())
+        self._mailbox.send_records([(name, record) for record in anew])
         self._take_out(name, chosen)
         return len(chosen)
 
@@ -164,16 +173,24 @@ _INLINE_BYTES = 2048
 _MAX_FAILURES = 3
 
 
-def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]]) -> Set[str]:
+def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]], *, most: int = KEPT_LETTERS) -> Set[str]:
     """Store the letters of each name, in place of earlier ones for the same message and receivers.
 
-    Returns the names whose letters may not be stored: their messages must not be acknowledged then.
+    A name keeps its newest `most`; how many others go is logged. Returns the names whose letters may not be stored:
+    their messages must not be acknowledged then.
     """
     bodies: dict[str, Bundle] = {}
     compact = {
-        name: [_compact(connection, letter, bodies) for letter in group[-MAX_LETTERS:]]
-        for name, group in letters.items()
+        name: [_compact(connection, letter, bodies) for letter in group[-most:]] for name, group in letters.items()
     }
+    gone: dict[str, int] = {}
+
+    def with_letters(name: str, page: DeadPage) -> DeadPage:
+        after = page.with_letters(compact[name], most=most)
+        same = sum(any(old.is_same(new) for new in compact[name]) for old in page.letters)
+        gone[name] = len(page.letters) - same + len(letters[name]) - len(after.letters)
+        return after
+
     unwritten = _write_bodies(connection, bodies.values())
     whole = {
         name
@@ -182,7 +199,11 @@ def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]]) ->
     }
     stored: frozenset[str] = frozenset(whole)
     if whole:
-        stored -= Change(connection, lambda name, page: page.with_letters(compact[name])).run(whole)
+        stored -= Change(connection, with_letters).run(whole)
+    for name in sorted(stored):
+        if gone[name]:
+            fields = {"signals_name": ascii(name), "signals_count": gone[name]}
+            logger.warning("dead letters are forgotten to make room for newer ones", extra=fields)
     return compact.keys() - stored
 
 

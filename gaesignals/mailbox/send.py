@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gaesignals.errors import SendError
-from gaesignals.format.entries import Entry, Record, Ref, entries_to_bytes
+from gaesignals.format.entries import Entry, Record, entries_to_bytes
 from gaesignals.format.keys import page_key, segment_key, slot_key, slot_of
 from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_WIDTH, Page
 from gaesignals.format.slot import Slot
@@ -67,10 +67,6 @@ class _Parcel:
     @property
     def ids(self) -> list[str]:
         return [record.id for record in self.records]
-
-    @property
-    def entry_ids(self) -> list[str]:
-        return [entry.key if isinstance(entry, Ref) else entry.id for entry in self.entries]
 
     def give_up(self, reason: str) -> None:
         in_doubt = self.is_unsure or self.stage is _Stage.SLOT
@@ -198,7 +194,7 @@ class _Send:
 
     def _is_repeatable(self, parcel: _Parcel, seen: Seen[Page]) -> bool:
         """After an attempt of unknown outcome: is the page as it was, so that trying again cannot duplicate?"""
-        if seen.value and seen.value.contains(parcel.entry_ids):
+        if seen.value and seen.value.contains(parcel.entries):
             parcel.stage = _Stage.SLOT
             return False
         # A page that is missing as before may have been there in between: emptied by a delivery, and expired.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Receivers, Signal, StoreError, deliver, send_many
+from gaesignals import InvalidOptionError, Receivers, Signal, StoreError, deliver, send_many
 from gaesignals.format.keys import DEAD_NAMES, dead_key, page_key
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
@@ -259,3 +259,91 @@ def test_a_weak_message_whose_dead_letter_cannot_be_stored_goes_back(
     clock.advance(60)
     assert deliver([("a", weak.append)]).dead == 1
     assert [letter.data for letter in DeadLetters(mailbox).list("a")] == [1]
+
+
+def test_a_letter_that_is_requeued_never_passes_for_that_of_another_receiver(
+    mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """The first one waits in the page already when the write of the second one fails without an effect."""
+    receivers = Receivers()
+    for id in ("charge", "mail"):
+        receivers.connect("a", fail, reliable=True, max_attempts=1, id=id)
+    Signal("a").send(7)
+    deliver(receivers)
+    letters = DeadLetters(mailbox)
+    charge, mail = letters.list("a")
+    mailbox.send_records([("a", charge.record)])
+    failed: list[Call] = []
+
+    def fail_once(call: Call) -> Collection[bytes]:
+        if call.verb != "write" or failed or page_key("a") not in call.keys:
+            return ()
+        failed.append(call)
+        return [page_key("a")]
+
+    store.before = fail_once
+    mailbox.send_records([("a", mail.record)])
+    handled: list[str] = []
+    done = Receivers()
+    for id in ("charge", "mail"):
+        done.connect("a", lambda data, id=id: handled.append(id), reliable=True, id=id)
+    deliver(done)
+    assert failed
+    assert sorted(handled) == ["charge", "mail"]
+
+
+def test_the_letter_of_a_receiver_that_is_gone_can_be_requeued_for_those_of_today(
+    deadly: Receivers, mailbox: Mailbox
+) -> None:
+    handled: list[Any] = []
+    now = Receivers()
+    now.connect("a", handled.append, reliable=True, id="renamed")
+    Signal("a").send(7)
+    deliver(deadly)
+    assert DeadLetters(mailbox).requeue("a", to_current=True) == 1
+    assert deliver(now).delivered == 1
+    assert handled == [7]
+
+
+def test_a_message_of_several_letters_is_requeued_once_for_the_receivers_of_today(mailbox: Mailbox) -> None:
+    handled: list[Any] = []
+    receivers, now = Receivers(), Receivers()
+    for id in ("one", "two"):
+        receivers.connect("a", fail, reliable=True, max_attempts=1, id=id)
+    now.connect("a", handled.append, reliable=True, id="renamed")
+    Signal("a").send(7)
+    deliver(receivers)
+    assert DeadLetters(mailbox).requeue("a", to_current=True) == 2
+    deliver(now)
+    assert handled == [7]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 100), (1, 1), (150, 150)])
+def test_letters_that_give_way_to_newer_ones_are_counted_in_the_log(
+    mailbox: Mailbox, caplog: pytest.LogCaptureFixture, limit: int | None, kept: int
+) -> None:
+    receivers = Receivers() if limit is None else Receivers(max_dead_letters=limit)
+    receivers.connect("a", fail, reliable=True, max_attempts=1)
+    for first in (0, 130):
+        send_many([("a", number) for number in range(first, first + 130)])
+        deliver(receivers)
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == list(range(260 - kept, 260))
+    said = [record for record in caplog.records if "make room for newer ones" in record.message]
+    assert sum(record.__dict__["signals_count"] for record in said) == 260 - kept
+
+
+def test_a_page_of_letters_is_never_more_than_memcache_takes(mailbox: Mailbox) -> None:
+    def fail(data: Any) -> None:
+        raise RuntimeError("é" * 2000)
+
+    receivers = Receivers(max_dead_letters=1000)
+    receivers.connect("a", fail, reliable=True, max_attempts=1)
+    send_many([("a", "x" * 1500) for _ in range(600)])
+    assert deliver(receivers).dead == 600
+    assert 100 < len(DeadLetters(mailbox).list("a")) < 600
+
+
+@pytest.mark.parametrize("limit", [0, 1001, True, "100", 1.5])
+def test_a_limit_of_letters_that_cannot_be_is_refused(limit: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r"max_dead_letters=.* cannot be: give a whole number from 1 to 1000"):
+        Receivers(max_dead_letters=limit)
