@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 from .data.shape import Shape
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .format.letter import KEPT_LETTERS, MAX_LETTERS
 from .handler import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
+from .matching import Matching
 from .message import Message
 from .receiver import Match, Options, Receiver, check_options, concurrency_of
 from .signal import Signal, name_of
@@ -21,8 +21,6 @@ from .template import Template
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_CACHED_NAMES: Final = 10_000
 
 OnDead: TypeAlias = Callable[[Message, str], object]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -51,10 +49,7 @@ class Receivers:
             check_on_dead(on_dead)
         self.on_dead = on_dead
         self.max_dead_letters = max_dead_letters
-        self._receivers: list[Receiver] = []
-        self._by_name: dict[str, list[tuple[int, Receiver]]] = {}
-        self._patterns: list[tuple[int, Receiver]] = []
-        self._matches: dict[str, tuple[Match, ...]] = {}
+        self._matching = Matching()
 
     @overload
     def connect(self, name: str, handler: Handler, *, batch: int | None = None, **options: Unpack[Options]) -> None: ...
@@ -139,39 +134,27 @@ class Receivers:
 
     def matching(self, name: str) -> tuple[Match, ...]:
         """Return the receivers of `name`, in the order in which they were connected."""
-        cache = self._matches
-        matches = cache.get(name)
-        if matches is None:
-            if len(cache) >= _CACHED_NAMES:
-                cache.clear()
-            matches = cache[name] = tuple(self._search(name))
-        return matches
+        return self._matching.of(name)
 
     def literal_names(self) -> tuple[str, ...]:
         """Return the names that receivers are connected to, without the patterns."""
-        return tuple(self._by_name)
+        return self._matching.literal_names
 
     @property
     def has_patterns(self) -> bool:
-        return bool(self._patterns)
+        return self._matching.has_patterns
 
     def __iter__(self) -> Iterator[Receiver]:
-        return iter(tuple(self._receivers))
+        return iter(self._matching.all)
 
     def __len__(self) -> int:
-        return len(self._receivers)
+        return len(self._matching.all)
 
     def __repr__(self) -> str:
         return f"<Receivers: {len(self)} connected>"
 
-    def _search(self, name: str) -> Iterator[Match]:
-        for _, receiver in sorted(self._by_name.get(name, []) + self._patterns, key=itemgetter(0)):
-            captures = receiver.template.match(name)
-            if captures is not None:
-                yield Match(receiver, captures)
-
     def _add(self, receiver: Receiver) -> None:
-        for other in self._candidates(receiver.template):
+        for other in self._matching.candidates(receiver.template):
             if other.id == receiver.id and other.template.overlaps(receiver.template):
                 raise InvalidMappingError(
                     f"{receiver.id} is connected to {str(other.template)!r} already, so {str(receiver.template)!r} "
@@ -182,17 +165,7 @@ class Receivers:
                     f"{receiver.id} wants {str(receiver.template)!r} delivered by the queue {receiver.queue!r}, and "
                     f"{other.id} by {other.queue!r}: a name has one queue; give both the same"
                 )
-        is_literal = receiver.template.is_literal
-        group = self._by_name.setdefault(str(receiver.template), []) if is_literal else self._patterns
-        group.append((len(self._receivers), receiver))
-        self._receivers.append(receiver)
-        self._matches = {}
-
-    def _candidates(self, template: Template) -> Iterable[Receiver]:
-        """The receivers that may match a name that `template` matches: of literal names, there may be thousands."""
-        if not template.is_literal:
-            return self._receivers
-        return [receiver for _, receiver in self._by_name.get(str(template), []) + self._patterns]
+        self._matching.add(receiver)
 
 
 ReceiverMapping: TypeAlias = Receivers | Mapping[Any, Handler] | Iterable[tuple[str | Signal[Any], Handler]]

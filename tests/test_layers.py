@@ -23,6 +23,7 @@ LAYERS = {
         mailbox
         handler
         signal receiver threads
+        matching
         receivers idempotency
         delivery
         middleware testing

@@ -70,15 +70,6 @@ def test_a_match_is_found_again_and_anew_after_a_later_connect() -> None:
     assert len(receivers.matching("b")) == 1
 
 
-def test_the_memory_of_matches_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaesignals.receivers._CACHED_NAMES", 10)
-    receivers = Receivers()
-    receivers.connect("user_{user_id}", handle_user)
-    for number in range(100):
-        assert matched(receivers, f"user_{number}") == [(f"{HERE}.handle_user", {"user_id": str(number)})]
-        assert len(receivers._matches) <= 10
-
-
 def test_literal_names_are_listed_once_and_patterns_are_told() -> None:
     receivers = Receivers()
     receivers.connect("b", handle)
