@@ -16,7 +16,7 @@ LAYERS = {
         errors
         data
         format
-        stores
+        stores tasks
         template message report
         observing cloudlog
         telemetry
@@ -62,6 +62,7 @@ FOLDERS = {
     "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": "keys entries lease page slot letter pauses",
     "gaesignals.stores": "store client memory app_engine",
+    "gaesignals.tasks": "queue names memory app_engine cloud_tasks",
     "gaesignals.telemetry": "instruments spans",
     "gaesignals.mailbox": """emptied bundles lanes send box claim load index hold dead discard pause repair
         look""",
@@ -83,8 +84,8 @@ FOLDERS = {
 ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
-    "gaesignals": {"stores.app_engine", "appyaml.sdk"},
-    "worker": {"queue", "access.keys", "access.tokens", "access.doors", "main"},
+    "gaesignals": {"stores.app_engine", "tasks.app_engine", "tasks.cloud_tasks", "appyaml.sdk"},
+    "worker": {"access.keys", "access.tokens", "access.doors", "main"},
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from google.cloud import tasks_v2
 from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
 from google.rpc import code_pb2, status_pb2
 
 SERVICE = "google.cloud.tasks.v2.CloudTasks"
@@ -27,6 +28,7 @@ class FaultyTasks:
         self.refuse_operation: Refusal | None = None
         self.refuse_task: Callable[[int], Refusal | None] = lambda index: None
         self.timeouts: list[float] = []
+        self.deletions: list[list[str]] = []
         self.queue_state = tasks_v2.Queue.State.RUNNING
 
     def batch_create(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -53,6 +55,28 @@ class FaultyTasks:
         if refusal := self.refuse_task(len(self.singles) - 1):
             context.abort(*refusal)
         return request.task
+
+    def batch_delete(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._meet(context, "BatchDeleteTasks")
+        self.deletions.append(list(request.names))
+        metadata = tasks_v2.BatchDeleteTasksMetadata()
+        for index in range(len(request.names)):
+            if refusal := self.refuse_task(index):
+                metadata.failed_requests[index] = _status(refusal)
+        operation = operations_pb2.Operation(name="operations/2", done=True)
+        operation.metadata.Pack(tasks_v2.BatchDeleteTasksMetadata.pb(metadata))
+        if len(metadata.failed_requests) == len(request.names):
+            operation.error.CopyFrom(_status((grpc.StatusCode.ABORTED, "none of them")))
+        else:
+            operation.response.Pack(empty_pb2.Empty())
+        return operation
+
+    def delete(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._meet(context, "DeleteTask")
+        self.deletions.append([request.name])
+        if refusal := self.refuse_task(len(self.deletions) - 1):
+            context.abort(*refusal)
+        return empty_pb2.Empty()
 
     def get_queue(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._meet(context, "GetQueue")
@@ -82,6 +106,16 @@ def serving(service: FaultyTasks) -> Iterator[str]:
             service.create,
             request_deserializer=tasks_v2.CreateTaskRequest.deserialize,
             response_serializer=tasks_v2.Task.serialize,
+        ),
+        "BatchDeleteTasks": grpc.unary_unary_rpc_method_handler(
+            service.batch_delete,
+            request_deserializer=tasks_v2.BatchDeleteTasksRequest.deserialize,
+            response_serializer=operations_pb2.Operation.SerializeToString,
+        ),
+        "DeleteTask": grpc.unary_unary_rpc_method_handler(
+            service.delete,
+            request_deserializer=tasks_v2.DeleteTaskRequest.deserialize,
+            response_serializer=empty_pb2.Empty.SerializeToString,
         ),
         "GetQueue": grpc.unary_unary_rpc_method_handler(
             service.get_queue,

@@ -77,7 +77,7 @@ class TestCreateApp:
     def test_makes_the_queue_of_the_settings_without_a_connection(self) -> None:
         settings = Settings(project="shop-1", location="europe-west1", environment=Environment.STANDARD)
         create_app(settings, receivers=Receivers())
-        assert CloudTasksQueue(settings)._client_of is None
+        assert CloudTasksQueue(settings)._tasks._client_of is None
 
     def test_makes_apps_that_share_nothing(self, make_client: MakeClient) -> None:
         one, other = make_client(Receivers(), store=MemoryStore()), make_client(Receivers(), store=MemoryStore())

@@ -95,6 +95,16 @@ def test_more_than_a_hundred_tasks_take_another_call(queue: CloudTasksQueue, ser
     assert len(service.singles) == 1
 
 
+def test_tasks_go_to_the_queue_that_they_name_and_the_others_to_that_of_the_settings(
+    queue: CloudTasksQueue, service: FaultyTasks
+) -> None:
+    service.refuse_task = lambda index: QUOTA if index == 1 else None
+    tasks = [Task(("a",)), Task(("b",), queue="mail"), Task(("c",)), Task(("d",), queue="mail")]
+    assert queue.create(tasks) == [True, True, False, False]
+    parents = [batch.parent.rpartition("/")[2] for batch in service.batches]
+    assert parents == ["q", "mail"]
+
+
 def test_no_tasks_take_no_call(queue: CloudTasksQueue, service: FaultyTasks) -> None:
     assert queue.create([]) == []
     assert service.batches == []
@@ -230,17 +240,17 @@ def test_one_client_serves_all_threads(queue: CloudTasksQueue, service: FaultyTa
 
 def test_no_connection_is_made_before_the_first_task_so_that_a_fork_has_its_own() -> None:
     queue = CloudTasksQueue(Settings(project="shop-1", location="l", tasks_emulator_host="127.0.0.1:1"))
-    assert queue._client_of is None
+    assert queue._tasks._client_of is None
 
 
 def test_a_process_forked_after_the_first_task_connects_anew(
     queue: CloudTasksQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue.create(some(1))
-    before = queue._client()
-    assert queue._client() is before
-    monkeypatch.setattr("worker.queue.os.getpid", lambda: -1)
-    assert queue._client() is not before
+    before = queue._tasks._client()
+    assert queue._tasks._client() is before
+    monkeypatch.setattr("gaesignals.tasks.cloud_tasks.os.getpid", lambda: -1)
+    assert queue._tasks._client() is not before
     before.transport.close()
 
 
