@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .cron.config import CronJob
-from .errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.jobs import CronJob
+
 from .options import read_options
 from .place import PROGRAM
 from .processes.console import Console
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         services = _with_ports(Services(options, read_team(options, environ), {}, environ))
-        jobs = check_files(services)
+        jobs = check_files(services.team)
         watcher = Watcher(options.root)
         with Supervisor(console.tell) as supervisor:
             _start(supervisor, services)
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read_again(services: Services) -> Services:
     """Read the files once more, keeping the ports that there are."""
     again = _with_ports(replace(services, team=read_team(services.options, services.environ)))
-    check_files(again)
+    check_files(again.team)
     return again
 
 

@@ -47,7 +47,7 @@ LAYERS = {
         main preflight
     """,
     "devserver": """
-        errors place
+        place
         options
         processes
         appengine
@@ -67,18 +67,18 @@ FOLDERS = {
     "gaesignals.mailbox": """emptied bundles lanes send box claim load index hold dead discard pause repair
         look""",
     "gaesignals.delivery": "coroutines limits verdict round runner takeover fresh deliver",
-    "gaesignals.appyaml": "errors schedule sdk",
+    "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",
     "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
         sending pausing dead checks checking finding init local main""",
-    "gaesignals.cli.checks": "problem service project runtime routes cron queue requirements settings everything",
+    "gaesignals.cli.checks": "runtime routes cron queue requirements settings everything",
     "worker.access": "keys tokens doors",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
     "devserver.appengine": "loopback_http services server client",
-    "devserver.tasks": "retry_policy config token_bucket check queue messages target dispatcher service emulator",
-    "devserver.cron": "config calls",
+    "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
+    "devserver.cron": "calls",
     "devserver.processes": """lifeline console ports outgoing service_option child supervisor watcher narrator
         gunicorn_settings worker""",
-    "devserver.project": "services team commands preflight checks reloader",
+    "devserver.project": "team commands checks reloader",
 }
 # What is imported on first use only, so that whoever has no use for it needs no SDK.
 ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}

@@ -1,31 +1,33 @@
-"""A small HTTP/1.1 server for this machine alone: keep-alive, whole bodies, one function that answers.
+"""An HTTP/1.1 server for this machine alone: keep-alive, whole bodies, one function that answers.
 
 It listens on 127.0.0.1 and refuses what a web page could send: a request whose Host is not a loopback name (a rebound
 domain), or one with an Origin (a browser). Each connection has a thread, so the function has to be safe in threads.
-Blocking sockets and answers with one header are there for speed: the SDK makes several calls a request, one at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http
+import http.server
 import logging
 import socket
+import socketserver
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from ..processes.ports import LOOPBACK
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 40 * 2**20
 
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
-_READ_BYTES = 256 * 2**10
+# How often the server looks whether it was closed.
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +61,19 @@ class LoopbackServer:
     """
 
     def __init__(self, answer: Callable[[Request], Response], *, port: int = 0) -> None:
-        self._answer = answer
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._is_closed = False
-        self._listener = socket.create_server((LOOPBACK, port), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, name="loopback-http", daemon=True)
+        self._server = _Server(answer, port)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="loopback-http", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening and drop every connection."""
-        with self._lock:
-            self._is_closed = True
-            for connection in self._connections:
-                _shut_down(connection)
-        _shut_down(self._listener)
+        self._server.shutdown()
+        self._server.server_close()
         self._thread.join()
-        self._listener.close()
+        self._server.drop_connections()
 
     def __enter__(self) -> LoopbackServer:
         return self
@@ -86,32 +83,34 @@ class LoopbackServer:
     ) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if self._is_closed:
-                    connection.close()
-                    return
-                self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), name="loopback-http", daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):
-            _Conversation(connection, self._answer).run()
-        with self._lock:
-            self._connections.discard(connection)
-            connection.close()
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
 
+    def __init__(self, answer: Callable[[Request], Response], port: int) -> None:
+        self.answer = answer
+        self._connections: set[socket.socket] = set()
+        super().__init__((LOOPBACK, port), _Handler)
 
-def _shut_down(connection: socket.socket) -> None:
-    """Wake the thread that reads from it."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    def server_bind(self) -> None:
+        # Not the one between, which asks the network for this machine's name.
+        socketserver.TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def drop_connections(self) -> None:
+        for connection in tuple(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing is to be said of a client that left."""
 
 
 class _RefusedError(Exception):
@@ -122,96 +121,46 @@ class _RefusedError(Exception):
         self.response = plain(status, line)
 
 
-class _ConnectionEnded(Exception):
-    """The client left, as it may whenever it likes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body_bytes: int
-    keep_alive: bool
-
-
-class _Conversation:
+class _Handler(http.server.BaseHTTPRequestHandler):
     """The requests of one connection, one after the other."""
 
-    def __init__(self, connection: socket.socket, answer: Callable[[Request], Response]) -> None:
-        self._connection = connection
-        self._answer = answer
-        self._received = bytearray()
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    # What is no request line at all is answered with a status too.
+    default_request_version = "HTTP/1.1"
+    # An answer is one packet, and sent at once: the SDK makes several calls a request, one at a time.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
-    def run(self) -> None:
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        # The standard library looks for do_GET, do_POST and so on.
+        if name.startswith("do_"):
+            return self._converse
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing: who answers does."""
+
+    def _converse(self) -> None:
+        headers = {name.lower(): value.strip() for name, value in self.headers.items()}
         try:
-            while self._converse():
-                pass
+            _check_from_this_machine(headers)
+            body = self.rfile.read(_body_bytes(self.command, headers))
         except _RefusedError as refused:
+            self.close_connection = True
             self._write(refused.response)
-        except _ConnectionEnded:
-            pass
-
-    def _converse(self) -> bool:
-        head = _parse_head(self._read_head())
-        request = Request(head.method, head.path, head.headers, self._read(head.body_bytes))
+            return
         try:
-            response = self._answer(request)
+            response = self.server.answer(Request(self.command, self.path, headers, body))
         except Exception:
             logger.exception("A request could not be answered")
             response = plain(http.HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the server's log")
         self._write(response)
-        return head.keep_alive
-
-    def _read_head(self) -> bytes:
-        while (end := self._received.find(b"\r\n\r\n")) < 0:
-            if len(self._received) > MAX_HEAD_BYTES:
-                break
-            self._receive()
-        if not 0 <= end <= MAX_HEAD_BYTES:
-            raise _RefusedError(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long")
-        head = bytes(self._received[:end])
-        del self._received[: end + 4]
-        return head
-
-    def _read(self, count: int) -> bytes:
-        while len(self._received) < count:
-            self._receive()
-        data = bytes(self._received[:count])
-        del self._received[:count]
-        return data
-
-    def _receive(self) -> None:
-        data = self._connection.recv(_READ_BYTES)
-        if not data:
-            raise _ConnectionEnded
-        self._received += data
 
     def _write(self, response: Response) -> None:
         reason = http.HTTPStatus(response.status).phrase
         head = f"HTTP/1.1 {response.status} {reason}\r\nContent-Length: {len(response.body)}\r\n\r\n"
-        self._connection.sendall(head.encode("ascii") + response.body)
-
-
-def _parse_head(head: bytes) -> _Head:
-    request_line, *lines = head.decode("latin-1").split("\r\n")
-    method, path, protocol = _parse_request_line(request_line)
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise _RefusedError(http.HTTPStatus.BAD_REQUEST, "a header line makes no sense")
-        headers[name.lower()] = value.strip()
-    _check_from_this_machine(headers)
-    keep_alive = protocol == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-    return _Head(method, path, headers, _body_bytes(method, headers), keep_alive)
-
-
-def _parse_request_line(line: str) -> tuple[str, str, str]:
-    parts = line.split(" ")
-    if len(parts) != 3 or parts[2] not in ("HTTP/1.0", "HTTP/1.1"):
-        raise _RefusedError(http.HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request")
-    return parts[0], parts[1], parts[2]
+        self.wfile.write(head.encode("ascii") + response.body)
 
 
 def _check_from_this_machine(headers: Mapping[str, str]) -> None:

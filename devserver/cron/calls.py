@@ -1,7 +1,7 @@
 """Calls the jobs of `cron.yaml` when they are due, as App Engine's cron does.
 
 Each job has a thread, so none is ever run twice at once; a job that is still running when it is due again runs when it
-has ended. `parse_schedule` is the check of a schedule by itself.
+has ended.
 """
 
 from __future__ import annotations
@@ -17,16 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from gaesignals.appyaml.schedule import ScheduleError, parse_schedule
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.jobs import CronJob, load_cron
 
-from ..errors import ConfigError
 from ..processes.console import print_line
 from ..processes.lifeline import end_on_signals
 from ..processes.outgoing import APP_ENGINE_AGENT, Answer, OutgoingRequest, Resolve, send
 from ..processes.service_option import service
-from .config import CronJob, load_cron
-
-__all__ = ["Cron", "CronRun", "ScheduleError", "load_cron", "parse_schedule", "run_line"]
 
 logger = logging.getLogger(__name__)
 

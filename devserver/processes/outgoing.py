@@ -8,7 +8,6 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-DEFAULT_SERVICE = "default"
 APP_ENGINE_AGENT = "AppEngine-Google; (+http://code.google.com/appengine)"
 
 # The base URL of a service by its name; None if it does not run here.

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Mapping
 
-from ..errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 

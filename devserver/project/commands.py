@@ -116,7 +116,7 @@ class Services:
         return [word for name, url in addresses.items() for word in ("--service", f"{name}={url}")]
 
     def _preflight(self, service: Service) -> Command:
-        command = [sys.executable, "-m", module("project.preflight"), service.app]
+        command = [sys.executable, "-m", "gaesignals.appyaml.preflight", service.app]
         return Command(service.app, command, self.service_environ(service), self.options.root)
 
     def _python(self, name: str, part: str, *arguments: str) -> Command:

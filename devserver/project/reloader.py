@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
+
 from ..processes.supervisor import Supervisor
 from ..processes.watcher import Watcher
 from .checks import AppCheck

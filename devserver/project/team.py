@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.service import DEFAULT_SERVICE, RECEIVERS_VARIABLE, WORKER_APPS
+from gaesignals.appyaml.service import Service as Config
+
 from ..options import Options
 from ..place import CHECKOUT, module
-from ..processes.outgoing import DEFAULT_SERVICE
-from .services import ServiceConfig, ServiceConfigs, load_services
 
 WORKER_APP = module("processes.worker:app")
 # What other processes of the cloud are called in its log.
 _TAKEN_LABELS = ("api", "tasks", "cron", "cloud", "frontend", "worker")
 _DEFAULT_WORKER_SERVICE = "worker"
-# How an entrypoint names the worker's app: as a wheel has it, and as a checkout does.
-_ENTRYPOINTS = ("gaesignals_worker.main:app", "worker.main:app")
 _EXAMPLE_FRONTEND = "examples.shop.main:app"
 _EXAMPLE_RECEIVERS = "examples.shop.receivers:receivers"
 
@@ -42,11 +42,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The application: its default service, the worker with its queue, the other services, and what is left out."""
+    """The application: its default service, the worker, the other services, what is left out, and the files."""
 
     frontend: Service
     worker: Service
     queue: str
+    project: Project
     others: tuple[Service, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -57,29 +58,63 @@ class Team:
 
 def read_team(options: Options, environ: Mapping[str, str]) -> Team:
     """Find the services; ConfigError in one line if a file is broken, or one of the two that are needed is missing."""
-    configs = load_services(options.root)
-    found = _worker_config(configs)
+    project = Project.read(options.root)
+    if project.problems:
+        raise ConfigError(str(project.problems[0]))
+    configs, notices = _served(project)
+    found = next((config for config in configs.values() if config in project.workers), None)
     worker = _worker(options, environ, found)
     others = [
-        Service(config.name, config.app, f"{config.file}: entrypoint", _label(config), config.name, config.variables)
-        for config in configs.services.values()
-        if config is not found and config.name not in (DEFAULT_SERVICE, worker.name)
+        Service(name, _app(config), f"{config.file}: entrypoint", _label(name), name, config.environ)
+        for name, config in configs.items()
+        if config is not found and name not in (DEFAULT_SERVICE, worker.name)
     ]
     return Team(
-        _frontend(options, None if found and found.name == DEFAULT_SERVICE else configs.services.get(DEFAULT_SERVICE)),
+        _frontend(options, None if found and found.name == DEFAULT_SERVICE else configs.get(DEFAULT_SERVICE)),
         worker,
         environ.get("SIGNALS_QUEUE") or worker.variables.get("SIGNALS_QUEUE") or "signals",
+        project,
         tuple(others),
-        configs.notices,
+        notices,
     )
 
 
-def _label(config: ServiceConfig) -> str:
-    return f"{config.name} service" if config.name in _TAKEN_LABELS else config.name
+def _served(project: Project) -> tuple[dict[str, Config], tuple[str, ...]]:
+    """The services that can run here, by name, and a line for what else there is to say of a file."""
+    served: dict[str, Config] = {}
+    notices: list[str] = []
+    for config in project.services:
+        if reason := _not_served(config):
+            notices.append(f"{config.file}: {reason}, so that service does not run here")
+            continue
+        known = served.setdefault(config.name, config)
+        if known is not config:
+            notices.append(f"{config.file}: the service {config.name} is started as {known.file} says")
+        elif not config.has_memcache:
+            notices.append(f"{config.file}: on App Engine it has no memcache; add `app_engine_apis: true`")
+    return served, tuple(notices)
 
 
-def _frontend(options: Options, config: ServiceConfig | None) -> Service:
-    variables = config.variables if config else {}
+def _not_served(config: Config) -> str:
+    """Why a service cannot run here; empty if it can."""
+    if config.is_flexible:
+        return "it is for the flexible environment"
+    if not config.is_python:
+        return f"its runtime is {config.runtime}"
+    return "" if config.app else f"its entrypoint is not gunicorn with an app: {config.entrypoint}"
+
+
+def _app(config: Config) -> str:
+    assert config.app is not None
+    return config.app
+
+
+def _label(name: str) -> str:
+    return f"{name} service" if name in _TAKEN_LABELS else name
+
+
+def _frontend(options: Options, config: Config | None) -> Service:
+    variables = config.environ if config else {}
     app, origin = options.frontend, f"--frontend {options.frontend}"
     if app is None and config:
         app, origin = config.app, f"{config.file}: entrypoint"
@@ -92,20 +127,14 @@ def _frontend(options: Options, config: ServiceConfig | None) -> Service:
     return Service(DEFAULT_SERVICE, app, origin, "frontend", "--frontend-port", variables)
 
 
-def _worker_config(configs: ServiceConfigs) -> ServiceConfig | None:
-    services = configs.services.values()
-    served = [config for config in services if config.app in _ENTRYPOINTS]
-    return next(iter(served or [config for config in services if "SIGNALS_RECEIVERS" in config.variables]), None)
-
-
-def _worker(options: Options, environ: Mapping[str, str], config: ServiceConfig | None) -> Service:
-    variables = dict(config.variables) if config else {}
+def _worker(options: Options, environ: Mapping[str, str], config: Config | None) -> Service:
+    variables = dict(config.environ) if config else {}
     file = config.file if config else ""
-    receivers = options.receivers or environ.get("SIGNALS_RECEIVERS")
+    receivers = options.receivers or environ.get(RECEIVERS_VARIABLE)
     origin = f"--receivers {receivers}"
-    if not receivers and "SIGNALS_RECEIVERS" in variables:
-        receivers = variables["SIGNALS_RECEIVERS"]
-        origin = f"{file}: SIGNALS_RECEIVERS: {receivers}"
+    if not receivers and RECEIVERS_VARIABLE in variables:
+        receivers = variables[RECEIVERS_VARIABLE]
+        origin = f"{file}: {RECEIVERS_VARIABLE}: {receivers}"
     if not receivers and CHECKOUT is not None:
         receivers, origin = _EXAMPLE_RECEIVERS, f"--receivers {_EXAMPLE_RECEIVERS}"
     if not receivers:
@@ -113,18 +142,18 @@ def _worker(options: Options, environ: Mapping[str, str], config: ServiceConfig 
         if file:
             missing = f"{file}: SIGNALS_RECEIVERS is not among the env_variables; add it"
         raise ConfigError(f"{missing}, or --receivers MODULE:NAME")
-    app = WORKER_APP if config is None or config.app in _ENTRYPOINTS else config.app
+    app = WORKER_APP if config is None or config.app in WORKER_APPS else _app(config)
     name = _worker_name(environ, config)
-    return Service(name, app, origin, "worker", "--worker-port", variables | {"SIGNALS_RECEIVERS": receivers})
+    return Service(name, app, origin, "worker", "--worker-port", variables | {RECEIVERS_VARIABLE: receivers})
 
 
-def _worker_name(environ: Mapping[str, str], config: ServiceConfig | None) -> str:
+def _worker_name(environ: Mapping[str, str], config: Config | None) -> str:
     """The name under which tasks and cron address the worker."""
     if environ.get("SIGNALS_SERVICE"):
         return environ["SIGNALS_SERVICE"]
     if config is None:
         return _DEFAULT_WORKER_SERVICE
-    addressed = config.variables.get("SIGNALS_SERVICE") or _DEFAULT_WORKER_SERVICE
+    addressed = config.environ.get("SIGNALS_SERVICE") or _DEFAULT_WORKER_SERVICE
     if addressed != config.name:
         raise ConfigError(
             f"{config.file}: the service is {config.name}, but the worker's tasks go to {addressed}; "

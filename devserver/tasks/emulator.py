@@ -16,13 +16,14 @@ from types import TracebackType
 
 import grpc
 
-from ..errors import ConfigError
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.queues import load_queues
+
 from ..processes.console import print_line
 from ..processes.lifeline import end_on_signals
 from ..processes.outgoing import Answer, Resolve, send
 from ..processes.ports import LOOPBACK
 from ..processes.service_option import service
-from .config import load_queues
 from .dispatcher import Attempt, Dispatcher
 from .queue import QueuedTask, TaskQueue
 from .service import TaskService

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gaesignals.appyaml.queues import QueueSettings
+
 from ..processes.outgoing import Answer
-from .config import QueueSettings
 from .token_bucket import TokenBucket
 
 NAME_IS_RESERVED_SECONDS = 9 * 86400.0

@@ -11,7 +11,9 @@ from typing import Any
 
 from google.cloud.tasks_v2 import types
 
-from ..processes.outgoing import APP_ENGINE_AGENT, DEFAULT_SERVICE, OutgoingRequest, Resolve
+from gaesignals.appyaml.service import DEFAULT_SERVICE
+
+from ..processes.outgoing import APP_ENGINE_AGENT, OutgoingRequest, Resolve
 from .queue import QueuedTask, TaskQueue
 
 DEFAULT_DEADLINE_SECONDS = 600.0

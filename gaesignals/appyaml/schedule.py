@@ -155,11 +155,12 @@ _ORDINAL_NUMBERS: Mapping[str, int] = {
 
 
 class ScheduleError(ConfigError):
-    """A schedule that App Engine would not take: `schedule` is the text, the message says what is accepted."""
+    """A schedule that App Engine would not take: `schedule` is the text, `reason` says what is accepted."""
 
     def __init__(self, schedule: object, reason: str) -> None:
         super().__init__(f"{schedule!r:.100} is not a schedule: {reason}")
         self.schedule = schedule
+        self.reason = reason
 
 
 def parse_schedule(text: str) -> Schedule:

@@ -6,7 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
-from .checks.problem import Problem
+from gaesignals.appyaml.problem import Problem
+
 from .context import Context
 from .errors import ExitCode
 from .options import Commands

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.service import DEFAULT_SERVICE, Service
+
 from .checking import add_directory, receivers, say_problem
-from .checks.problem import Problem
-from .checks.service import DEFAULT_SERVICE, Service
 from .context import Context
 from .entries import RUNTIMES, WORKER_FILE, cron_entry, queue_entry, worker_yaml
 from .errors import CommandError, ExitCode, UsageError
@@ -57,8 +58,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Write the file, and say what is left to do."""
     # The SDK's parsers take seconds to import, and most commands do without.
+    from gaesignals.appyaml.project import Project
+
     from .checks.everything import check_directory
-    from .checks.project import Project
 
     directory: Path = options.directory
     path = directory / WORKER_FILE

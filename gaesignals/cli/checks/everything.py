@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaesignals.appyaml.jobs import CRON
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import DISPATCH, Project
+from gaesignals.appyaml.queues import QUEUE
+
 from .cron import check_cron
-from .problem import Problem
-from .project import CRON, DISPATCH, QUEUE, Project
 from .queue import check_queue
 from .requirements import check_requirements
 from .routes import check_dispatch, check_handlers
@@ -27,7 +30,7 @@ class Findings:
 def check_directory(directory: Path, *, receivers: str | None = None) -> Findings:
     """Check all files of `directory`, and import the receivers, or those given as `receivers` instead.
 
-    CommandError if it is no directory.
+    ConfigError if it is no directory.
     """
     project = Project.read(directory)
     problems = [*project.problems, *_problems(project, receivers)]

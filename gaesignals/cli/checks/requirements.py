@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .problem import Problem
-from .project import Project
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import Project
 
 FILE = "requirements.txt"
 # Other files that App Engine's build reads in its place.

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import DISPATCH, Project
 from gaesignals.appyaml.sdk import dispatch_pattern
-
-from .problem import Problem
-from .project import DISPATCH, Project
-from .service import Service
+from gaesignals.appyaml.service import Service
 
 # One of each kind, and who calls it.
 ROUTES: Mapping[str, str] = {

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.service import DEFAULT_SERVICE, Service
 from gaesignals.cli.entries import ENTRYPOINT
-
-from .problem import Problem
-from .project import Project
-from .service import DEFAULT_SERVICE, Service
 
 # How long a task of the worker delivers; its handlers may take longer.
 _TASK_SECONDS = 120
@@ -30,7 +29,7 @@ def check_runtime(project: Project) -> Iterator[Problem]:
 
 def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
     """`effect` says what comes of a missing memcache."""
-    if (service.info.env or "standard") not in ("standard", "gae"):
+    if service.is_flexible:
         what = f"`env: {service.info.env}` has no bundled services, so no memcache, and {effect}"
         yield Problem(service.file, "flexible", what, "remove `env`: that deploys to the standard environment")
         return
@@ -38,7 +37,7 @@ def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
     if version is None or int(version[1]) < 10:
         what = f"gaesignals does not run on {service.runtime or 'a service without runtime'}: it needs Python 3.10"
         yield Problem(service.file, "runtime", what, "set `runtime: python312`")
-    if not service.info.app_engine_apis:
+    if not service.has_memcache:
         what = f"without `app_engine_apis: true` it has no memcache, and {effect}"
         yield Problem(service.file, "app-engine-apis", what, "add `app_engine_apis: true`")
 
@@ -80,7 +79,7 @@ def _check_entrypoint(service: Service) -> Iterator[Problem]:
         what = f"the entrypoint listens at {bind}, where App Engine does not look"
         yield Problem(service.file, "port", what, "write --bind :$PORT")
     timeout = service.option("--timeout", "-t")
-    if re.match(r"(exec\s+)?gunicorn\b", service.entrypoint) and _ends_requests(service) and timeout != "0":
+    if re.match(r"gunicorn\b", service.entrypoint) and _ends_requests(service) and timeout != "0":
         what = (
             f"gunicorn ends a request after {timeout or 30} s, and a task of the worker takes {_TASK_SECONDS} s or more"
         )

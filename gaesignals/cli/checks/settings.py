@@ -5,6 +5,7 @@ The worker is not imported. The package that a wheel ships, or that lies beside 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import json
@@ -12,18 +13,16 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import gaesignals
+from gaesignals.appyaml.preflight import Preflight
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.service import RECEIVERS_VARIABLE, Service
 from gaesignals.cli.errors import CommandError
-
-from .problem import Problem
-from .project import Project
-from .service import RECEIVERS_VARIABLE, Service
 
 IMPORT_SECONDS = 60.0
 # All that the worker reads, of which senders read the namespace.
@@ -40,7 +39,6 @@ VARIABLES = (
     "SIGNALS_REDISPATCH_SECONDS",
     "SIGNALS_SERVICE",
 )
-_VERDICT = "preflight: "
 # `VARIABLE='value': what to do` or `VARIABLE is not set: what to do`.
 _LINE = re.compile(r"(\w+(?:=(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")| is not set)): (.*)", re.DOTALL)
 # Enough of an environment for receivers to be looked at where no service has any.
@@ -48,7 +46,7 @@ _NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Preflight:
+class Verdict:
     """What the worker's code says: the lines about settings, and the ids of the receivers that it found."""
 
     problems: tuple[str, ...]
@@ -66,43 +64,28 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
         yield from _check(project.directory, "--receivers", {**_NO_SERVICE, **given})
 
 
-def preflight(directory: Path, environ: Mapping[str, str]) -> Preflight:
+def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
     """Have the worker's own code look at `environ`, with the modules in `directory`."""
     module, package_directory = _worker_package()
     paths = [str(package_directory), os.environ.get("PYTHONPATH", "")]
-    request = json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)})
-    # Files, and no pipes: a process that the modules leave behind would hold a pipe open.
-    with _file() as asked, _file() as output, _file() as errors:
-        asked.write(request)
-        asked.seek(0)
+    # Nothing is written into the directory that is looked at.
+    variables = {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONDONTWRITEBYTECODE": "1"}
+    check = Preflight(
+        [sys.executable, "-m", module],
+        environ={**os.environ, **variables},
+        directory=package_directory,
+        asked=json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)}),
+    )
+    with contextlib.closing(check):
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", module],
-                stdin=asked,
-                stdout=output,
-                stderr=errors,
-                cwd=package_directory,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-                    # Nothing is written into the directory that is looked at.
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                },
-                timeout=IMPORT_SECONDS,
-                check=False,
-            )
+            said = check.verdict(within_seconds=IMPORT_SECONDS)
         except subprocess.TimeoutExpired:
-            return Preflight((_about_receivers(environ, f"importing it takes longer than {IMPORT_SECONDS:g} s"),))
-        return _verdict(done.returncode, _read(output), _read(errors), environ)
-
-
-def _file() -> IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-
-
-def _read(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
+            said = f"takes longer than {IMPORT_SECONDS:g} s"
+        else:
+            said = f"ends the process, with {said}" if isinstance(said, str) else said
+    if isinstance(said, str):
+        return Verdict((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
+    return Verdict(tuple(said["problems"]), tuple(said["receivers"]))
 
 
 def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -125,20 +108,6 @@ def _check_spelling(service: Service) -> Iterator[Problem]:
         meant = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.85)
         if meant and name not in VARIABLES:
             yield Problem(service.file, "spelling", f"{name} is no setting", f"write {meant[0]}, if that is meant")
-
-
-def _verdict(code: int, output: str, errors: str, environ: Mapping[str, str]) -> Preflight:
-    for line in reversed(output.splitlines()):
-        if line.startswith(_VERDICT):
-            verdict: dict[str, Any] = json.loads(line.removeprefix(_VERDICT))
-            return Preflight(tuple(verdict["problems"]), tuple(verdict["receivers"]))
-    said = (errors.strip() or output.strip() or "it said nothing").splitlines()[-1]
-    reason = f"importing it ends the process, with exit code {code}: {said}"
-    return Preflight((_about_receivers(environ, reason),))
-
-
-def _about_receivers(environ: Mapping[str, str], reason: str) -> str:
-    return f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: {reason}"
 
 
 def _worker_package() -> tuple[str, Path]:

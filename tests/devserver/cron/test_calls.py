@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import pytz
 
-from devserver.cron.calls import Cron, CronRun, load_cron, parse_schedule, run_line
-from devserver.cron.config import CronJob
-from devserver.errors import ConfigError
+from devserver.cron.calls import Cron, CronRun, run_line
 from devserver.processes.outgoing import Answer
-from devserver.tasks.retry_policy import RetryPolicy
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.jobs import CronJob, load_cron
+from gaesignals.appyaml.retry_policy import RetryPolicy
+from gaesignals.appyaml.schedule import parse_schedule
 
 from ..conftest import Clock, Service, wait_until
 
@@ -76,7 +77,7 @@ class TestFile:
             ("cron:\n- url: /a\n  description: mine\n  schedule: daily\n", "job /a (mine): 'daily' is not a schedule"),
             (
                 "cron:\n- url: /a\n  schedule: every 1 minutes\n  retry_parameters:\n    job_retry_limit: 6\n",
-                "job /a: job_retry_limit is at most 5",
+                "job /a: a job_retry_limit of 6 is more than App Engine takes; use 5 at most",
             ),
         ],
     )

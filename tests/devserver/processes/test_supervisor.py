@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 WAIT = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
-WITH_LIFELINE = f"from devserver.lifeline import end_with_starter; end_with_starter(); {WAIT}"
+WITH_LIFELINE = f"from devserver.processes.lifeline import end_with_starter; end_with_starter(); {WAIT}"
 
 
 @pytest.fixture

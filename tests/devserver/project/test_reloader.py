@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from devserver.errors import ConfigError
 from devserver.options import read_options
 from devserver.processes.child import Command
 from devserver.processes.watcher import Watcher
 from devserver.project.commands import Services
 from devserver.project.reloader import Reloader
 from devserver.project.team import Service, read_team
+from gaesignals.appyaml.errors import ConfigError
 
 from ..conftest import wait_until
 
@@ -47,7 +47,8 @@ class Quick(Services):
     """Services whose check is over at once, with the verdict that is in a file of the root."""
 
     def preflights(self) -> dict[str, Command]:
-        code = "import sys; text = open('verdict.py').read(); print('preflight: ' + text); sys.exit(2 if text else 0)"
+        code = "import json; problems = open('verdict.py').readlines(); "
+        code += "print('preflight:', json.dumps({'problems': problems}))"
         return {"app.yaml": Command("main:app", [sys.executable, "-c", code], {}, self.options.root)}
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from devserver.__main__ import main
-from devserver.errors import ConfigError
 from devserver.options import Options, read_options
 from devserver.place import PROGRAM
 from devserver.processes.child import Command
 from devserver.processes.ports import choose_ports
 from devserver.project.checks import AppCheck
 from devserver.project.commands import Services
-from devserver.project.preflight import problem_with
 from devserver.project.team import read_team
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.preflight import problem_with
 
 ROOT = Path(__file__).parents[3]
 PORTS = {"--frontend-port": 1, "--worker-port": 2, "--api-port": 3, "--tasks-port": 4}
@@ -121,9 +121,9 @@ class TestFiles:
         ("name", "text", "message"),
         [
             ("cron.yaml", "cron:\n- url: /a\n  schedule: now and then\n", "job /a: 'now and then' is not a schedule"),
-            ("cron.yaml", "cron: [", "cron.yaml: line 1"),
+            ("cron.yaml", "cron: [", "cron.yaml: App Engine refuses the file: line 1"),
             ("cron.yaml", None, "`gaesignals check` says what has to be in it"),
-            ("queue.yaml", "queue:\n- name: signals\n", "queue 'signals': rate is required"),
+            ("queue.yaml", "queue:\n- name: signals\n", "queue signals has no rate"),
             ("queue.yaml", "queue:\n- name: other\n  rate: 5/s\n", "queue.yaml has no queue 'signals'"),
             ("queue.yaml", None, "there is no queue.yaml in"),
         ],
@@ -180,14 +180,16 @@ class TestCheck:
             check.close()
 
     def test_passes_what_can_be_imported(self, tmp_path: Path) -> None:
-        self.check(tmp_path, "true")
+        self.check(tmp_path, "echo", 'preflight: {"problems": []}')
 
     def test_tells_the_verdict_among_other_output(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"^it is broken \(--frontend mine:app\)$"):
-            self.check(tmp_path, "sh", "-c", "echo noise; echo 'preflight: it is broken'; echo more; exit 2")
+            self.check(
+                tmp_path, "sh", "-c", 'echo noise; echo \'preflight: {"problems": ["it is broken"]}\'; echo more'
+            )
 
     def test_tells_the_last_line_of_a_process_that_ends_otherwise(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="mine:app ends the process that imports it, with 3: bye"):
+        with pytest.raises(ConfigError, match="mine:app ends the process that imports it, with exit code 3: bye"):
             self.check(tmp_path, "sh", "-c", "echo bye; exit 3")
 
     def test_ends_an_import_that_takes_for_ever(self, tmp_path: Path) -> None:

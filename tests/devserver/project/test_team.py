@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devserver.errors import ConfigError
 from devserver.options import Options, read_options
 from devserver.project.commands import Services
 from devserver.project.team import WORKER_APP, Team, read_team
+from gaesignals.appyaml.errors import ConfigError
 
 APP = "runtime: python312\nentrypoint: gunicorn -b :$PORT shop.main:app\nenv_variables: {SIZE: 3, WHO: file}\n"
 WORKER = """
@@ -111,6 +111,24 @@ def test_a_worker_without_receivers_is_told_what_its_file_lacks(root: Path) -> N
     (root / "worker.yaml").write_text(WORKER.replace("SIGNALS_RECEIVERS", "SIGNAL_RECEIVERS"))
     with pytest.raises(ConfigError, match=r"worker.yaml: SIGNALS_RECEIVERS is not among the env_variables; add it"):
         read_team(options(root), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "notice"),
+    [
+        ("service: a\nruntime: nodejs20\n", "its runtime is nodejs20"),
+        ("service: a\nruntime: python\nenv: flex\n", "it is for the flexible environment"),
+        (f"{API}entrypoint: uvicorn main:app\n", "its entrypoint is not gunicorn with an app: uvicorn main:app"),
+        (API, "on App Engine it has no memcache; add `app_engine_apis: true`"),
+        ("runtime: python312\n", "the service default is started as app.yaml says"),
+    ],
+)
+def test_what_is_not_served_here_or_would_differ_on_app_engine_is_a_notice(root: Path, text: str, notice: str) -> None:
+    (root / "api.yaml").unlink()
+    before = set(read_team(options(root), {}).notices)
+    (root / "other.yml").write_text(text)
+    (found,) = set(read_team(options(root), {}).notices) - before
+    assert found.startswith(f"other.yml: {notice}")
 
 
 def test_options_can_stand_for_all_files(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import tasks_v2
 
-from devserver.errors import ConfigError
 from devserver.processes.outgoing import Answer
 from devserver.tasks.dispatcher import Attempt
 from devserver.tasks.emulator import TasksEmulator, attempt_line
+from gaesignals.appyaml.errors import ConfigError
 
 from ..conftest import QUEUE_YAML, Clock, Service, wait_until
 from .calls import LOCATION, QUEUE, batch, in_seconds, later, pass_time, task

@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from devserver.processes.outgoing import Answer
-from devserver.tasks.config import QueueSettings
 from devserver.tasks.queue import QueuedTask, TaskExistsError, TaskQueue
-from devserver.tasks.retry_policy import RetryPolicy
+from gaesignals.appyaml.queues import QueueSettings
+from gaesignals.appyaml.retry_policy import RetryPolicy
 
 NOW = 1_000_000.0
 DAY = 86400.0

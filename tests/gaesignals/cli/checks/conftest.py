@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gaesignals.cli.checks.problem import Problem
-from gaesignals.cli.checks.project import Project
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import Project
 from gaesignals.cli.entries import cron_entry, queue_entry, worker_yaml
 
 GOOD = {
@@ -46,7 +46,8 @@ class Directory:
         (self.path / file).unlink()
 
     def problems(self, check: Callable[[Project], Iterable[Problem]]) -> list[Problem]:
-        return list(check(Project.read(self.path)))
+        project = Project.read(self.path)
+        return [*project.problems, *check(project)]
 
     def only(self, check: Callable[[Project], Iterable[Problem]]) -> Problem:
         """The only problem that there is."""

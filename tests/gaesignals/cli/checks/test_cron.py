@@ -72,4 +72,4 @@ def test_a_missing_file_is_a_problem(directory: Directory) -> None:
 
 def test_a_file_that_cannot_be_read_is_no_second_problem(directory: Directory) -> None:
     directory.write("cron.yaml", "- a\n")
-    assert directory.problems(check_cron) == []
+    assert directory.only(check_cron).code == "cron-yaml"

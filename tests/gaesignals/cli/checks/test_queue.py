@@ -71,4 +71,4 @@ def test_a_missing_file_is_a_problem(directory: Directory) -> None:
 
 def test_a_file_that_cannot_be_read_is_no_second_problem(directory: Directory) -> None:
     directory.write("queue.yaml", "- a\n")
-    assert directory.problems(check_queue) == []
+    assert directory.only(check_queue).code == "queue-yaml"

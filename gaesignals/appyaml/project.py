@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gaesignals.appyaml.errors import ConfigError
-from gaesignals.appyaml.sdk import parse_cron, parse_dispatch, parse_queues, parse_service
-from gaesignals.cli.errors import CommandError
-
+from .errors import ConfigError
+from .jobs import CRON, Jobs
 from .problem import Problem
+from .queues import QUEUE, Queues
+from .sdk import parse_dispatch, parse_service
 from .service import Service
 
-CRON, QUEUE, DISPATCH = "cron.yaml", "queue.yaml", "dispatch.yaml"
+DISPATCH = "dispatch.yaml"
 _REFERENCE = "https://cloud.google.com/appengine/docs/standard/reference"
 _OTHERS = frozenset({CRON, QUEUE, DISPATCH, "index.yaml", "dos.yaml", "cloudbuild.yaml"})
 _SERVICE = re.compile(r"^(runtime|service)\s*:", re.MULTILINE)
@@ -25,19 +25,22 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a directory deploys. A file that is missing, or that cannot be read, is None; `problems` has the latter."""
+    """What a directory deploys. A file that is missing, or that cannot be read, is None.
+
+    `problems` has what App Engine would refuse, file by file.
+    """
 
     directory: Path
     services: tuple[Service, ...] = ()
-    jobs: tuple[Any, ...] | None = None
-    queues: tuple[Any, ...] | None = None
+    jobs: Jobs | None = None
+    queues: Queues | None = None
     rules: tuple[Any, ...] | None = None
     problems: tuple[Problem, ...] = ()
 
     @property
     def workers(self) -> tuple[Service, ...]:
         """The services that deliver signals: those that say so, or else the one that is called worker."""
-        found = tuple(service for service in self.services if service.has_worker_signs)
+        found = tuple(service for service in self.services if service.is_ours)
         return found or tuple(service for service in self.services if service.name == "worker")
 
     @property
@@ -51,18 +54,24 @@ class Project:
 
     @classmethod
     def read(cls, directory: Path) -> Project:
-        """Read the files of `directory`; CommandError if that is none."""
+        """Read the files of `directory`; ConfigError if that is none."""
         if not directory.is_dir():
-            raise CommandError(f"{directory} is no directory")
+            raise ConfigError(f"{directory} is no directory")
         reader = _Reader(directory)
-        return cls(
-            directory,
-            services=tuple(reader.services()),
-            jobs=reader.list(CRON, parse_cron, "cron-yaml"),
-            queues=reader.list(QUEUE, parse_queues, "queue-yaml"),
-            rules=reader.list(DISPATCH, parse_dispatch, "dispatch-yaml"),
-            problems=tuple(reader.problems),
-        )
+        services = tuple(reader.services())
+        jobs = reader.file(CRON, Jobs.parse, "cron-yaml")
+        queues = reader.file(QUEUE, Queues.parse, "queue-yaml")
+        rules = reader.file(DISPATCH, _parse_rules, "dispatch-yaml")
+        problems = [*reader.problems, *(jobs.problems if jobs else ()), *(queues.problems if queues else ())]
+        return cls(directory, services, jobs, queues, rules, tuple(problems))
+
+
+def _parse_service(text: str, *, file: str) -> Service:
+    return Service(file, parse_service(text, file=file))
+
+
+def _parse_rules(text: str, *, file: str) -> tuple[Any, ...]:
+    return tuple(parse_dispatch(text, file=file))
 
 
 class _Reader:
@@ -74,29 +83,28 @@ class _Reader:
 
     def services(self) -> list[Service]:
         services = []
-        for path in sorted(self._directory.glob("*.yaml")):
+        for path in sorted([*self._directory.glob("*.yaml"), *self._directory.glob("*.yml")], key=_precedence):
             if path.name in _OTHERS or not path.is_file():
                 continue
             text = self._text(path)
             if text is None or not (path.name == "app.yaml" or _SERVICE.search(text)):
                 continue
-            info = self._parsed(text, path.name, parse_service, "app-yaml", "app-yaml")
-            if info is not None:
-                services.append(Service(path.name, info))
+            service = self._parsed(text, path.name, _parse_service, "app-yaml")
+            if service is not None:
+                services.append(service)
         return services
 
-    def list(self, file: str, parse: Callable[..., list[Any]], page: str) -> tuple[Any, ...] | None:
-        path = self._directory / file
+    def file(self, name: str, parse: Callable[..., Parsed], page: str) -> Parsed | None:
+        path = self._directory / name
         text = self._text(path) if path.exists() else None
-        entries = None if text is None else self._parsed(text, file, parse, page, page)
-        return None if entries is None else tuple(entries)
+        return None if text is None else self._parsed(text, name, parse, page)
 
-    def _parsed(self, text: str, file: str, parse: Callable[..., Parsed], code: str, page: str) -> Parsed | None:
+    def _parsed(self, text: str, file: str, parse: Callable[..., Parsed], page: str) -> Parsed | None:
         try:
             return parse(text, file=file)
         except ConfigError as error:
             what = f"App Engine refuses the file: {str(error).removeprefix(f'{file}: ')}"
-            self.problems.append(Problem(file, code, what, f"correct it; {_REFERENCE}/{page} says what may be there"))
+            self.problems.append(Problem(file, page, what, f"correct it; {_REFERENCE}/{page} says what may be there"))
             return None
 
     def _text(self, path: Path) -> str | None:
@@ -106,3 +114,8 @@ class _Reader:
             reason = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8"
             self.problems.append(Problem(path.name, "unreadable", f"it cannot be read: {reason}", "correct that"))
             return None
+
+
+def _precedence(path: Path) -> tuple[bool, int, str]:
+    """Of several files for one service, the plainest name counts: app.yaml, not app-staging.yaml."""
+    return path.stem != "app", len(path.stem), path.name

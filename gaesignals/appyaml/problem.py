@@ -15,6 +15,10 @@ class Problem:
     what: str
     remedy: str
 
+    def __str__(self) -> str:
+        """All of it in one line."""
+        return " ".join(f"{self.file}: {self.what}; {self.remedy}".split())
+
     def to_json(self) -> dict[str, str]:
         """The problem's fields."""
         return dataclasses.asdict(self)

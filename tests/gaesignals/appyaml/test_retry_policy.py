@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devserver.tasks.retry_policy import MAX_RETENTION_SECONDS, RetryPolicy
+from gaesignals.appyaml.retry_policy import MAX_RETENTION_SECONDS, RetryPolicy
 
 
 def test_backoff_doubles_then_grows_by_the_last_step_then_stays_at_the_maximum() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from devserver.errors import ConfigError
-from devserver.tasks.config import QueueSettings, load_queues
-from devserver.tasks.retry_policy import RetryPolicy
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.queues import QueueSettings, load_queues
+from gaesignals.appyaml.retry_policy import RetryPolicy
 
 
 def test_reads_all_that_a_queue_may_have() -> None:
@@ -57,21 +57,24 @@ def test_a_file_without_queues_is_one() -> None:
         ("queue: [", "queue.yaml: "),
         ("- name: q\n  rate: 5/s\n", "queue.yaml: it has to be a mapping that begins with `queue:`"),
         ("queue:\n  name: q\n  rate: 5/s\n", "queue.yaml: `queue:` has to be a list"),
-        ("queue:\n- name: q\n", "queue 'q': rate is required"),
+        ("queue:\n- name: q\n", "queue q has no rate"),
         ("queue:\n- name: q\n  rate: fast\n", "queue.yaml: "),
         ("queue:\n- name: q\n  rate: 5/sec\n", "line 3: Unable to assign value '5/sec' to attribute 'rate'"),
-        ("queue:\n- name: q\n  rate: 501/s\n", "over the most there is, 500/s"),
+        ("queue:\n- name: q\n  rate: 501/s\n", "the rate 501/s is more than App Engine takes; use 500/s at most"),
         ("queue:\n- name: q\n  rate: 5/s\n  mode: pull\n", "no pull queues"),
-        ("queue:\n- name: q\n  rate: 5/s\n  bucket_size: 0\n", "bucket_size has to be between 1 and 500, not 0"),
-        ("queue:\n- name: q\n  rate: 5/s\n  max_concurrent_requests: 5001\n", "between 1 and 5000, not 5001"),
-        ("queue:\n- name: q\n  rate: 5/s\n- name: q\n  rate: 5/s\n", "queue 'q' is there twice"),
+        ("queue:\n- name: q\n  rate: 5/s\n  bucket_size: 0\n", "bucket_size cannot be 0; use a number from 1 to 500"),
+        (
+            "queue:\n- name: q\n  rate: 5/s\n  max_concurrent_requests: 5001\n",
+            "cannot be 5001; use a number from 1 to 5000",
+        ),
+        ("queue:\n- name: q\n  rate: 5/s\n- name: q\n  rate: 5/s\n", "queue q is there twice"),
         ("queue:\n- name: q\n  rate: 5/s\n  speed: 3\n", "speed"),
         ("queue:\n- name: q q\n  rate: 5/s\n", "q q"),
         ("queue:\n- rate: 5/s\n", "Missing required value [name]"),
         ("queue:\n- name: ''\n  rate: 5/s\n", "a queue has no name"),
         (
             "queue:\n- name: q\n  rate: 5/s\n  retry_parameters:\n    task_retry_limit: -1\n",
-            "queue 'q': Task retry limit must not be less than zero",
+            "queue q: Task retry limit must not be less than zero",
         ),
     ],
 )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from gaesignals.cli.checks.project import Project
-from gaesignals.cli.errors import CommandError
+from gaesignals.appyaml.errors import ConfigError
+from gaesignals.appyaml.project import Project
 
-from .conftest import Directory
+from ..cli.checks.conftest import Directory
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    return Directory(tmp_path)
 
 
 def test_reads_services_cron_and_queues(directory: Directory) -> None:
@@ -19,8 +26,10 @@ def test_reads_services_cron_and_queues(directory: Directory) -> None:
     ]
     assert [service.name for service in project.workers] == ["worker"]
     assert [service.name for service in project.others] == ["default"]
-    assert [job.url for job in project.jobs or ()] == ["/cron/drain"]
-    assert [queue.name for queue in project.queues or ()] == ["signals"]
+    assert project.jobs is not None
+    assert project.queues is not None
+    assert [job.url for job in project.jobs.usable] == ["/cron/drain"]
+    assert list(project.queues.usable) == ["signals"]
     assert project.rules is None
     assert project.problems == ()
 
@@ -82,5 +91,5 @@ def test_a_file_that_cannot_be_read_is_a_problem(directory: Directory) -> None:
 
 def test_what_is_no_directory_is_an_error(directory: Directory) -> None:
     for name in ("cron.yaml", "nowhere"):
-        with pytest.raises(CommandError, match="is no directory"):
+        with pytest.raises(ConfigError, match="is no directory"):
             Project.read(directory.path / name)

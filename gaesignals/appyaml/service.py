@@ -1,0 +1,95 @@
+"""A service of the project, as its yaml file describes it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+DEFAULT_SERVICE = "default"
+RECEIVERS_VARIABLE = "SIGNALS_RECEIVERS"
+# What App Engine serves where there is no entrypoint, and gunicorn where only a module is named.
+DEFAULT_APP = "main:app"
+_DEFAULT_ATTRIBUTE = "application"
+
+# How an entrypoint names the worker's app: as a wheel has it, and as a checkout does.
+WORKER_APPS = ("gaesignals_worker.main:app", "worker.main:app")
+_APP = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)(:[A-Za-z_]\w*(?:\(.*\))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: `file` says where it stands, `info` what the SDK's parser read there."""
+
+    file: str
+    info: Any
+
+    @property
+    def name(self) -> str:
+        """The name that App Engine knows it by."""
+        return self.info.service or self.info.module or DEFAULT_SERVICE
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Its `env_variables`."""
+        return {name: str(value) for name, value in (self.info.env_variables or {}).items()}
+
+    @property
+    def entrypoint(self) -> str:
+        """The command that starts it; empty if App Engine chooses."""
+        # The SDK's parser puts exec in front.
+        return (self.info.entrypoint or "").removeprefix("exec").strip()
+
+    @property
+    def runtime(self) -> str:
+        """Such as python312."""
+        return self.info.runtime or ""
+
+    @property
+    def is_python(self) -> bool:
+        return self.runtime.startswith("python")
+
+    @property
+    def is_flexible(self) -> bool:
+        """Whether it is for the flexible environment, which has no bundled services."""
+        return (self.info.env or "standard") not in ("standard", "gae")
+
+    @property
+    def has_memcache(self) -> bool:
+        """Whether App Engine gives it the bundled services."""
+        return bool(self.info.app_engine_apis)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a worker: names receivers, or starts the worker's app."""
+        return RECEIVERS_VARIABLE in self.environ or self.app in WORKER_APPS
+
+    @property
+    def app(self) -> str | None:
+        """The app that gunicorn serves, as gunicorn names it; None if something else is started."""
+        if not self.entrypoint:
+            return DEFAULT_APP
+        try:
+            words = shlex.split(self.entrypoint)
+        except ValueError:
+            words = self.entrypoint.split()
+        names = [PurePosixPath(word).name for word in words]
+        return _last_app(words[names.index("gunicorn") + 1 :]) if "gunicorn" in names else None
+
+    def option(self, *names: str) -> str | None:
+        """The value of an option of its entrypoint, such as `--threads 8`; None if it has none of these."""
+        for name in names:
+            if found := re.search(rf"(?:^|\s){re.escape(name)}(?:\s+|=)(\S+)", self.entrypoint):
+                return found[1]
+        return None
+
+
+def _last_app(words: Sequence[str]) -> str | None:
+    for word in reversed(words):
+        match = _APP.fullmatch(word)
+        if match:
+            return word if match[2] else f"{word}:{_DEFAULT_ATTRIBUTE}"
+    return None

@@ -1,0 +1,46 @@
+"""What the file of a service says about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gaesignals.appyaml.sdk import parse_service
+from gaesignals.appyaml.service import Service
+
+PYTHON = "runtime: python312\napp_engine_apis: true\n"
+
+
+def service(text: str) -> Service:
+    return Service("app.yaml", parse_service(text))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "app"),
+    [
+        ("gunicorn -b :$PORT shop.main:app", "shop.main:app"),
+        ("exec gunicorn --workers 1 --threads 8 --timeout 0 main", "main:application"),
+        ("gunicorn 'main:make()' -b :$PORT", "main:make()"),
+        ("/env/bin/gunicorn -w 2 main:app", "main:app"),
+        ('""', "main:app"),
+        ("uvicorn main:app", None),
+        ("gunicorn", None),
+    ],
+)
+def test_the_app_is_found_in_the_entrypoint(entrypoint: str, app: str | None) -> None:
+    assert service(f"{PYTHON}entrypoint: {entrypoint}\n").app == app
+
+
+def test_without_an_entrypoint_the_app_is_what_app_engine_would_serve() -> None:
+    assert service(PYTHON).app == "main:app"
+
+
+def test_it_has_a_name_and_variables() -> None:
+    mail = service(f"{PYTHON}service: mail\nenv_variables:\n  SIZE: 3\n")
+    assert (mail.name, mail.environ, mail.has_memcache) == ("mail", {"SIZE": "3"}, True)
+    assert service("runtime: python312\n").name == "default"
+    assert not service("runtime: python312\n").has_memcache
+
+
+@pytest.mark.parametrize(("text", "is_flexible"), [("", False), ("env: standard", False), ("env: flex", True)])
+def test_it_may_be_for_the_flexible_environment(text: str, is_flexible: bool) -> None:
+    assert service(f"runtime: python312\n{text}\n").is_flexible is is_flexible
