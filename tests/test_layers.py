@@ -71,7 +71,7 @@ FOLDERS = {
     "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
         sending pausing dead checks checking finding init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings everything",
-    "worker.access": "keys tokens doors",
+    "worker.access": "keys tokens doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
     "devserver.appengine": "loopback_http services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",

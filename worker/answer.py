@@ -1,4 +1,4 @@
-"""Answers: JSON for scripts, a page for people, and the headers that both carry."""
+"""Answers: JSON for scripts, a page for people, and the headers that every answer carries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     ]
 )
-_HEADERS = {
+HEADERS = {
+    "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -47,17 +48,22 @@ def wants_page(request: Request) -> bool:
     return accepted.best_match(["application/json", "text/html"]) == "text/html"
 
 
+def explanation(status: int) -> str:
+    """What a person reads of an error, whatever its cause; empty for a status that needs no words."""
+    return _EXPLANATIONS.get(status, "")
+
+
 def refuse(status: int, detail: str = "") -> Response:
     """An error as JSON `{"error": ...}` with `detail` in place of the standing explanation, or as a page with both."""
-    explanation = _EXPLANATIONS.get(status, "")
+    standing = explanation(status)
     if wants_page(request):
-        text = render_template("error.html", status=status, heading=explanation or status, detail=detail)
+        text = render_template("error.html", status=status, heading=standing or status, detail=detail)
         return make_response(text, status)
-    return make_response(jsonify({"error": detail or explanation}), status)
+    return make_response(jsonify({"error": detail or standing}), status)
 
 
 def answer_errors(app: Flask) -> None:
-    """Answer every HTTP error, and every exception nobody caught, with `refuse`; send the headers with everything."""
+    """Answer every HTTP error, and every exception nobody caught, with `refuse`."""
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -70,11 +76,4 @@ def answer_errors(app: Flask) -> None:
         response = refuse(status, detail or "")
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))
-        return response
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
         return response

@@ -25,6 +25,7 @@ from gaesignals.telemetry.spans import Telemetry
 
 from . import cron, tasks
 from .access.doors import Door, Doorkeeper, door
+from .access.gate import Gate
 from .access.keys import Fetch, fetch_keys
 from .admin import routes as admin
 from .admin.inspector import Inspector
@@ -33,7 +34,6 @@ from .config import Settings, load_receivers, read_environment
 from .deliveries import Deliveries
 from .fanout import Dispatcher
 from .health import HealthCheck
-from .origin import remember_peer
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue
 from .statistics import Statistics
@@ -50,14 +50,15 @@ WAIT_SECONDS = 50.0
 class Worker(Flask):
     """The app. `stopping` is set when the instance is told to stop; deliveries then end after the current handler."""
 
-    def __init__(self, import_name: str, **options: Any) -> None:
+    def __init__(self, import_name: str, doorkeeper: Doorkeeper, **options: Any) -> None:
         super().__init__(import_name, **options)
         self.stopping = threading.Event()
+        self._gate = Gate(doorkeeper)
+        doorkeeper.guard(self)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # Outermost, whatever `wsgi_app` is wrapped with.
-        remember_peer(environ)
-        return super().__call__(environ, start_response)
+        return self._gate.answer(super().__call__, environ, start_response)
 
 
 def create_app(
@@ -95,7 +96,8 @@ def create_app(
         paused=pauses.names,
     )
     deliveries = Deliveries()
-    app = Worker(__package__ or __name__, static_url_path="/admin/static")
+    doorkeeper = Doorkeeper(settings, fetch_keys=fetch_keys)
+    app = Worker(__package__ or __name__, doorkeeper, static_url_path="/admin/static")
     app.extensions["gaesignals"] = mailbox
     deliverer = tasks.Deliverer(
         receivers=receivers,
@@ -129,7 +131,6 @@ def create_app(
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)
     _add_life_cycle(app)
-    Doorkeeper(settings, fetch_keys=fetch_keys).guard(app)
     return app
 
 

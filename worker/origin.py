@@ -28,6 +28,11 @@ def check_local(request: Request) -> None:
     """Refuse callers from other machines, and pages of other sites whose name was pointed at this machine."""
     if not _is_loopback(request.environ.get(PEER, "")):
         raise Refused("the local server answers callers on this machine only")
+    check_local_name(request)
+
+
+def check_local_name(request: Request) -> None:
+    """Refuse what was not called by a name of this machine."""
     if not _is_loopback(_hostname(f"//{request.host}")):
         raise Refused(f"the local server was called by another name, {escaped(request.host)}; use localhost")
 

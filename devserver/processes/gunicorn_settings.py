@@ -26,6 +26,8 @@ graceful_timeout = 5
 loglevel = "warning"
 accesslog = None
 control_socket_disable = True
+# No path of a request's own choosing: the SDK copies what comes of it into the thread's environment for good.
+forwarder_headers = ""
 
 _last_get: tuple[str, int] | None = None
 

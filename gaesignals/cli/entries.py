@@ -8,7 +8,9 @@ from collections.abc import Sequence
 WORKER_FILE = "worker.yaml"
 DRAIN_PATH = "/cron/drain"
 DEFAULT_QUEUE = "signals"
-ENTRYPOINT = "gunicorn --bind :$PORT --workers 1 --threads 8 --timeout 0 gaesignals_worker.main:app"
+ENTRYPOINT = (
+    "gunicorn --bind :$PORT --workers 1 --threads 8 --timeout 0 --forwarder-headers= gaesignals_worker.main:app"
+)
 # What App Engine has and this package is tested on.
 RUNTIMES = (10, 13)
 

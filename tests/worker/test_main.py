@@ -5,89 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SLOW_RECEIVERS = """
-import threading
-from gaesignals import Receivers
-receivers = Receivers()
-receivers.connect("a", print)
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Server:
-    """gunicorn with the entrypoint of app.yaml, on a free port."""
-
-    def __init__(self, directory: Path, **environ: str) -> None:
-        self.port = free_port()
-        self.log = directory / "log"
-        command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}"]
-        command += ["--workers", "1", "--threads", "4", "--timeout", "0", "worker.main:app"]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNALS_", "GAE_", "GOOGLE_"))}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, env={**clean, "PYTHONPATH": str(directory), **environ}
-            )
-
-    def get(self, path: str, **headers: str) -> tuple[int, str]:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=named)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def wait_until_up(self) -> None:
-        for _ in range(200):
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                self.get("/healthz")
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError(self.log.read_text())
-
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout=40)
-        finally:
-            self.process.kill()
-
-
-GOOD = {
-    "SIGNALS_RECEIVERS": "team_receivers:receivers",
-    "GAE_ENV": "localdev",
-    "GOOGLE_CLOUD_PROJECT": "localdev",
-    "SIGNALS_LOCATION": "local",
-    "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:1",
-}
+from .serving import GOOD, RECEIVERS, ROOT, Server
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    (tmp_path / "team_receivers.py").write_text(SLOW_RECEIVERS)
+    (tmp_path / "team_receivers.py").write_text(RECEIVERS)
     return tmp_path
 
 
@@ -100,14 +30,15 @@ def server(directory: Path) -> Iterator[Server]:
 
 
 def test_the_worker_runs_under_gunicorn_as_deployed(server: Server) -> None:
-    assert server.get("/healthz") == (200, '{"status":"ok"}\n')
-    assert server.get("/_ah/start")[0] == 200
+    health = server.call("/healthz")
+    assert (health.status, health.text) == (200, '{"status":"ok"}\n')
+    assert server.call("/_ah/start").status == 200
     # Forged to look local or like App Engine, through the SDK's own middleware.
-    assert server.get("/cron/drain")[0] == 403
-    assert server.get("/admin/", Host="evil.example")[0] == 403
-    assert server.get("/admin/status", X_Appengine_User_Ip="203.0.113.9")[0] != 403
+    assert server.call("/cron/drain").status == 403
+    assert server.call("/admin/", {"Host": "evil.example"}).status == 403
+    assert server.call("/admin/status", {"X-Appengine-User-Ip": "203.0.113.9"}).status != 403
     # There is no memcache behind this one: the error is an answer, and in the log with its fields.
-    assert server.get("/cron/drain", X_Appengine_Cron="true")[0] == 503
+    assert server.call("/cron/drain", {"X-Appengine-Cron": "true"}).status == 503
     log = server.log.read_text()
     assert "gaesignals.worker: request refused door='cron'" in log
     assert "memcache failed" in log
@@ -160,7 +91,7 @@ def test_deliveries_end_when_app_engine_stops_the_instance_or_the_system_the_pro
 
 LOG = """
 import logging
-from worker.auth import Door, door
+from worker.access.doors import Door, door
 from worker.main import app
 @app.get("/log")
 @door(Door.ANYONE)

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response
 from ..answer import refuse, wants_page
 from ..config import Environment, Settings
 from ..log import escaped
-from ..origin import Refused, check_local, check_same_site
+from ..origin import Refused, check_local, check_local_name, check_same_site
 from .keys import Fetch, fetch_keys
 from .tokens import GOOGLE, IAP, TokenError, Tokens
 
@@ -97,19 +97,30 @@ class Doorkeeper:
             return None  # no view will run
         which = door_of(current_app.view_functions[request.endpoint])
         try:
-            self._check(which)
+            self.check(which, request)
         except NotSignedIn as refused:
             return self._login(refused) or self._refuse(which, refused)
         except Refused as refused:
             return self._refuse(which, refused)
         return None
 
-    def _check(self, which: Door | None) -> None:
+    def check(self, which: Door | None, request: Request) -> None:
+        """Raise `Refused` unless `request` may pass that door."""
         if which is None:
             raise Refused("the route has no door")
         self._rules[which](request)
 
+    def check_host(self, request: Request) -> None:
+        """Raise `Refused` for pages of other sites whose name was pointed at the local server; nobody else has one."""
+        if self._settings.environment is Environment.LOCALDEV:
+            check_local_name(request)
+
     def _refuse(self, which: Door | None, refused: Refused) -> Response:
+        self.log_refusal(request, which, refused)
+        return refuse(403)
+
+    def log_refusal(self, request: Request, which: Door | None, refused: Refused) -> None:
+        """Tell the log what the caller is not told."""
         logger.warning(
             "request refused",
             extra={
@@ -120,7 +131,6 @@ class Doorkeeper:
                 "caller": escaped(request.remote_addr or ""),
             },
         )
-        return refuse(403)
 
     def _login(self, refused: NotSignedIn) -> Response | None:
         if request.method not in _SAFE_METHODS or not wants_page(request):
