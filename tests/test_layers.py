@@ -73,7 +73,7 @@ FOLDERS = {
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings everything",
     "worker.access": "keys tokens doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
-    "devserver.appengine": "loopback_http services server client",
+    "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",
     "devserver.processes": """lifeline console ports outgoing service_option child supervisor watcher narrator

@@ -1,8 +1,8 @@
-"""An App Engine API server: several processes share one memcache through the SDK's own production code.
+"""An App Engine API server: several processes share one memcache and one Datastore through the SDK's production code.
 
 Point a process at it with `API_HOST=127.0.0.1` and `API_PORT`; the SDK's default stub then posts every call to
 `/rpc_http`. A call needs a ticket, any text: App Engine's front end gives each request one in the header
-`X-Appengine-Api-Ticket`. What memcache holds is gone when the server ends.
+`X-Appengine-Api-Ticket`. What they hold is gone when the server ends.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class ApiServer:
     def close(self) -> None:
         """Stop answering; what memcache held is gone."""
         self._server.close()
+        self.app_engine.close()
 
     def __enter__(self) -> ApiServer:
         return self
@@ -69,10 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}.server", description=__doc__.split("\n")[0])
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=8089)
+    parser.add_argument("--tasks", default="", metavar="HOST:PORT", help="the Cloud Tasks emulator behind taskqueue")
     options = parser.parse_args(arguments)
     ended = end_on_signals(supervised=options.supervised)
     try:
-        server = ApiServer(port=options.port)
+        server = ApiServer(port=options.port, app_engine=AppEngine(tasks_address=options.tasks))
     except OSError as error:
         print(f"port {options.port} is taken ({error.strerror}); choose another with --port", file=sys.stderr)
         return 2

@@ -4,12 +4,14 @@
 about a call is in the response, and nothing is raised. Its memcache keeps what the real one promises and the SDK's stub
 leaves out: a status for each key of a get, and the limits on keys, replies and memory.
 
-It is safe in threads: one call at a time reaches the stubs.
+It is safe in threads: one call at a time reaches the stubs, but for Datastore and the queues, which see to it
+themselves.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from google.appengine.api.memcache import memcache_service_pb2 as memcache
 from google.appengine.api.memcache import memcache_stub
 from google.appengine.ext.remote_api import remote_api_bytes_pb2 as remote_api
 from google.appengine.runtime import apiproxy_errors
+
+from . import datastore, queues
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class _Service:
     stub: Any
     methods: dict[str, tuple[Any, Any]]
     wants_request_id: bool = False
+    is_threadsafe: bool = False
 
 
 class _Memcache(memcache_stub.MemcacheServiceStub):  # type: ignore[misc]  # the SDK ships no types
@@ -94,10 +99,11 @@ class _NoRequest:
 class AppEngine:
     """The services of one App Engine, sharing nothing with any other.
 
-    `calls` counts the calls that reached a service, by (service, method).
+    `calls` counts the calls that reached a service, by (service, method). `tasks_address` is that of a Cloud Tasks
+    emulator; without one there is no queue service.
     """
 
-    def __init__(self, *, memcache_bytes: int = MEMCACHE_BYTES) -> None:
+    def __init__(self, *, memcache_bytes: int = MEMCACHE_BYTES, tasks_address: str = "") -> None:
         self.calls: collections.Counter[tuple[str, str]] = collections.Counter()
         self._lock = threading.Lock()
         self._memcache = _Memcache(memcache_bytes)
@@ -108,6 +114,18 @@ class AppEngine:
                 user_service_stub.UserServiceStub(request_data=_NoRequest()), _USER_METHODS, wants_request_id=True
             ),
         }
+        self._add_datastore(tasks_address)
+
+    def _add_datastore(self, tasks_address: str) -> None:
+        store = datastore.Datastore(lambda task: self._queues.add(task))
+        self._queues = queues.QueueService(tasks_address, stage=store.stage)
+        self._services["datastore_v3"] = _Service(store, datastore.METHODS, is_threadsafe=True)
+        if tasks_address:
+            self._services["taskqueue"] = _Service(self._queues, queues.METHODS, is_threadsafe=True)
+
+    def close(self) -> None:
+        """Close the connection to the emulator."""
+        self._queues.close()
 
     def flush_memcache(self) -> None:
         """Forget everything in memcache, as maintenance of the real one may."""
@@ -149,6 +167,7 @@ class AppEngine:
         identity = {"request_id": call.request_id} if service.wants_request_id else {}
         with self._lock:
             self.calls[call.service_name, call.method] += 1
+        with contextlib.nullcontext() if service.is_threadsafe else self._lock:
             service.stub.MakeSyncCall(call.service_name, call.method, request, response, **identity)
         reply = bytes(response.SerializeToString())
         if len(reply) > MAX_REPLY_BYTES:

@@ -46,8 +46,9 @@ class Services:
         return f"{LOOPBACK}:{self.ports['--tasks-port']}"
 
     def api_server(self) -> Command:
-        """App Engine's API server."""
-        return self._python("api", "appengine.server", "--supervised", "--port", str(self.ports["--api-port"]))
+        """App Engine's API server, whose queues are those of the Cloud Tasks emulator."""
+        port = str(self.ports["--api-port"])
+        return self._python("api", "appengine.server", "--supervised", "--port", port, "--tasks", self.tasks_address)
 
     def tasks_emulator(self) -> Command:
         """The Cloud Tasks emulator."""
@@ -95,6 +96,8 @@ class Services:
             "GAE_VERSION": "local",
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "SIGNALS_LOCATION": LOCATION,
+            # Tasks from senders name the service they are for by a host of it.
+            "DEFAULT_VERSION_HOSTNAME": f"localhost:{self.ports['--frontend-port']}",
             "CLOUD_TASKS_EMULATOR_HOST": self.tasks_address,
             "API_HOST": LOOPBACK,
             "API_PORT": str(self.ports["--api-port"]),

@@ -15,6 +15,9 @@ import pytest
 from google.appengine.api import apiproxy_stub_map
 from google.appengine.runtime import apiproxy_errors
 
+from devserver.appengine.client import connected
+from devserver.appengine.server import ApiServer
+from devserver.appengine.services import AppEngine
 from devserver.tasks.emulator import TasksEmulator
 from gaesignals.tasks.app_engine import AppEngineTasks
 from gaesignals.tasks.cloud_tasks import CloudTasks
@@ -44,13 +47,15 @@ class World:
     knows_names_of_many: bool = True
 
 
-@pytest.fixture(params=["memory", "sdk stub", "cloud tasks"])
+@pytest.fixture(params=["memory", "sdk stub", "api server", "cloud tasks"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     with contextlib.ExitStack() as stack:
         if request.param == "memory":
             yield _memory()
         elif request.param == "sdk stub":
             yield _sdk_stub(stack, tmp_path)
+        elif request.param == "api server":
+            yield _api_server(stack)
         else:
             yield _cloud_tasks(stack)
 
@@ -111,6 +116,17 @@ def _calls_failing() -> Iterator[None]:
     hooks.Append("fail", fail)
     yield
     hooks.Clear()
+
+
+def _api_server(stack: contextlib.ExitStack) -> World:
+    emulator = stack.enter_context(TasksEmulator(QUEUES, {}.get))
+    server = stack.enter_context(ApiServer(app_engine=AppEngine(tasks_address=emulator.address)))
+    stack.enter_context(connected(server.port))
+    return World(
+        AppEngineTasks(service="worker"),
+        lambda queue: emulator_tasks(emulator, queue),
+        _calls_failing,
+    )
 
 
 def _cloud_tasks(stack: contextlib.ExitStack) -> World:

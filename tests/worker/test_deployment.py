@@ -40,9 +40,13 @@ def job() -> Any:
 
 
 @pytest.fixture
-def queue() -> Any:
-    (queue,) = queueinfo.LoadSingleQueue(text("queue.yaml")).queue
-    return queue
+def queues() -> dict[str, Any]:
+    return {queue.name: queue for queue in queueinfo.LoadSingleQueue(text("queue.yaml")).queue}
+
+
+@pytest.fixture
+def queue(queues: dict[str, Any]) -> Any:
+    return queues["signals"]
 
 
 def test_app_yaml_describes_a_worker_with_bundled_services_and_basic_scaling(app_info: Any) -> None:
@@ -69,10 +73,35 @@ def test_the_admin_page_is_served_over_https_only(app_info: Any) -> None:
     assert (app_info.handlers[0].url, app_info.handlers[0].secure) == ("/admin/.*", "always")
 
 
-def test_threads_and_instances_suffice_for_what_the_queue_runs_at_once(app_info: Any, queue: Any) -> None:
+def threads_of(app_info: Any) -> int:
     words = app_info.entrypoint.split()
-    threads = int(words[words.index("--threads") + 1])
-    assert threads * int(app_info.basic_scaling.max_instances) >= queue.max_concurrent_requests
+    return int(words[words.index("--threads") + 1])
+
+
+def test_threads_and_instances_suffice_for_what_the_queues_run_at_once(app_info: Any, queues: dict[str, Any]) -> None:
+    at_once = sum(queue.max_concurrent_requests for queue in queues.values())
+    assert threads_of(app_info) * int(app_info.basic_scaling.max_instances) >= at_once
+
+
+@pytest.mark.parametrize("name", ["signals-safety", "signals-later"])
+def test_no_message_is_given_up_and_rescues_leave_an_instance_threads(
+    app_info: Any, queues: dict[str, Any], name: str
+) -> None:
+    retries = queues[name].retry_parameters
+    assert retries.task_retry_limit is None
+    assert retries.task_age_limit is None
+    assert queues[name].max_concurrent_requests < threads_of(app_info)
+    assert float(queues[name].rate[:-2]) == 100
+
+
+def test_a_safety_task_is_looked_at_again_after_ten_minutes_to_an_hour(queues: dict[str, Any]) -> None:
+    retries = queues["signals-safety"].retry_parameters
+    assert (retries.min_backoff_seconds, retries.max_backoff_seconds) == (600, 3600)
+
+
+def test_what_is_for_later_is_tried_again_soon(queues: dict[str, Any]) -> None:
+    retries = queues["signals-later"].retry_parameters
+    assert (retries.min_backoff_seconds, retries.max_backoff_seconds) == (1, 300)
 
 
 def test_the_cron_job_calls_the_worker_every_minute(app_info: Any, job: Any) -> None:
