@@ -49,6 +49,7 @@ _FIRST = {
     "worker/fanout.py": 6,
     "worker/tasks.py": 6,
     "worker/access/doors.py": 7,
+    "worker/config.py": 7,
     "worker/access/gate.py": 7,
     "worker/access/keys.py": 7,
     "worker/access/tokens.py": 7,
@@ -944,6 +945,12 @@ FAULTS = (
         "            # Whoever it is, and with a bearer token too: a proxy may add that to whatever a browser sends.\n"
         "            check_same_site(request)\n",
         "            pass\n",
+    ),
+    Fault(
+        "doors: an address passes for another that it is folded like",
+        "worker/config.py",
+        'return email.lower() if email.isascii() else ""',
+        "return email.casefold()",
     ),
     Fault(
         "doors: what the SDK answers by itself is asked of anybody",

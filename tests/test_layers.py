@@ -35,6 +35,7 @@ LAYERS = {
     "worker": """
         log
         config origin
+        loading
         queue
         deliveries health statistics version pauses
         fields answer

@@ -30,10 +30,11 @@ from .access.keys import Fetch, fetch_keys
 from .admin import routes as admin
 from .admin.inspector import Inspector
 from .answer import answer_errors, refuse
-from .config import Settings, load_receivers, read_environment
+from .config import Settings
 from .deliveries import Deliveries
 from .fanout import Dispatcher
 from .health import HealthCheck
+from .loading import load_receivers, read_environment
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue
 from .statistics import Statistics
@@ -136,7 +137,9 @@ def create_app(
 
 def _mailbox(settings: Settings, store: Store | None, observer: Observer) -> Mailbox:
     if store is None:
-        return app_engine_mailbox(namespace=settings.namespace, observer=observer)
+        return app_engine_mailbox(
+            namespace=settings.namespace, deadline_seconds=settings.memcache_seconds, observer=observer
+        )
     return Mailbox(store, observer=observer, holder=short_instance(settings.instance))
 
 

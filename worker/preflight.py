@@ -15,7 +15,8 @@ from typing import Any
 
 from gaesignals.receivers import Receivers
 
-from .config import NAME_OF_RECEIVERS, Settings, SettingsError, load_receivers
+from .config import NAME_OF_RECEIVERS, Settings, SettingsError
+from .loading import load_receivers
 
 # Marks the line among all that modules may print while they are imported.
 VERDICT = "preflight: "

@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
@@ -28,7 +28,10 @@ from .lanes import Lanes
 from .send import send
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
+MEMCACHE_SECONDS_VARIABLE = "SIGNALS_MEMCACHE_SECONDS"
 INSTANCE_VARIABLE = "GAE_INSTANCE"
+MEMCACHE_SECONDS = 5.0
+"""The deadline of a call to memcache, unless the environment says otherwise."""
 
 
 class Namespaces(Protocol):
@@ -117,8 +120,8 @@ _default_lock = threading.Lock()
 def current_mailbox() -> Mailbox:
     """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
 
-    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` of then, unless `use_mailbox_everywhere`
-    set another.
+    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` and `SIGNALS_MEMCACHE_SECONDS` of then,
+    unless `use_mailbox_everywhere` set another.
     """
     global _default
     override = _override.get()
@@ -126,15 +129,32 @@ def current_mailbox() -> Mailbox:
         return override
     with _default_lock:
         if _default is None:
-            try:
-                _default = app_engine_mailbox(namespace=os.environ.get(NAMESPACE_VARIABLE, ""))
-            except InvalidOptionError as error:
-                raise InvalidOptionError(f"the environment variable {NAMESPACE_VARIABLE}: {error}") from None
+            _default = _mailbox_of(os.environ)
         return _default
 
 
-def app_engine_mailbox(*, namespace: str, observer: Observer | None = None) -> Mailbox:
-    """Make a mailbox in App Engine's memcache, in that memcache namespace.
+def _mailbox_of(environ: Mapping[str, str]) -> Mailbox:
+    try:
+        return app_engine_mailbox(
+            namespace=environ.get(NAMESPACE_VARIABLE, ""), deadline_seconds=_memcache_seconds(environ)
+        )
+    except InvalidOptionError as error:
+        variables = f"{NAMESPACE_VARIABLE} and {MEMCACHE_SECONDS_VARIABLE}"
+        raise InvalidOptionError(f"the environment variables {variables}: {error}") from None
+
+
+def _memcache_seconds(environ: Mapping[str, str]) -> float:
+    text = environ.get(MEMCACHE_SECONDS_VARIABLE, "").strip()
+    try:
+        return float(text) if text else MEMCACHE_SECONDS
+    except ValueError:
+        raise InvalidOptionError(f"{text!r:.80} is no number of seconds") from None
+
+
+def app_engine_mailbox(
+    *, namespace: str, deadline_seconds: float = MEMCACHE_SECONDS, observer: Observer | None = None
+) -> Mailbox:
+    """Make a mailbox in App Engine's memcache, in that memcache namespace, with that deadline of each call.
 
     Its leases name this instance by the end of its id.
     """
@@ -142,7 +162,7 @@ def app_engine_mailbox(*, namespace: str, observer: Observer | None = None) -> M
     from gaesignals.stores.app_engine import AppEngineNamespaces, MemcacheStore
 
     return Mailbox(
-        MemcacheStore(namespace=namespace),
+        MemcacheStore(namespace=namespace, deadline_seconds=deadline_seconds),
         namespaces=AppEngineNamespaces(),
         observer=observer,
         holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),

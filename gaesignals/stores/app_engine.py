@@ -65,7 +65,7 @@ class MemcacheStore:
 
     limits = MEMCACHE_LIMITS
 
-    def __init__(self, *, namespace: str = "", deadline_seconds: float = 10.0, split_by_policy: bool = False) -> None:
+    def __init__(self, *, namespace: str = "", deadline_seconds: float = 5.0, split_by_policy: bool = False) -> None:
         if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
             raise InvalidOptionError(
                 f"namespace={namespace!r} cannot be: App Engine allows up to 100 letters, digits, '.', '_' and '-'"

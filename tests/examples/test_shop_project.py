@@ -10,7 +10,8 @@ import pytest
 from google.appengine.api import appinfo, croninfo, queueinfo
 
 from gaesignals.appyaml.schedule import parse_schedule
-from worker.config import Settings, load_receivers
+from worker.config import Settings
+from worker.loading import load_receivers
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop"

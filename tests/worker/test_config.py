@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+import os
 
 import pytest
 
 from gaesignals.errors import SignalsError
-from gaesignals.receivers import Receivers
-from worker.config import Environment, Settings, SettingsError, load_receivers
+from worker.config import Environment, Settings, SettingsError, comparable
 
 GOOD = {"SIGNALS_RECEIVERS": "shop.signals:receivers"}
 
@@ -34,7 +31,10 @@ def test_one_variable_is_enough_off_app_engine() -> None:
 def test_the_defaults_are_those_of_the_documentation() -> None:
     settings = Settings.from_env(GOOD)
     assert (settings.queue, settings.service, settings.namespace) == ("signals", "worker", "")
+    assert (settings.safety_queue, settings.later_queue) == ("signals-safety", "signals-later")
     assert (settings.redispatch_seconds, settings.lease_seconds) == (300, 300)
+    assert (settings.memcache_seconds, settings.safety_seconds) == (5, 600)
+    assert (settings.store, settings.tasks) == ("memcache", "")
     assert settings.admins == frozenset()
     assert settings.environment is Environment.OTHER
 
@@ -45,6 +45,12 @@ def test_every_variable_is_read() -> None:
             "SIGNALS_RECEIVERS": " shop.signals:receivers ",
             "SIGNALS_NAMESPACE": "staging.1",
             "SIGNALS_QUEUE": "Signals-2",
+            "SIGNALS_SAFETY_QUEUE": "safe",
+            "SIGNALS_LATER_QUEUE": "late",
+            "SIGNALS_STORE": "valkey://:secret@10.0.0.3:6379/1",
+            "SIGNALS_TASKS": "cloud_tasks",
+            "SIGNALS_MEMCACHE_SECONDS": "2.5",
+            "SIGNALS_SAFETY_SECONDS": "60",
             "SIGNALS_LOCATION": "europe-west1",
             "GOOGLE_CLOUD_PROJECT": "example.com:shop-1",
             "SIGNALS_SERVICE": "signals-worker",
@@ -54,6 +60,7 @@ def test_every_variable_is_read() -> None:
             "SIGNALS_IAP_AUDIENCE": "/projects/123/apps/shop-1",
             "SIGNALS_OIDC_AUDIENCE": "https://worker.example.com",
             "SIGNALS_OIDC_CALLERS": "ci@shop-1.iam.gserviceaccount.com",
+            "SIGNALS_OIDC_SENDERS": "Billing@shop-1.iam.gserviceaccount.com",
             "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:8123",
             "GAE_ENV": "localdev",
             "GAE_VERSION": "20260101t101010",
@@ -64,6 +71,12 @@ def test_every_variable_is_read() -> None:
         receivers="shop.signals:receivers",
         namespace="staging.1",
         queue="Signals-2",
+        safety_queue="safe",
+        later_queue="late",
+        store="valkey://:secret@10.0.0.3:6379/1",
+        tasks="cloud_tasks",
+        memcache_seconds=2.5,
+        safety_seconds=60,
         location="europe-west1",
         project="example.com:shop-1",
         service="signals-worker",
@@ -75,6 +88,7 @@ def test_every_variable_is_read() -> None:
         version="20260101t101010",
         instance="00c61b117c8717096ff64563",
         oidc_callers=frozenset({"ci@shop-1.iam.gserviceaccount.com"}),
+        oidc_senders=frozenset({"billing@shop-1.iam.gserviceaccount.com"}),
         tasks_emulator_host="127.0.0.1:8123",
         environment=Environment.LOCALDEV,
     )
@@ -101,7 +115,12 @@ def test_all_problems_come_in_one_error_that_names_variable_value_and_remedy() -
         "SIGNALS_RECEIVERS": "shop.signals",
         "SIGNALS_NAMESPACE": "a b",
         "SIGNALS_QUEUE": "signals_queue",
+        "SIGNALS_SAFETY_QUEUE": "a/b",
+        "SIGNALS_LATER_QUEUE": "late!",
         "SIGNALS_SERVICE": "Worker",
+        "SIGNALS_TASKS": "celery",
+        "SIGNALS_MEMCACHE_SECONDS": "0",
+        "SIGNALS_SAFETY_SECONDS": "901",
         "SIGNALS_REDISPATCH_SECONDS": "soon",
         "SIGNALS_LEASE_SECONDS": "long",
         "SIGNALS_ADMINS": "ada",
@@ -127,6 +146,44 @@ def test_a_single_problem_is_a_single_line() -> None:
 @pytest.mark.parametrize("variable", ["SIGNALS_REDISPATCH_SECONDS", "SIGNALS_LEASE_SECONDS"])
 def test_a_time_has_to_be_a_sane_number(variable: str, value: str) -> None:
     assert "use a number of seconds from 1 to 86400" in only_problem(**{variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "bounds"), [("SIGNALS_MEMCACHE_SECONDS", "0.1 to 60"), ("SIGNALS_SAFETY_SECONDS", "5 to 900")]
+)
+@pytest.mark.parametrize("value", ["0", "1e4", "nan"])
+def test_a_time_has_the_bounds_of_what_it_is_for(variable: str, bounds: str, value: str) -> None:
+    assert f"use a number of seconds from {bounds}" in only_problem(**{variable: value})
+
+
+@pytest.mark.parametrize("store", ["memcached", "http://10.0.0.3", "redis://", "valkey://a b"])
+def test_a_store_that_cannot_be_is_refused_without_repeating_what_may_be_a_password(store: str) -> None:
+    problem = only_problem(SIGNALS_STORE=f"{store}secret" if store.endswith("3") else store)
+    assert problem == "SIGNALS_STORE='...': use memcache, or a URL that begins with valkey:// or redis://"
+
+
+@pytest.mark.parametrize(
+    "email", ["wei\u00df@example.com", "\u212aim@example.com", "ada@ex\u0131mple.com", "a\u202e@x.de"]
+)
+@pytest.mark.parametrize("variable", ["SIGNALS_ADMINS", "SIGNALS_OIDC_CALLERS", "SIGNALS_OIDC_SENDERS"])
+def test_an_address_that_others_may_look_or_be_folded_like_is_refused(variable: str, email: str) -> None:
+    problem = only_problem(**{variable: email, "SIGNALS_OIDC_AUDIENCE": "worker"})
+    assert problem.isascii() or email in problem.partition(": ")[0]
+    assert "is no e-mail address in ASCII" in problem
+
+
+@pytest.mark.parametrize(
+    ("email", "same"),
+    [("Ada@Example.COM", "ada@example.com"), ("wei\u00df@example.com", ""), ("\u212aim@example.com", "")],
+)
+def test_addresses_are_compared_in_lower_case_and_others_are_nobodys(email: str, same: str) -> None:
+    assert comparable(email) == same
+
+
+def test_settings_are_those_of_the_moment_at_which_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK replaces os.environ itself, so what was there at import is another mapping."""
+    monkeypatch.setattr(os, "environ", {**GOOD, "SIGNALS_QUEUE": "later"})
+    assert Settings.from_env().queue == "later"
 
 
 def test_each_bad_address_is_named() -> None:
@@ -156,73 +213,10 @@ def test_an_emulator_on_app_engine_is_refused() -> None:
 
 
 def test_callers_without_an_audience_are_refused() -> None:
-    assert only_problem(SIGNALS_OIDC_CALLERS="ci@example.com").startswith("SIGNALS_OIDC_AUDIENCE is not set")
+    for variable in ("SIGNALS_OIDC_CALLERS", "SIGNALS_OIDC_SENDERS"):
+        problem = only_problem(**{variable: "ci@example.com"})
+        assert problem == f"SIGNALS_OIDC_AUDIENCE is not set: it has to be set where {variable} is"
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(only_problem(SIGNALS_QUEUE="x" * 5000)) < 300
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    directory = tmp_path / "team_signals"
-    directory.mkdir()
-    (directory / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield directory
-    for name in [name for name in sys.modules if name.partition(".")[0] == "team_signals"]:
-        del sys.modules[name]
-
-
-def load_problem(path: str) -> str:
-    with pytest.raises(SettingsError) as caught:
-        load_receivers(path)
-    (problem,) = caught.value.problems
-    assert "\n" not in problem
-    return problem
-
-
-def test_receivers_are_imported(package: Path) -> None:
-    (package / "mapping.py").write_text("from gaesignals.receivers import Receivers\nreceivers = Receivers()\n")
-    assert isinstance(load_receivers("team_signals.mapping:receivers"), Receivers)
-
-
-def test_a_missing_module_is_one_clear_line(package: Path) -> None:
-    assert "there is no module team_signals.maping" in load_problem("team_signals.maping:receivers")
-    assert "there is no module nowhere_at_all" in load_problem("nowhere_at_all.x:receivers")
-
-
-def test_a_module_that_imports_something_missing_is_told_apart_from_a_missing_one(package: Path) -> None:
-    (package / "mapping.py").write_text("import not_installed_here\n")
-    assert "imports not_installed_here, which is not installed" in load_problem("team_signals.mapping:receivers")
-
-
-def test_a_module_that_fails_to_import_says_with_what(package: Path) -> None:
-    (package / "mapping.py").write_text("raise RuntimeError('no\\ndatabase')\n")
-    problem = load_problem("team_signals.mapping:receivers")
-    assert problem.endswith("importing it raised RuntimeError: no database (mapping.py, line 1)")
-
-
-def test_what_is_refused_while_a_module_is_imported_says_where_in_it(package: Path) -> None:
-    (package / "mapping.py").write_text(
-        "from gaesignals import Receivers\nreceivers = Receivers()\nreceivers.connect('a', lambda: None)\n"
-    )
-    assert load_problem("team_signals.mapping:receivers").endswith("(mapping.py, line 3)")
-
-
-@pytest.mark.parametrize(("source", "ending"), [("def f(:\n", "(mapping.py, line 1)"), ("\0", "null bytes")])
-def test_the_place_of_what_cannot_be_read_is_said_once_at_most(package: Path, source: str, ending: str) -> None:
-    (package / "mapping.py").write_text(source)
-    assert load_problem("team_signals.mapping:receivers").endswith(ending)
-
-
-def test_a_missing_attribute_is_told_what_the_module_has(package: Path) -> None:
-    (package / "mapping.py").write_text("from gaesignals.receivers import Receivers\nsignals = Receivers()\n")
-    assert "has no receivers; it has signals" in load_problem("team_signals.mapping:receivers")
-    (package / "empty.py").touch()
-    assert "add `receivers = Receivers()` there" in load_problem("team_signals.empty:receivers")
-
-
-def test_something_else_than_receivers_is_refused(package: Path) -> None:
-    (package / "mapping.py").write_text("receivers = {}\n")
-    assert "that is a dict; name a gaesignals.Receivers" in load_problem("team_signals.mapping:receivers")

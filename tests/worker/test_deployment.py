@@ -16,7 +16,8 @@ from gaesignals import Receivers
 from gaesignals.appyaml.schedule import parse_schedule
 from gaesignals.testing import MemoryStore
 from worker.app import create_app
-from worker.config import Settings, load_receivers
+from worker.config import Settings
+from worker.loading import load_receivers
 from worker.queue import DELIVER_PATH
 
 from .recording_queue import RecordingQueue

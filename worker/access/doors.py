@@ -20,7 +20,7 @@ from google.appengine.runtime import apiproxy_errors
 from werkzeug.wrappers import Response
 
 from ..answer import refuse, wants_page
-from ..config import Environment, Settings
+from ..config import Environment, Settings, comparable
 from ..log import escaped
 from ..origin import Refused, check_local, check_local_name, check_same_site
 from .keys import Fetch, fetch_keys
@@ -189,7 +189,7 @@ class Doorkeeper:
         return self._check_person(signed_in_person(), visitor)
 
     def _check_script(self, email: str) -> str:
-        if email.casefold() not in self._settings.oidc_callers:
+        if comparable(email) not in self._settings.oidc_callers:
             raise Refused(f"{escaped(email)} has a good bearer token and is not in SIGNALS_OIDC_CALLERS")
         return email
 
@@ -208,7 +208,7 @@ class Doorkeeper:
         return f"; there is an IAP token, which counts only where {IAP.setting} is set"
 
     def _is_listed(self, email: str) -> bool:
-        return email.casefold() in self._settings.admins
+        return comparable(email) in self._settings.admins
 
     def _check_headers_count(self, request: Request) -> None:
         """Refuse where a header could be anybody's."""

@@ -25,19 +25,26 @@ from gaesignals.appyaml.service import RECEIVERS_VARIABLE, Service
 from gaesignals.cli.errors import CommandError
 
 IMPORT_SECONDS = 60.0
-# All that the worker reads, of which senders read the namespace.
+# All that the worker reads. Senders read some of them: the namespace, the store and what concerns it.
 VARIABLES = (
     RECEIVERS_VARIABLE,
     "SIGNALS_ADMINS",
     "SIGNALS_IAP_AUDIENCE",
+    "SIGNALS_LATER_QUEUE",
     "SIGNALS_LEASE_SECONDS",
     "SIGNALS_LOCATION",
+    "SIGNALS_MEMCACHE_SECONDS",
     "SIGNALS_NAMESPACE",
     "SIGNALS_OIDC_AUDIENCE",
     "SIGNALS_OIDC_CALLERS",
+    "SIGNALS_OIDC_SENDERS",
     "SIGNALS_QUEUE",
     "SIGNALS_REDISPATCH_SECONDS",
+    "SIGNALS_SAFETY_QUEUE",
+    "SIGNALS_SAFETY_SECONDS",
     "SIGNALS_SERVICE",
+    "SIGNALS_STORE",
+    "SIGNALS_TASKS",
 )
 # `VARIABLE='value': what to do` or `VARIABLE is not set: what to do`.
 _LINE = re.compile(r"(\w+(?:=(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")| is not set)): (.*)", re.DOTALL)

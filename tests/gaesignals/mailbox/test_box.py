@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from google.appengine.ext import testbed
 from gaesignals import InvalidOptionError, Signal, current_message, deliver
 from gaesignals.format.keys import page_key
 from gaesignals.mailbox import box as module
-from gaesignals.mailbox.box import NAMESPACE_VARIABLE, Mailbox, current_mailbox, use_mailbox
+from gaesignals.mailbox.box import MEMCACHE_SECONDS_VARIABLE, NAMESPACE_VARIABLE, Mailbox, current_mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 
@@ -53,4 +54,22 @@ def test_a_process_keeps_its_mailbox_until_it_is_told_to_use_another() -> None:
 def test_a_namespace_that_cannot_be_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAMESPACE_VARIABLE, "not this one!")
     with pytest.raises(InvalidOptionError, match=f"{NAMESPACE_VARIABLE}.*'not this one!'"):
+        Signal("a").send()
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 5.0), ("", 5.0), (" 0.5 ", 0.5)])
+def test_a_call_to_memcache_has_the_deadline_that_the_environment_names(
+    value: str | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when the mailbox is first asked for: the SDK replaces os.environ after the import."""
+    monkeypatch.setattr(os, "environ", {} if value is None else {MEMCACHE_SECONDS_VARIABLE: value})
+    assert vars(current_mailbox().store)["deadline_seconds"] == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "61"])
+def test_a_deadline_that_cannot_be_is_refused_by_the_name_of_its_variable(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MEMCACHE_SECONDS_VARIABLE, value)
+    with pytest.raises(InvalidOptionError, match=f"{MEMCACHE_SECONDS_VARIABLE}.*{value}"):
         Signal("a").send()

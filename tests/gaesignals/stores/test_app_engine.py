@@ -329,7 +329,7 @@ def test_without_app_engines_apis_the_error_says_what_to_do(
 def test_a_call_has_a_deadline(calls: list[Any]) -> None:
     MemcacheStore().gets([b"a"])
     MemcacheStore(deadline_seconds=2.5).gets([b"a"])
-    assert [rpc.deadline for _, _, rpc in calls] == [10.0, 2.5]
+    assert [rpc.deadline for _, _, rpc in calls] == [5.0, 2.5]
 
 
 @pytest.mark.parametrize("deadline_seconds", [0, -1, 61, float("nan"), True, "5", None])

@@ -185,6 +185,17 @@ class TestAToken:
     def test_may_spell_the_address_as_it_likes(self, guarded: Client, email: str) -> None:
         assert not is_refused(look(guarded, with_token(IAP, token(IAP, email=email))))
 
+    @pytest.mark.parametrize("email", ["wei\u00df@example.com", "\u212aim@example.com", "\u0130da@example.com"])
+    def test_of_an_address_that_is_folded_like_another_is_not_the_others(
+        self, make_guarded: MakeClient, app_engine: testbed.Testbed, email: str
+    ) -> None:
+        listed = frozenset({"weiss@example.com", "kim@example.com", "ida@example.com", email.casefold()})
+        client = make_guarded(admins=listed, oidc_callers=listed)
+        assert is_refused(look(client, with_token(IAP, token(IAP, email=email))))
+        assert is_refused(look(client, with_token(GOOGLE, token(GOOGLE, email=email))))
+        sign_in(app_engine, email)
+        assert is_refused(look(client, {}))
+
     @pytest.mark.parametrize("email", [SCRIPT, "mallory@example.com", f" {ADMIN}", f"{ADMIN}.evil.example"])
     def test_of_iap_is_for_those_in_signals_admins(
         self, guarded: Client, caplog: pytest.LogCaptureFixture, email: str
