@@ -9,8 +9,8 @@ from typing import Final
 
 from .errors import InvalidNameError
 from .format.keys import MAX_NAME_BYTES
+from .format.names import CONTROL
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BRACED: Final = re.compile(r"\{([^{}]+)\}")
 
 
@@ -29,7 +29,7 @@ def check_name(name: object) -> str:
         raise InvalidNameError(name, "a name has at least one character")
     if size > MAX_NAME_BYTES:
         raise InvalidNameError(name, f"it takes {size} bytes in UTF-8; {MAX_NAME_BYTES} is the most")
-    if _CONTROL.search(name):
+    if CONTROL.search(name):
         raise InvalidNameError(name, "it has a control character, such as a line break or a tab")
     return str.__str__(name)
 

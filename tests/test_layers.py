@@ -61,7 +61,7 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": "keys entries lease page slot letter pauses",
+    "gaesignals.format": "keys names entries lease page slot letter pauses",
     "gaesignals.stores": "store client memory app_engine",
     "gaesignals.tasks": "queue names memory app_engine cloud_tasks",
     "gaesignals.telemetry": "instruments spans",

@@ -14,6 +14,7 @@ from gaesignals.errors import DecodeError
 
 from .entries import Record, Ref
 from .keys import bundle_key
+from .names import listed
 
 logger = logging.getLogger("gaesignals")
 
@@ -146,9 +147,4 @@ class DeadNames:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> DeadNames:
-        body = codec.unseal(value, version=VERSION)
-        if not isinstance(body, dict) or not all(
-            isinstance(name, str) and isinstance(count, int) for name, count in body.items()
-        ):
-            raise DecodeError("not the index of dead names")
-        return cls(body)
+        return cls(listed(codec.unseal(value, version=VERSION), what="the index of dead names"))

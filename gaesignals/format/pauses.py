@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gaesignals.data import codec
-from gaesignals.errors import DecodeError, TooManyPausedError
+from gaesignals.errors import TooManyPausedError
+
+from .names import listed
 
 VERSION = 1
 
@@ -39,11 +41,4 @@ class PausedNames:
     @classmethod
     def from_bytes(cls, value: bytes) -> PausedNames:
         """Read the stored page. Raises `DecodeError` or `NewerFormatError`."""
-        body = codec.unseal(value, version=VERSION)
-        if not isinstance(body, dict) or not all(_is_entry(name, at) for name, at in body.items()):
-            raise DecodeError("not the page of paused names")
-        return cls(body)
-
-
-def _is_entry(name: object, at: object) -> bool:
-    return isinstance(name, str) and isinstance(at, int) and 0 <= at < 2**47
+        return cls(listed(codec.unseal(value, version=VERSION), what="the page of paused names"))

