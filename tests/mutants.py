@@ -36,7 +36,8 @@ GROUPS = (
     "simulation/test_crashes.py",
     "simulation/test_interleavings.py",
     "simulation/test_worker_crashes.py",
-    "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py contract",
+    "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py gaesignals/stores/test_valkey.py "
+    "contract",
     "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
     "worker/access/test_gate.py gaesignals/data/test_codec.py",
 )
@@ -46,6 +47,8 @@ _FIRST = {
     "gaesignals/data/codec.py": 7,
     "gaesignals/data/unpacking.py": 7,
     "gaesignals/stores/app_engine.py": 6,
+    "gaesignals/stores/valkey.py": 6,
+    "gaesignals/stores/wire.py": 6,
     "worker/fanout.py": 6,
     "worker/tasks.py": 6,
     "worker/access/doors.py": 7,
@@ -246,6 +249,55 @@ FAULTS = (
         "gaesignals/stores/app_engine.py",
         "return dict.fromkeys(wanted, Absent.FAILED)",
         "return dict.fromkeys(wanted, Absent.MISSING)",
+    ),
+    # Commands to a Valkey or Redis server
+    Fault(
+        "a compare-and-set overwrites what came between",
+        "gaesignals/stores/valkey.py",
+        "    if expected ~= found and expected",
+        "    if found == '' and expected ~= '' and expected",
+    ),
+    Fault(
+        "a key that a server did not answer for reads as a miss",
+        "gaesignals/stores/valkey.py",
+        "dict.fromkeys(wanted, Absent.FAILED)",
+        "dict.fromkeys(wanted, Absent.MISSING)",
+    ),
+    Fault(
+        "a script whose answer was lost is sent again",
+        "gaesignals/stores/valkey.py",
+        "unknown = [key for part, answer in answers if isinstance(answer, NoScriptError) for key in part]",
+        "unknown = [key for part, answer in answers if isinstance(answer, Exception) for key in part]",
+    ),
+    Fault(
+        "a list in the place of a page fails the whole call",
+        "gaesignals/stores/valkey.py",
+        "if not string.find(found.err, 'WRONGTYPE', 1, true) then return found end",
+        "do return found end",
+    ),
+    Fault(
+        "an answer that nobody waited for is taken for another",
+        "gaesignals/stores/wire.py",
+        "        if self._outstanding or any(",
+        "        if any(",
+    ),
+    Fault(
+        "a write counts as stored that no replica has confirmed",
+        "gaesignals/stores/wire.py",
+        "if isinstance(confirmed, Exception) or confirmed < needed:",
+        "if isinstance(confirmed, Exception):",
+    ),
+    Fault(
+        "a key is never looked for where it has moved",
+        "gaesignals/stores/wire.py",
+        "                    command.reopen(command.answer, node)",
+        "                    pass",
+    ),
+    Fault(
+        "nobody asks again which node has which slots",
+        "gaesignals/stores/wire.py",
+        "                    self._is_stale, self._suspect = True, node",
+        "                    pass",
     ),
     Fault(
         "a failed read counts as evicted",

@@ -62,7 +62,7 @@ LAYERS = {
 FOLDERS = {
     "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": "keys names entries lease page slot letter pauses",
-    "gaesignals.stores": "store client memory app_engine",
+    "gaesignals.stores": "store client memory app_engine wire valkey",
     "gaesignals.tasks": "queue names memory app_engine cloud_tasks",
     "gaesignals.telemetry": "instruments spans",
     "gaesignals.mailbox": """emptied bundles lanes send box claim load index hold dead discard pause repair

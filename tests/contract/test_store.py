@@ -17,7 +17,9 @@ from devserver.appengine.client import connected, ticket
 from devserver.appengine.server import ApiServer
 from gaesignals.stores.app_engine import MemcacheStore
 from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set, Store
+from gaesignals.stores.valkey import ValkeyStore
 from gaesignals.testing import ManualClock, MemoryStore
+from tests.servers import NO_FILES, Server, ServerClock, cluster, losing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,26 @@ class World:
     thread: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 
-@pytest.fixture(params=["memory", "sdk stub", "sdk stub, split by policy", "api server"])
+@pytest.fixture(scope="module")
+def server() -> Iterator[list[Server]]:
+    with Server(*NO_FILES) as server:
+        yield [server]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Server]]:
+    with cluster(*NO_FILES) as nodes:
+        yield nodes
+
+
+@pytest.fixture(params=["memory", "sdk stub", "sdk stub, split by policy", "api server", "server", "nodes"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     clock = ManualClock()
     with contextlib.ExitStack() as stack:
-        if request.param == "memory":
+        if request.param in ("server", "nodes"):
+            servers: list[Server] = request.getfixturevalue(request.param)
+            yield from _on_servers(servers)
+        elif request.param == "memory":
             memory = MemoryStore(clock=clock)
             yield World(memory, clock, lambda when: _memory_failing(memory, when))
         elif request.param == "api server":
@@ -52,6 +69,19 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.fixture
 def store(world: World) -> Store:
     return world.store
+
+
+def _on_servers(servers: list[Server]) -> Iterator[World]:
+    for server in servers:
+        server.command("FLUSHALL")
+    with contextlib.ExitStack() as stack:
+
+        def open_store(namespace: str = "") -> ValkeyStore:
+            store = ValkeyStore(f"valkey://127.0.0.1:{servers[0].proxy.port}", namespace=namespace)
+            stack.callback(store.close)
+            return store
+
+        yield World(open_store(), ServerClock(servers), lambda when: losing(servers, when), open_store)
 
 
 @contextlib.contextmanager

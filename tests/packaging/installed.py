@@ -101,7 +101,7 @@ def install(wheel: Path, directory: Path, *, is_fresh: bool) -> Installed:
     venv.create(environment)
     python = environment / "bin" / "python"
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
-    wanted = [f"{wheel}[local]", *TOOLS] if is_fresh else ["--no-deps", "--no-index", str(wheel)]
+    wanted = [f"{wheel}[local,valkey]", *TOOLS] if is_fresh else ["--no-deps", "--no-index", str(wheel)]
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -61,7 +61,7 @@ class TestWheel:
         (text,) = (data.decode() for name, data in contents(built[1]).items() if name.endswith("/METADATA"))
         needed = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", text, re.MULTILINE)
         assert sorted(needed) == ["appengine-python-standard", "cbor2", "opentelemetry-api"]
-        assert set(re.findall(r"^Provides-Extra: (.*)$", text, re.MULTILINE)) >= {"worker", "local"}
+        assert set(re.findall(r"^Provides-Extra: (.*)$", text, re.MULTILINE)) >= {"worker", "local", "valkey"}
 
     def test_is_the_same_from_the_sdist_and_from_a_checkout(self, built: tuple[Path, Path], tmp_path: Path) -> None:
         command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]

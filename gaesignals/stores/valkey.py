@@ -1,0 +1,236 @@
+"""The store on a Valkey or Redis server: one alone, one with replicas, or a Cluster.
+
+A value is kept behind eight random bytes, new with each write. They are the id of a compare-and-set: a number that the
+server counts could come a second time where a failover or a restart takes it back in time.
+
+It keeps nothing between calls but connections, so it may be used from any number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from redis.connection import parse_url
+from redis.exceptions import NoScriptError
+
+from gaesignals.errors import InvalidOptionError
+
+from .store import Absent, Add, CallLimits, Cas, Found, Outcome, Read, Write, check_writes, checked_keys
+from .wire import ServerInfo, Wire, Words
+
+logger = logging.getLogger("gaesignals")
+
+_NAMESPACE: Final = re.compile(r"[0-9A-Za-z._-]{0,100}")
+_SCHEMES: Final = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
+_REPLICAS: Final = "replicas"
+_ID_BYTES: Final = 8
+_WHATEVER: Final = "whatever it is"
+# Of each key: the id that it has to have, none if it must not be there; what to store; for how many seconds.
+_SCRIPT: Final = f"""
+local answers = {{}}
+for place, key in ipairs(KEYS) do
+    local expected, value, seconds = ARGV[3 * place - 2], ARGV[3 * place - 1], ARGV[3 * place]
+    local found = redis.pcall('GETRANGE', key, 0, {_ID_BYTES - 1})
+    if type(found) == 'table' then
+        -- A list or a hash is nothing of ours, and reads as missing.
+        if not string.find(found.err, 'WRONGTYPE', 1, true) then return found end
+        found = ''
+    end
+    if expected ~= found and expected ~= '{_WHATEVER}' then
+        answers[place] = found == '' and 'missing' or 'conflict'
+    else
+        if seconds == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', seconds) end
+        answers[place] = 'stored'
+    end
+end
+return answers
+"""
+_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_OUTCOMES: Final = {outcome.value.encode(): outcome for outcome in Outcome if outcome is not Outcome.FAILED}
+
+
+class ValkeyStore:
+    """A Valkey or Redis server as a `Store`. A verb is one command to it; to a Cluster, one for each key, all at once.
+
+    `url` is `valkey://` or `redis://`, with TLS `valkeys://` or `rediss://`, then `user:password@host:port/database`.
+    Its query has options of redis-py's connections, as in `?ssl_ca_certs=ca.pem`, of which `client_options` are more,
+    such as a `credential_provider`; and `replicas=N`, the number of replicas that have to confirm each write.
+
+    `namespace` becomes a prefix of all keys. `deadline_seconds` bounds the wait for a connection and for each answer.
+    """
+
+    # A script keeps everybody else waiting, a few milliseconds for so many keys.
+    limits = CallLimits(keys=1000, bytes=16 * 2**20, value_bytes=1_000_000)
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "",
+        deadline_seconds: float = 5.0,
+        client_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+            raise InvalidOptionError(
+                f"namespace={namespace!r} cannot be: use up to 100 letters, digits, '.', '_' and '-'"
+            )
+        if type(deadline_seconds) not in (int, float) or not 0 < deadline_seconds <= 60:
+            raise InvalidOptionError(f"deadline_seconds={deadline_seconds!r} cannot be: use more than 0 and at most 60")
+        options, replicas = _parsed(url)
+        self.namespace = namespace
+        self.deadline_seconds = deadline_seconds
+        self.address = f"{options['host']}:{options.get('port', 6379)}"
+        self._prefix = f"{namespace}:".encode() if namespace else b""
+        try:
+            self._wire = Wire(
+                options | dict(client_options or {}),
+                deadline_seconds=deadline_seconds,
+                replicas=replicas,
+                on_connect=self._warn,
+            )
+        except TypeError as error:
+            raise InvalidOptionError(f"an option of the store {self.address} cannot be: {error}") from None
+
+    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
+        """Read all `keys`, with the ids that a later `Cas` needs."""
+        wanted = checked_keys(keys, self.limits)
+        reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
+        for part, values in self._ask("gets", wanted, lambda stored: ("MGET", *stored)):
+            reads.update(zip(part, map(_read, values), strict=True))
+        return reads
+
+    def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        """Carry out all `writes` by a script; on a single server nothing comes between them."""
+        check_writes(writes, self.limits)
+        new_ids = os.urandom(_ID_BYTES * len(writes))
+        arguments = {
+            self._prefix + write.key: (_expected(write), new_ids[at : at + _ID_BYTES] + write.value, write.ttl_seconds)
+            for at, write in zip(range(0, len(new_ids), _ID_BYTES), writes, strict=True)
+        }
+
+        def run(stored: Sequence[bytes]) -> Words:
+            return ("EVALSHA", _SHA, len(stored), *stored, *(word for key in stored for word in arguments[key]))
+
+        def load_and_run(stored: Sequence[bytes]) -> Words:
+            return ("EVAL", _SCRIPT, *run(stored)[2:])
+
+        outcomes = {write.key: Outcome.FAILED for write in writes}
+        for part, answers in self._ask("write", list(outcomes), run, load_and_run, is_write=True):
+            outcomes.update(zip(part, map(_OUTCOMES.__getitem__, answers), strict=True))
+        return outcomes
+
+    def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
+        """Delete all `keys`; True where the key is certainly gone."""
+        wanted = checked_keys(keys, self.limits)
+        gone = dict.fromkeys(wanted, False)
+        for part, _ in self._ask("delete", wanted, lambda stored: ("UNLINK", *stored)):
+            gone.update(dict.fromkeys(part, True))
+        return gone
+
+    def server_info(self) -> ServerInfo | None:
+        """What the server says of itself, or None if it cannot be asked."""
+        info = self._wire.info()
+        return None if isinstance(info, Exception) else info
+
+    def close(self) -> None:
+        """Close the connections. The store may be used again."""
+        self._wire.close()
+
+    def _ask(
+        self,
+        verb: str,
+        keys: Sequence[bytes],
+        words: Callable[[Sequence[bytes]], Words],
+        words_if_unknown: Callable[[Sequence[bytes]], Words] | None = None,
+        *,
+        is_write: bool = False,
+    ) -> list[tuple[list[bytes], Any]]:
+        """Ask the server, and return the keys that it answered for, with what it said; log the others."""
+        if not keys:
+            return []
+        stored = {self._prefix + key: key for key in keys}
+        answers = self._wire.ask(list(stored), words, is_write=is_write)
+        unknown = [key for part, answer in answers if isinstance(answer, NoScriptError) for key in part]
+        if unknown and words_if_unknown:
+            answers = [each for each in answers if not isinstance(each[1], NoScriptError)]
+            answers += self._wire.ask(unknown, words_if_unknown, is_write=is_write)
+        self._log_failures(verb, answers)
+        return [([stored[key] for key in part], answer) for part, answer in answers if not _has_failed(answer)]
+
+    def _log_failures(self, verb: str, answers: Sequence[tuple[Sequence[bytes], Any]]) -> None:
+        failures = [(len(part), answer) for part, answer in answers if _has_failed(answer)]
+        if failures:
+            error = failures[0][1]
+            logger.warning(
+                "a call to the store failed",
+                extra={
+                    "signals_call": verb,
+                    "signals_keys": sum(count for count, _ in failures),
+                    "signals_store": self.address,
+                    "signals_error": f"{type(error).__name__}: {error}",
+                },
+            )
+
+    def _warn(self, info: ServerInfo) -> None:
+        if advice := advice_on(info):
+            logger.warning(
+                "the store may evict what waits",
+                extra={"signals_store": self.address, "signals_eviction": info.eviction, "signals_advice": advice},
+            )
+
+
+def advice_on(info: ServerInfo) -> str:
+    """Say what is wrong with a server's `maxmemory-policy`; empty if nothing is."""
+    if info.eviction in ("", "noeviction"):
+        return ""
+    what = "anything" if info.eviction.startswith("allkeys") else "segments and bundles of messages, which expire"
+    return (
+        f"with maxmemory-policy {info.eviction} the server evicts {what} when its memory is full; set noeviction, "
+        "with which a send raises an error then"
+    )
+
+
+def _has_failed(answer: Any) -> bool:
+    return isinstance(answer, Exception)
+
+
+def _read(value: bytes | None) -> Read:
+    # An empty value is nothing of ours; the script takes it for missing too.
+    return Found(value[_ID_BYTES:], value[:_ID_BYTES]) if value else Absent.MISSING
+
+
+def _expected(write: Write) -> Any:
+    if isinstance(write, Cas):
+        return write.cas
+    return b"" if isinstance(write, Add) else _WHATEVER
+
+
+def _parsed(url: str) -> tuple[dict[str, Any], int]:
+    """Divide a URL into the client's options and the number of replicas. What is wrong is said without its password."""
+    if not isinstance(url, str):
+        raise InvalidOptionError(f"the URL of a store is a str, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidOptionError(f"the URL of a store: {error}") from None
+    if parts.scheme not in _SCHEMES:
+        raise InvalidOptionError("the URL of a store begins with valkey://, valkeys://, redis:// or rediss://")
+    if not parts.hostname:
+        raise InvalidOptionError(f"the URL of a store needs a host, as in {parts.scheme}://10.0.0.3:6379")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise InvalidOptionError(f"after the host, the URL of a store has the number of a database: {parts.path!r:.40}")
+    query = dict(parse_qsl(parts.query))
+    replicas = query.pop(_REPLICAS, "0")
+    if not re.fullmatch(r"\d", replicas):
+        raise InvalidOptionError(f"replicas={replicas!r:.40} cannot be: give a number from 0 to 9")
+    try:
+        options = parse_url(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(query)).geturl())
+    except ValueError as error:
+        raise InvalidOptionError(f"the URL of a store: {error}") from None
+    return options, int(replicas)
