@@ -8,91 +8,86 @@ to anything.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import math
-import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Final
 
 from .data.codec import loads
-from .data.shape import from_plain
+from .data.shape import Shape, from_plain
 from .delivery.deliver import deliver
-from .errors import InvalidOptionError, SendError, SignalsError
+from .errors import InvalidOptionError, SignalsError
 from .format.entries import Record
 from .format.letter import DeadLetter
-from .mailbox.box import Mailbox, use_mailbox_everywhere
+from .mailbox.box import use_mailbox_everywhere
 from .mailbox.dead import DeadLetters
 from .mailbox.look import look
+from .mailbox.rescue import Answer, rescue
 from .receivers import ReceiverMapping, Receivers, as_receivers
+from .recording import ManualClock, MemoryNamespaces, RecordingMailbox
 from .report import DeliveryReport
 from .signal import Signal, name_of
 from .stores.memory import Call, Hook, MemoryStore
+from .tasks.memory import MemoryTasks, QueuedTask
+from .tasks.queue import Task, TaskError
 
-__all__ = ["Call", "DrainError", "Hook", "ManualClock", "MemoryNamespaces", "MemoryStore", "SignalsFixture"]
-
-
-class MemoryNamespaces:
-    """A current namespace for each thread and context, without App Engine."""
-
-    def __init__(self, namespace: str = "") -> None:
-        self._current = contextvars.ContextVar("namespace", default=namespace)
-
-    def current(self) -> str:
-        """Return the namespace of this context."""
-        return self._current.get()
-
-    @contextlib.contextmanager
-    def using(self, namespace: str) -> Iterator[None]:
-        """Make `namespace` the current one inside the `with` block."""
-        token = self._current.set(namespace)
-        try:
-            yield
-        finally:
-            self._current.reset(token)
-
-
-class ManualClock:
-    """Seconds since 1970 that pass only by `advance`; call it where `time.time` would be called. Safe in threads."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-
-    def __call__(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        """Let `seconds` pass. May stand in for `time.sleep`."""
-        with self._lock:
-            self._now += seconds
+__all__ = [
+    "Call",
+    "DrainError",
+    "Hook",
+    "ManualClock",
+    "MemoryNamespaces",
+    "MemoryStore",
+    "MemoryTasks",
+    "QueuedTask",
+    "Sent",
+    "SignalsFixture",
+    "Task",
+    "TaskError",
+]
 
 
 MAX_ROUNDS: Final = 1000
 # Rounds in a row that find something and get none of it.
 MAX_VAIN_ROUNDS: Final = 3
+_SECONDS_BETWEEN_TRIES: Final = 600.0
 
 
 class DrainError(SignalsError, RuntimeError):
     """A drain that does not come to an end, or that was to raise errors and has one without an exception of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a message was sent: its data, when, and when it is due if it is for later.
+
+    `is_durable` and `wake_seconds` are what its signal declares, the latter None where it does not wake.
+    """
+
+    data: Any
+    sent_at: datetime
+    due_at: datetime | None
+    is_durable: bool
+    wake_seconds: float | None
+
+
 class SignalsFixture:
     """Signals inside a `with` block, each block with a mailbox of its own.
 
     `clock` starts at the time of day, in whole seconds, and stands still. `store` is what everything is kept in; its
-    hooks and `evict` play a memcache that fails or forgets. A retry waits for exactly the receiver's backoff, and not
+    hooks and `evict` play a memcache that fails or forgets. `tasks` holds the tasks that were added; `drain` runs those
+    that are due. A retry waits for exactly the receiver's backoff, and not
     for a random part of it, so that a test knows when it is due.
     """
 
     def __init__(self) -> None:
         self.clock = ManualClock(float(int(time.time())))
         self.store = MemoryStore(clock=self.clock)
-        self.mailbox = _RecordingMailbox(self.store, self.clock)
+        self.mailbox = RecordingMailbox(self.store, self.clock)
+        self.tasks = self.mailbox.memory_tasks
         self._stack = ExitStack()
 
     def __enter__(self) -> SignalsFixture:
@@ -118,6 +113,20 @@ class SignalsFixture:
     def all_sent(self) -> list[tuple[str, Any]]:
         """Return name and data of every message sent, in order."""
         return [(name, loads(record.payload)) for name, record in self.mailbox.sent_records()]
+
+    def sends(self, name: str | Signal) -> list[Sent]:
+        """Return how every message to `name` was sent, in the order in which they were sent. Raises as `sent` does."""
+        wanted, shape = name_of(name), name.shape if isinstance(name, Signal) else None
+        records = [record for sent_to, record in self.mailbox.sent_records() if sent_to == wanted]
+        return [_sent(record, shape) for record in records]
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Stand for a transaction of Datastore, which tests have none of without the SDK.
+
+        What is sent with `transactional=True` inside the block is sent at its end, and not at all if the block raises.
+        Where an ndb transaction is open, that one counts.
+        """
+        return self.tasks.transaction()
 
     def waiting(self, name: str | Signal) -> int:
         """Return how many messages of `name` are not done with: new ones, those to be retried, those on a lease."""
@@ -154,6 +163,7 @@ class SignalsFixture:
         total = DeliveryReport()
         vain = 0
         for _ in range(MAX_ROUNDS):
+            self._run_due_tasks()
             report = deliver(receivers, names=self._names_for(receivers), mailbox=self.mailbox)
             total += report
             vain = 0 if report.has_progressed else vain + 1
@@ -165,12 +175,32 @@ class SignalsFixture:
             _raise_first(total)
         return total
 
+    def _run_due_tasks(self) -> None:
+        """Bring what is for later and due, as the worker does when the queues call it."""
+        for queue in (self.mailbox.queues.later, self.mailbox.queues.safety):
+            for queued in self.tasks.due(queue):
+                if rescue(self.mailbox, queued.task.body) is Answer.DONE:
+                    self.tasks.finish(queued)
+                else:
+                    self.tasks.try_again(queued, due=self.clock() + _SECONDS_BETWEEN_TRIES)
+
     def _names_for(self, receivers: Receivers) -> list[str]:
         return [name for name in self.mailbox.names() if receivers.matching(name)]
 
     def _last_sent(self) -> str:
         records = self.mailbox.sent_records()
         return records[-1][0] if records else ""
+
+
+def _sent(record: Record, shape: Shape | None) -> Sent:
+    data = loads(record.payload)
+    return Sent(
+        data=data if shape is None else from_plain(shape, data),
+        sent_at=record.sent_at,
+        due_at=datetime.fromtimestamp(record.due_ms / 1000, timezone.utc) if record.due_ms else None,
+        is_durable=record.is_durable,
+        wake_seconds=None if record.wake_ms is None else record.wake_ms / 1000,
+    )
 
 
 def _busy(name: str) -> str:
@@ -183,39 +213,3 @@ def _raise_first(report: DeliveryReport) -> None:
             raise failure.exception
     for failure in report.errors:
         raise DrainError(f"{failure.receiver} failed for {failure.name!r:.80}: {failure.error}")
-
-
-class _RecordingMailbox(Mailbox):
-    """Remembers what was sent. A message that is stored again keeps its id, and was not sent again."""
-
-    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
-        super().__init__(store, clock=clock, random=_LongestWait(), sleep=lambda _: None, namespaces=MemoryNamespaces())
-        self._sent: dict[str, tuple[str, Record]] = {}
-        self._sent_lock = threading.Lock()
-
-    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
-        try:
-            super().send_records(outgoing)
-        except SendError as error:
-            self._remember([(name, record) for name, record in outgoing if record.id in error.stored])
-            raise
-        self._remember(outgoing)
-
-    def _remember(self, stored: Sequence[tuple[str, Record]]) -> None:
-        with self._sent_lock:
-            for name, record in stored:
-                self._sent.setdefault(record.id, (name, record))
-
-    def sent_records(self) -> list[tuple[str, Record]]:
-        with self._sent_lock:
-            return list(self._sent.values())
-
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(name for name, _ in self.sent_records()))
-
-
-class _LongestWait(random.Random):
-    """Random but for spans of time, of which it takes the longest."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return b

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.calls import table
 from gaesignals.cli.main import build_parser
 from gaesignals.mailbox.box import Mailbox, use_mailbox
-from gaesignals.testing import MemoryStore
+from gaesignals.testing import MemoryStore, MemoryTasks
 
 ROOT = Path(__file__).parent.parent
 # Its snippets are the files of a project: tests/e2e/test_quickstart.py follows it.
@@ -30,7 +30,7 @@ def test_the_snippets_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch)
     """All in one module, which dataclasses look up their types in."""
     module = types.ModuleType("snippets")
     monkeypatch.setitem(sys.modules, "snippets", module)
-    with use_mailbox(Mailbox(MemoryStore())):
+    with use_mailbox(Mailbox(MemoryStore(), tasks=MemoryTasks())):
         for snippet in SNIPPET.finditer(page.read_text()):
             line = page.read_text()[: snippet.start()].count("\n") + 1
             code = compile("\n" * line + snippet[1], str(page), "exec")

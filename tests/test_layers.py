@@ -22,10 +22,12 @@ LAYERS = {
         telemetry
         mailbox
         handler
+        due
         signal receiver threads
         matching
         receivers idempotency
         delivery
+        recording
         middleware testing
         pytest_plugin
         appyaml
@@ -41,7 +43,7 @@ LAYERS = {
         fields answer
         access
         fanout
-        tasks
+        tasks rescue
         cron
         admin
         app
@@ -61,11 +63,11 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": "keys names entries lease page slot letter pauses",
+    "gaesignals.format": "keys names entries lease page slot letter pauses rescue",
     "gaesignals.stores": "store client memory app_engine wire valkey",
-    "gaesignals.tasks": "queue names memory app_engine cloud_tasks",
+    "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments spans",
-    "gaesignals.mailbox": """emptied bundles lanes send box claim load index hold dead discard pause repair
+    "gaesignals.mailbox": """emptied bundles lanes send defer box rescue claim load index hold dead discard pause repair
         look""",
     "gaesignals.delivery": "coroutines limits verdict round runner takeover fresh deliver",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",

@@ -21,9 +21,10 @@ from gaesignals.mailbox.repair import repair
 from gaesignals.observing import Observer, Observers
 from gaesignals.receivers import Receivers
 from gaesignals.stores.store import Store
+from gaesignals.tasks.queue import Tasks
 from gaesignals.telemetry.spans import Telemetry
 
-from . import cron, tasks
+from . import cron, rescue, tasks
 from .access.doors import Door, Doorkeeper, door
 from .access.gate import Gate
 from .access.keys import Fetch, fetch_keys
@@ -36,7 +37,7 @@ from .fanout import Dispatcher
 from .health import HealthCheck
 from .loading import load_receivers, read_environment
 from .pauses import KnownPauses
-from .queue import CloudTasksQueue, TaskQueue
+from .queue import CloudTasksQueue, TaskQueue, cloud_tasks
 from .statistics import Statistics
 from .version import Version
 
@@ -68,6 +69,7 @@ def create_app(
     receivers: Receivers | None = None,
     store: Store | None = None,
     queue: TaskQueue | None = None,
+    adder: Tasks | None = None,
     task_seconds: float = TASK_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
     fetch_keys: Fetch = fetch_keys,
@@ -75,20 +77,21 @@ def create_app(
     """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
 
     `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
-    `wait_seconds`. `fetch_keys` gets the keys that tokens are checked with. Whoever wants to observe its mailbox finds
-    that as `app.extensions["gaesignals"]`. Raises `SettingsError` if the settings or the receivers they name cannot be
-    used.
+    `wait_seconds`. `adder` adds and deletes the tasks of messages; where a `queue` is given and it is not, there are
+    none. `fetch_keys` gets the keys that tokens are checked with. Whoever wants to observe its mailbox finds that as
+    `app.extensions["gaesignals"]`. Raises `SettingsError` if the settings or the receivers they name cannot be used.
     """
     if settings is None:
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
     statistics = Statistics()
-    mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]))
+    if queue is None:
+        client = cloud_tasks(settings)
+        queue, adder = CloudTasksQueue(settings, client), adder or client
+    mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]), adder)
     pending = Pending(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
-    if queue is None:
-        queue = CloudTasksQueue(settings)
     dispatcher = Dispatcher(
         pending=pending,
         receivers=receivers,
@@ -126,8 +129,9 @@ def create_app(
     repairs = cron.Periodic(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
     )
-    app.register_blueprint(cron.blueprint(dispatcher, repairs, note=health.note_fan_out))
+    app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=health.note_fan_out))
     app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds))
+    app.register_blueprint(rescue.blueprint(mailbox))
     desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)
@@ -135,12 +139,17 @@ def create_app(
     return app
 
 
-def _mailbox(settings: Settings, store: Store | None, observer: Observer) -> Mailbox:
+def _mailbox(settings: Settings, store: Store | None, observer: Observer, adder: Tasks | None) -> Mailbox:
     if store is None:
         return app_engine_mailbox(
-            namespace=settings.namespace, deadline_seconds=settings.memcache_seconds, observer=observer
+            namespace=settings.namespace,
+            deadline_seconds=settings.memcache_seconds,
+            observer=observer,
+            tasks=adder,
+            queues=settings.queues,
         )
-    return Mailbox(store, observer=observer, holder=short_instance(settings.instance))
+    holder = short_instance(settings.instance)
+    return Mailbox(store, observer=observer, holder=holder, tasks=adder, queues=settings.queues)
 
 
 def _configure(app: Worker) -> None:

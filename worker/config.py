@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gaesignals.errors import SignalsError
+from gaesignals.tasks.queues import Queues
 
 NAME_OF_RECEIVERS = "SIGNALS_RECEIVERS"
 # A message is leased this long, and a dispatched name comes up again after this long: what a killed process held, and
@@ -100,6 +101,13 @@ class Settings:
         """
         return _Reader(os.environ if environ is None else environ).settings(
             need_receivers=need_receivers, need_queue=need_queue
+        )
+
+    @property
+    def queues(self) -> Queues:
+        """The queues that tasks of signals go to."""
+        return Queues(
+            deliver=self.queue, safety=self.safety_queue, later=self.later_queue, safety_seconds=self.safety_seconds
         )
 
 

@@ -1,20 +1,26 @@
-"""The minutely call of App Engine's cron."""
+"""What App Engine's cron calls: the fan-out, every minute, and signals that are sent on a schedule."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import BadRequest
 
-from gaesignals.errors import StoreError
+from gaesignals.data.codec import dumps
+from gaesignals.errors import InvalidNameError, StoreError
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.template import check_name
 
 from .access.doors import Door, door
 from .fanout import Dispatcher
+from .log import escaped_names
 
 logger = logging.getLogger("gaesignals.worker")
 
 REPAIR_SECONDS = 600.0
+SEND_PATH = "/cron/send"
 
 
 class Periodic:
@@ -33,10 +39,10 @@ class Periodic:
             self._last = now
 
 
-def blueprint(dispatcher: Dispatcher, repairs: Periodic, *, note: Callable[[], None]) -> Blueprint:
+def blueprint(dispatcher: Dispatcher, repairs: Periodic, mailbox: Mailbox, *, note: Callable[[], None]) -> Blueprint:
     """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run.
 
-    `note` is called at the end of each fan-out that did not fail.
+    `note` is called at the end of each fan-out that did not fail. Signals that cron sends go to `mailbox`.
     """
     cron = Blueprint("cron", __name__)
 
@@ -54,5 +60,18 @@ def blueprint(dispatcher: Dispatcher, repairs: Periodic, *, note: Callable[[], N
         counts = dispatch.counts()
         logger.log(logging.INFO if any(counts.values()) else logging.DEBUG, "fan-out", extra=counts)
         return jsonify(counts), 503 if dispatch.has_failed else 200
+
+    @cron.get(f"{SEND_PATH}/<path:name>")
+    @door(Door.CRON)
+    def send(name: str) -> Response:
+        """Send a signal with the query as its data: a dict of texts, None without one."""
+        try:
+            check_name(name)
+        except InvalidNameError as error:
+            raise BadRequest(str(error)) from error
+        data = request.args.to_dict() or None
+        (message_id,) = mailbox.send([(name, dumps(data))])
+        logger.info("a signal of cron's was sent", extra={"signals_names": escaped_names([name])})
+        return jsonify({"id": message_id})
 
     return cron

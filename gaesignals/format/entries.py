@@ -40,6 +40,9 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "w": ("context", str),
     "d": ("due_ms", int),
     "h": ("held_ms", int),
+    "k": ("safety", str),
+    "s": ("is_resent", bool),
+    "u": ("wake_ms", int),
 }
 
 
@@ -55,6 +58,7 @@ def is_id(text: str) -> bool:
 
 _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
     str: lambda text: True,
+    bool: lambda flag: True,
     int: is_count,
     list: lambda items: all(isinstance(item, str) for item in items),
 }
@@ -69,6 +73,10 @@ class Record:
     context it was sent with, kept by every retry. `due_ms` is when it was meant to be handled, where that is not when
     it was sent: of a delayed message, and of a dead letter that was requeued. `held_ms` is since when it has waited for
     receivers that nobody knew.
+
+    A durable one has `safety`, the name of the task that brings it back, empty if that is not known; `is_resent` if it
+    was brought back, so that weak receivers do not see it. `wake_ms` is how long its wake task gathers, None if its
+    signal does not wake.
     """
 
     id: str
@@ -83,21 +91,29 @@ class Record:
     context: str = ""
     due_ms: int = 0
     held_ms: int = 0
+    safety: str | None = None
+    is_resent: bool = False
+    wake_ms: int | None = None
 
     @property
     def size(self) -> int:
         """About how many bytes the record takes, never fewer."""
         texts = (
             len(self.id)
+            + len(self.safety or "")
             + 4 * (len(self.namespace) + len(self.error) + len(self.context))
             + sum(4 * len(r) for r in self.receivers)
         )
-        times = 12 * (bool(self.due_ms) + bool(self.held_ms))
+        times = 12 * (bool(self.due_ms) + bool(self.held_ms) + (self.wake_ms is not None))
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
 
     @property
     def sent_at(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.sent_us)
+
+    @property
+    def is_durable(self) -> bool:
+        return self.safety is not None
 
     @property
     def age_from_ms(self) -> int:
@@ -129,12 +145,23 @@ class Record:
             options["e"] = self.error
         if self.context:
             options["w"] = self.context
+        options |= self._rare_options()
+        wire: list[Any] = [self.id, self.sent_us, self.payload]
+        return [*wire, options] if options else wire
+
+    def _rare_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
         if self.due_ms:
             options["d"] = self.due_ms
         if self.held_ms:
             options["h"] = self.held_ms
-        wire: list[Any] = [self.id, self.sent_us, self.payload]
-        return [*wire, options] if options else wire
+        if self.safety is not None:
+            options["k"] = self.safety
+        if self.is_resent:
+            options["s"] = True
+        if self.wake_ms is not None:
+            options["u"] = self.wake_ms
+        return options
 
     @classmethod
     def from_wire(cls, wire: object) -> Record:

@@ -21,8 +21,12 @@ from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
 from gaesignals.observing import Observer, Observers, Sending
 from gaesignals.stores.client import Connection
 from gaesignals.stores.store import Store
+from gaesignals.tasks.queue import NoTasks, Tasks
+from gaesignals.tasks.queues import Queues
+from gaesignals.tasks.sender import SenderTasks
 from gaesignals.telemetry.spans import Telemetry
 
+from .defer import defer
 from .emptied import Emptied
 from .lanes import Lanes
 from .send import send
@@ -60,7 +64,7 @@ class Mailbox(Connection):
 
     `holder` is noted in the leases of its deliveries, so that a person can tell whose they are: at most 20 characters.
     `observer` None stands for `Telemetry`, which tells OpenTelemetry; whoever gives another one and wants both gives
-    `Observers([Telemetry(), another])`.
+    `Observers([Telemetry(), another])`. `tasks` adds the tasks of messages that need one, to the `queues`.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Mailbox(Connection):
         namespaces: Namespaces | None = None,
         observer: Observer | None = None,
         holder: str = "",
+        tasks: Tasks | None = None,
+        queues: Queues | None = None,
     ) -> None:
         if not isinstance(holder, str) or len(holder) > MAX_HOLDER_CHARACTERS:
             raise InvalidOptionError(
@@ -82,17 +88,27 @@ class Mailbox(Connection):
         self.namespaces = namespaces or NoNamespaces()
         self.observer: Observer = Observers([Telemetry() if observer is None else observer])
         self.holder = holder
+        self.tasks: Tasks = NoTasks() if tasks is None else tasks
+        self.queues = queues or Queues()
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
     def on_call(self, verb: str) -> None:
         self.observer.called(verb)
 
-    def send(self, outgoing: Sequence[tuple[str, bytes]], *, pattern: str = "") -> list[str]:
+    def send(
+        self,
+        outgoing: Sequence[tuple[str, bytes]],
+        *,
+        pattern: str = "",
+        due: float | None = None,
+        transactional: bool = False,
+    ) -> list[str]:
         """Store pairs of a name and a payload; return their message ids, in order.
 
         `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
-        Raises `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
+        Those that are `due` later (seconds since 1970), or are `transactional`, are with a task until then. Raises
+        `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
@@ -100,16 +116,23 @@ class Mailbox(Connection):
         with self.observer.sending(Sending(ids, pattern)):
             context = self.observer.context()
             records = [
-                (name, Record(id_, sent_us, payload, namespace, context=context))
+                (name, Record(id_, sent_us, payload, namespace, context=context, due_ms=int((due or 0) * 1000)))
                 for id_, (name, payload) in zip(ids, outgoing, strict=True)
             ]
-            self.send_records(records)
+            if due is None and not transactional:
+                self.send_records(records)
+            else:
+                self.defer_records(records, due=due, transactional=transactional)
             self.observer.sent([name for name, _ in records])
         return ids
 
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
         """Store records that have their ids already. Raises as `send` does."""
         send(self, self.lanes, outgoing)
+
+    def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
+        """Leave records to tasks, which send them when they are due or the transaction is committed."""
+        defer(self.tasks, self.queues.later, outgoing, due=due, transactional=transactional)
 
 
 _override: ContextVar[Mailbox | None] = ContextVar("gaesignals_mailbox", default=None)
@@ -134,9 +157,13 @@ def current_mailbox() -> Mailbox:
 
 
 def _mailbox_of(environ: Mapping[str, str]) -> Mailbox:
+    queues = Queues.from_env(environ)
     try:
         return app_engine_mailbox(
-            namespace=environ.get(NAMESPACE_VARIABLE, ""), deadline_seconds=_memcache_seconds(environ)
+            namespace=environ.get(NAMESPACE_VARIABLE, ""),
+            deadline_seconds=_memcache_seconds(environ),
+            tasks=SenderTasks(environ),
+            queues=queues,
         )
     except InvalidOptionError as error:
         variables = f"{NAMESPACE_VARIABLE} and {MEMCACHE_SECONDS_VARIABLE}"
@@ -152,7 +179,12 @@ def _memcache_seconds(environ: Mapping[str, str]) -> float:
 
 
 def app_engine_mailbox(
-    *, namespace: str, deadline_seconds: float = MEMCACHE_SECONDS, observer: Observer | None = None
+    *,
+    namespace: str,
+    deadline_seconds: float = MEMCACHE_SECONDS,
+    observer: Observer | None = None,
+    tasks: Tasks | None = None,
+    queues: Queues | None = None,
 ) -> Mailbox:
     """Make a mailbox in App Engine's memcache, in that memcache namespace, with that deadline of each call.
 
@@ -166,6 +198,8 @@ def app_engine_mailbox(
         namespaces=AppEngineNamespaces(),
         observer=observer,
         holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),
+        tasks=tasks,
+        queues=queues,
     )
 
 

@@ -145,7 +145,11 @@ class MemoryTasks:
                 self._queues.setdefault(task.queue, {})[name] = QueuedTask(name, task)
                 self.added.append(task)
                 names.append(name)
+        self.on_added(tasks)
         return names
+
+    def on_added(self, tasks: Sequence[Task]) -> None:
+        """Called when tasks are in their queues; does nothing here."""
 
     def _staged(self) -> list[Task] | None:
         return getattr(self._transactions, "staged", None)

@@ -75,6 +75,16 @@ class Tasks(Protocol):
         """
 
 
+class NoTasks:
+    """For a mailbox that was not told who adds its tasks."""
+
+    def add(self, tasks: Sequence[Task], *, transactional: bool = False) -> list[str | None]:
+        raise TaskError("this mailbox adds no tasks: make it with Mailbox(..., tasks=...)")
+
+    def delete(self, queue: str, names: Collection[str]) -> bool:
+        return not names
+
+
 def check_tasks(tasks: Sequence[Task]) -> None:
     """Refuse what no queue takes, before a call is made."""
     if len({task.queue for task in tasks}) > 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from gaesignals import (
     InvalidOptionError,
     Receivers,
     Retry,
+    SendError,
     Signal,
     SignalsError,
     SignalsMiddleware,
@@ -26,6 +29,10 @@ from gaesignals.format.keys import page_key
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.testing import DrainError, MemoryStore, SignalsFixture
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    from google.appengine.ext import ndb, testbed
 
 order_paid = Signal("order_paid")
 password_changed = Signal("user_{user_id}_password_change")
@@ -326,3 +333,63 @@ def test_a_mailbox_can_be_set_for_all_threads() -> None:
         assert go_on.wait(20)
     thread.join()
     assert seen == [mailbox]
+
+
+class TestTasks:
+    """What is for later, and what belongs to a transaction."""
+
+    def test_what_is_for_later_was_sent_and_is_delivered_when_it_is_due(self, signals: SignalsFixture) -> None:
+        seen: list[object] = []
+        Signal("a").send(1, delay_seconds=60)
+        assert signals.sent("a") == [1]
+        assert signals.drain([("a", seen.append)]).delivered == 0
+        signals.advance(60)
+        assert signals.drain([("a", seen.append)]).delivered == 1
+        assert (seen, signals.sent("a")) == ([1], [1])
+
+    def test_sends_tell_how_a_message_was_sent(self, signals: SignalsFixture) -> None:
+        Signal("a").send(1)
+        Signal("a").send(2, delay_seconds=60)
+        now, later = signals.sends("a")
+        assert (now.data, now.due_at, now.is_durable, now.wake_seconds) == (1, None, False, None)
+        assert later.due_at is not None
+        assert (later.data, (later.due_at - later.sent_at).total_seconds()) == (2, 60)
+
+    def test_a_transaction_sends_at_its_end(self, signals: SignalsFixture) -> None:
+        with signals.transaction():
+            Signal("a").send(1, transactional=True)
+            assert signals.sent("a") == []
+        assert signals.sent("a") == [1]
+        assert signals.drain([("a", print)]).delivered == 1
+
+    def test_a_transaction_that_fails_sends_nothing(self, signals: SignalsFixture) -> None:
+        with contextlib.suppress(ZeroDivisionError), signals.transaction():
+            Signal("a").send(1, transactional=True)
+            raise ZeroDivisionError
+        assert signals.sent("a") == []
+
+    def test_a_transaction_of_ndb_counts(self, signals: SignalsFixture) -> None:
+        with datastore():
+            ndb.transaction(lambda: Signal("a").send(1, transactional=True))
+            assert signals.sent("a") == [1]
+            with pytest.raises(SendError, match="transaction"):
+                Signal("a").send(1, transactional=True)
+
+    def test_memcache_that_forgets_has_the_task_come_again(self, signals: SignalsFixture) -> None:
+        Signal("a").send(1, delay_seconds=0)
+        signals.store.before = lambda call: call.keys
+        with pytest.raises(StoreError):
+            signals.drain([("a", print)])
+        signals.store.before = None
+        signals.advance(600)
+        assert signals.drain([("a", print)]).delivered == 1
+
+
+@contextlib.contextmanager
+def datastore() -> Iterator[None]:
+    bed = testbed.Testbed()
+    bed.activate()
+    bed.init_memcache_stub()
+    bed.init_datastore_v3_stub()
+    yield
+    bed.deactivate()

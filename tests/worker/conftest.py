@@ -13,6 +13,7 @@ from webtest import TestApp, TestResponse
 
 from gaesignals import Receivers
 from gaesignals.stores.store import Store
+from gaesignals.tasks.memory import MemoryTasks
 from worker.access.keys import Fetch, Fetched, KeysError
 from worker.app import Worker, create_app
 from worker.config import Environment, Settings
@@ -53,9 +54,10 @@ def break_memcache(app_engine: testbed.Testbed) -> Callable[[], None]:
 class Client:
     """The worker over HTTP, as cron, Cloud Tasks, scripts and people call it."""
 
-    def __init__(self, worker: Worker, queue: RecordingQueue) -> None:
+    def __init__(self, worker: Worker, queue: RecordingQueue, tasks: MemoryTasks | None = None) -> None:
         self.worker = worker
         self.queue = queue
+        self.tasks = tasks or MemoryTasks()
         self.http = TestApp(worker, extra_environ={"REMOTE_ADDR": "127.0.0.1"})
 
     def cron(self, **options: Any) -> TestResponse:
@@ -66,6 +68,12 @@ class Client:
 
     def raw_task(self, body: bytes, content_type: str = "application/json", **options: Any) -> TestResponse:
         return self.http.post("/tasks/deliver", body, headers=TASK_HEADERS, content_type=content_type, **options)
+
+    def rescue(self, body: bytes, *, queue: str = "signals-later", tries: int = 0, **options: Any) -> TestResponse:
+        headers = {"X-AppEngine-QueueName": queue, "X-AppEngine-TaskRetryCount": str(tries)}
+        return self.http.post(
+            "/tasks/rescue", body, headers=headers, content_type="application/octet-stream", **options
+        )
 
     def browse(self, path: str, **options: Any) -> TestResponse:
         return self.http.get(path, headers={"Accept": "text/html"}, **options)
@@ -103,15 +111,16 @@ def make_client() -> MakeClient:
         fetch_keys: Fetch = no_keys,
         **settings: Any,
     ) -> Client:
-        queue = RecordingQueue()
+        queue, tasks = RecordingQueue(), MemoryTasks()
         worker = create_app(
             Settings(environment=environment, project="shop-1", location="local", **settings),
             receivers=receivers,
             store=store,
             queue=queue,
+            adder=tasks,
             task_seconds=task_seconds,
             fetch_keys=fetch_keys,
         )
-        return Client(worker, queue)
+        return Client(worker, queue, tasks)
 
     return make

@@ -19,7 +19,7 @@ from worker.cron import Periodic
 from worker.fanout import Dispatcher
 from worker.queue import Task
 
-from .conftest import Client, MakeClient
+from .conftest import CRON_HEADERS, Client, MakeClient
 from .recording_queue import RecordingQueue
 
 NOTHING = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0}
@@ -178,3 +178,52 @@ def test_the_periodic_action_runs_first_at_once_and_then_by_the_clock() -> None:
         periodic.run_if_due()
         clock.advance(60)
     assert len(runs) == 3
+
+
+class TestSend:
+    """A line of cron.yaml makes a periodic signal."""
+
+    def test_sends_the_query_as_a_dict(self, make_client: MakeClient) -> None:
+        handled: list[object] = []
+        client = make_client(receivers_of(handled))
+        answer = client.http.get("/cron/send/a?day=monday&hour=7", headers=CRON_HEADERS)
+        assert set(answer.json) == {"id"}
+        client.task({"names": ["a"]})
+        assert handled == [{"day": "monday", "hour": "7"}]
+
+    def test_sends_none_without_a_query(self, make_client: MakeClient) -> None:
+        handled: list[object] = []
+        client = make_client(receivers_of(handled))
+        client.http.get("/cron/send/a", headers=CRON_HEADERS)
+        client.task({"names": ["a"]})
+        assert handled == [None]
+
+    def test_takes_any_name(self, make_client: MakeClient) -> None:
+        client = make_client(Receivers())
+        client.http.get("/cron/send/a/b%20%7Bc%7D", headers=CRON_HEADERS)
+        assert waiting_in(client) == ["a/b {c}"]
+
+    def test_refuses_a_name_that_cannot_be_one(self, make_client: MakeClient) -> None:
+        client = make_client(Receivers())
+        client.http.get("/cron/send/" + "x" * 201, headers=CRON_HEADERS, status=400)
+        client.http.get("/cron/send/a%07b", headers=CRON_HEADERS, status=400)
+
+    def test_is_for_cron_alone(self, make_client: MakeClient) -> None:
+        make_client(Receivers()).http.get("/cron/send/a", status=403)
+
+    def test_is_a_failed_run_where_memcache_is_away(
+        self, make_client: MakeClient, break_memcache: Callable[[], None]
+    ) -> None:
+        client = make_client(Receivers())
+        break_memcache()
+        client.http.get("/cron/send/a", headers=CRON_HEADERS, status=503)
+
+
+def receivers_of(handled: list[object]) -> Receivers:
+    receivers = Receivers()
+    receivers.connect("a", handled.append, id="it")
+    return receivers
+
+
+def waiting_in(client: Client) -> list[str]:
+    return list(Pending(client.worker.extensions["gaesignals"]).entries())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,6 +43,7 @@ class Door(enum.Enum):
     ANYONE = "anyone"
     CRON = "cron"
     TASKS = "tasks"
+    RESCUES = "rescues"
     PLATFORM = "platform"
     ADMIN = "admin"
 
@@ -83,7 +84,11 @@ class Doorkeeper:
         self._rules: dict[Door, Callable[[Request], None]] = {
             Door.ANYONE: lambda request: None,
             Door.CRON: self._check_cron,
-            Door.TASKS: self._check_task,
+            Door.TASKS: lambda request: self._check_task(request, {settings.queue: "SIGNALS_QUEUE"}),
+            Door.RESCUES: lambda request: self._check_task(
+                request,
+                {settings.safety_queue: "SIGNALS_SAFETY_QUEUE", settings.later_queue: "SIGNALS_LATER_QUEUE"},
+            ),
             Door.PLATFORM: self._check_platform,
             Door.ADMIN: self._check_admin,
         }
@@ -147,13 +152,15 @@ class Doorkeeper:
         if request.headers.get("X-Appengine-Cron") != "true":
             raise Refused("not called by cron: X-Appengine-Cron is missing")
 
-    def _check_task(self, request: Request) -> None:
+    def _check_task(self, request: Request, queues: Mapping[str, str]) -> None:
+        """`queues` are those whose tasks come here, with the settings that name them."""
         self._check_headers_count(request)
         queue = request.headers.get("X-AppEngine-QueueName")
         if queue is None:
             raise Refused("not called by Cloud Tasks: X-AppEngine-QueueName is missing")
-        if queue != self._settings.queue:
-            raise Refused(f"a task of another queue, {escaped(queue)}; SIGNALS_QUEUE is {self._settings.queue}")
+        if queue not in queues:
+            known = ", ".join(f"{setting} is {name}" for name, setting in queues.items())
+            raise Refused(f"a task of another queue, {escaped(queue)}; {known}")
 
     def _check_platform(self, request: Request) -> None:
         self._check_headers_count(request)

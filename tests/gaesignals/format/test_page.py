@@ -43,7 +43,7 @@ def test_a_page_comes_back_from_its_bytes_as_it_was() -> None:
 
 
 def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
-    known = Record("id", 1, b"x", "tenant", 3, 4, ("a",), "boom", (("future", 1),), "context", 5, 6)
+    known = Record("id", 1, b"x", "tenant", 3, 4, ("a",), "boom", (("future", 1),), "context", 5, 6, "task", True, 7)
     assert entries_from_bytes(entries_to_bytes([known])) == (known,)
 
 

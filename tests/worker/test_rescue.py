@@ -1,0 +1,84 @@
+"""The route of rescue tasks: what a queue is told, and what becomes of the messages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from gaesignals import Message, Receivers, Signal
+from gaesignals.data.codec import seal
+from gaesignals.format.rescue import VERSION
+from gaesignals.mailbox.box import use_mailbox
+from gaesignals.message import current_message
+
+from .conftest import Client, MakeClient
+
+LATER = "signals-later"
+
+
+@pytest.fixture
+def handled() -> list[Message]:
+    return []
+
+
+@pytest.fixture
+def client(make_client: MakeClient, handled: list[Message]) -> Client:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: handled.append(current_message()), id="it")
+    return make_client(receivers)
+
+
+def send(client: Client, *args: object, name: str = "a", **options: object) -> bytes:
+    """Send something for later; return the body of its task."""
+    with use_mailbox(client.worker.extensions["gaesignals"]):
+        Signal(name).send(*args, **options)  # type: ignore[call-overload]  # tests give what they like
+    (queued,) = client.tasks.waiting(LATER)
+    client.tasks.finish(queued)
+    return queued.task.body
+
+
+def test_a_message_for_later_is_sent_when_its_task_comes(client: Client, handled: list[Message]) -> None:
+    body = send(client, 7, delay_seconds=60)
+    assert client.rescue(body).json == {"rescue": "done"}
+    client.task({"names": ["a"]})
+    assert [message.data for message in handled] == [7]
+
+
+def test_its_name_goes_out_with_the_next_fan_out(client: Client) -> None:
+    client.rescue(send(client, 7, delay_seconds=60))
+    assert client.cron().json["names"] == 1
+
+
+def test_where_memcache_is_away_the_task_comes_again(client: Client, break_memcache: Callable[[], None]) -> None:
+    body = send(client, 7, delay_seconds=60)
+    break_memcache()
+    assert client.rescue(body, status=503).json == {"rescue": "away"}
+
+
+def test_a_task_that_cannot_be_read_is_refused_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.rescue(b"no task", status=400).json == {"rescue": "unreadable"}
+    assert caplog.records[-1].levelno == logging.ERROR
+
+
+def test_a_task_of_a_later_version_waits_for_its_worker(client: Client) -> None:
+    assert client.rescue(seal(VERSION + 1, []), status=503).json == {"rescue": "away"}
+
+
+@pytest.mark.parametrize("queue", [LATER, "signals-safety"])
+def test_the_queues_of_messages_may_call(client: Client, queue: str) -> None:
+    assert client.rescue(send(client, 7, delay_seconds=60), queue=queue).status_int == 200
+
+
+def test_no_other_queue_may_call(client: Client) -> None:
+    body = send(client, 7, delay_seconds=60)
+    client.rescue(body, queue="signals", status=403)
+    headers = {"X-AppEngine-QueueName": LATER}
+    client.http.post_json("/tasks/deliver", {"names": ["a"]}, headers=headers, status=403)
+
+
+def test_the_queues_are_those_of_the_settings(make_client: MakeClient) -> None:
+    client = make_client(Receivers(), later_queue="mine")
+    client.rescue(b"x", queue=LATER, status=403)
+    client.rescue(b"x", queue="mine", status=400)
