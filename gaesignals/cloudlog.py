@@ -2,7 +2,8 @@
 
 `CloudFormatter` writes the lines, `RequestTrace` remembers the trace of each request. Neither adds anything that was
 not logged: a message stays as it is written, fields are made text where JSON has no type for them, and a line break
-anywhere in them cannot begin a line. An exception is written where Error Reporting looks for it.
+anywhere in them cannot begin a line. An exception is written where Error Reporting looks for it, and the `labels`,
+`json_fields` and `http_request` of Google's own handlers where Cloud Logging does.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class CloudFormatter(logging.Formatter):
             **self._trace(),
         }
         fields = fields_of(record)
+        entry |= _for_google(fields, entry)
         if fields:
             entry["fields"] = _plain(fields)
         stack = self._stack(record)
@@ -128,6 +130,21 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
+def _for_google(fields: dict[str, Any], entry: Mapping[str, object]) -> dict[str, object]:
+    """Take out of `fields` what Google's own handlers read from `extra`; return it as Cloud Logging looks for it."""
+    found: dict[str, object] = {}
+    if isinstance(fields.get("json_fields"), Mapping):
+        own = _mapping(fields.pop("json_fields"))
+        found |= {name: value for name, value in own.items() if name not in entry}
+    if isinstance(fields.get("labels"), Mapping):
+        found[f"{_SPECIAL}labels"] = {
+            name: _cut(text_of(value)) for name, value in _mapping(fields.pop("labels")).items()
+        }
+    if isinstance(fields.get("http_request"), Mapping):
+        found["httpRequest"] = _mapping(fields.pop("http_request"))
+    return found
+
+
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
@@ -146,11 +163,15 @@ def _plain(value: object, depth: int = 0) -> object:
     if isinstance(value, float) and math.isfinite(value):
         return value
     if depth < _MAX_DEPTH and isinstance(value, Mapping):
-        items = list(value.items())[:_MAX_ITEMS]
-        return {_cut(text_of(name)): _plain(item, depth + 1) for name, item in items}
+        return _mapping(value, depth)
     if depth < _MAX_DEPTH and isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
     return _cut(text_of(value))
+
+
+def _mapping(value: Mapping[Any, Any], depth: int = 0) -> dict[str, object]:
+    items = list(value.items())[:_MAX_ITEMS]
+    return {_cut(text_of(name)): _plain(item, depth + 1) for name, item in items}
 
 
 def _request_trace(environ: WSGIEnvironment) -> _Trace | None:

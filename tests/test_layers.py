@@ -35,7 +35,7 @@ LAYERS = {
         __main__
     """,
     "worker": """
-        log
+        log ending
         config origin
         loading
         queue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -33,9 +32,11 @@ from .admin.inspector import Inspector
 from .answer import answer_errors, refuse
 from .config import Settings
 from .deliveries import Deliveries
+from .ending import Ending
 from .fanout import Dispatcher
 from .health import HealthCheck
 from .loading import load_receivers, read_environment
+from .log import enable_own_loggers
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue, cloud_tasks
 from .statistics import Statistics
@@ -50,11 +51,11 @@ WAIT_SECONDS = 50.0
 
 
 class Worker(Flask):
-    """The app. `stopping` is set when the instance is told to stop; deliveries then end after the current handler."""
+    """The app. `stopping` is set when the process is about to end; deliveries then end after the current handler."""
 
     def __init__(self, import_name: str, doorkeeper: Doorkeeper, **options: Any) -> None:
         super().__init__(import_name, **options)
-        self.stopping = threading.Event()
+        self.stopping = Ending()
         self._gate = Gate(doorkeeper)
         doorkeeper.guard(self)
 
@@ -85,6 +86,7 @@ def create_app(
         settings, receivers = read_environment(receivers=receivers, need_queue=queue is None)
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
+    enable_own_loggers()
     statistics = Statistics()
     if queue is None:
         client = cloud_tasks(settings)

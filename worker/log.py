@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from gaesignals.cli.text import printable
 from gaesignals.cloudlog import fields_of, log_to_cloud
 
 _MAX_CHARACTERS = 200
@@ -22,20 +24,53 @@ def escaped_names(names: Iterable[str]) -> list[str]:
 
 
 class FieldsFormatter(logging.Formatter):
-    """Writes a record's fields behind its message, as name=value."""
+    """Writes a record's fields behind its message, as name=value.
+
+    Whatever is in them, it is one line without anything that acts on a terminal, and a traceback is set in below it.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields = (f"{name}={value!r}" for name, value in fields_of(record).items())
-        return " ".join([super().formatMessage(record), *fields])
+        return printable(" ".join([super().formatMessage(record), *fields]))
+
+    def formatException(self, ei: Any) -> str:
+        return _set_in(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _set_in(super().formatStack(stack_info))
+
+
+def _set_in(text: str) -> str:
+    return "\n".join(f"  {printable(line)}" for line in text.split("\n"))
+
+
+def enable_own_loggers() -> None:
+    """Let what the application has disabled speak again: `dictConfig` disables all loggers that it does not name."""
+    known = logging.root.manager.loggerDict
+    disabled = [
+        logger
+        for name, logger in known.items()
+        if isinstance(logger, logging.Logger) and logger.disabled and name.split(".")[0] == "gaesignals"
+    ]
+    for logger in disabled:
+        logger.disabled = False
+    if disabled:
+        names = sorted(logger.name for logger in disabled)
+        logging.getLogger("gaesignals.worker").warning(
+            "loggers of gaesignals had been disabled, and are enabled again: failures would go unsaid; "
+            "give logging.config.dictConfig `disable_existing_loggers: False`",
+            extra={"loggers": names},
+        )
 
 
 def log_to_stderr(environ: Mapping[str, str], *, level: int = logging.INFO) -> None:
-    """Show this process's log on standard error, where App Engine and gunicorn collect it; once is enough.
+    """Show this process's log on standard error, where App Engine and gunicorn collect it.
 
-    On App Engine it is JSON for Cloud Logging, elsewhere text for people.
+    On App Engine it is JSON for Cloud Logging, elsewhere text for people. Where the application has given the root
+    logger a handler of its own, as its receivers were imported, that stays the only one: no line is written twice.
     """
     if environ.get("GAE_ENV") == "standard":
         log_to_cloud(project=environ.get("GOOGLE_CLOUD_PROJECT", ""), level=level)

@@ -76,6 +76,28 @@ def test_a_line_has_what_cloud_logging_reads(lines: Lines) -> None:
     assert "stack_trace" not in entry
 
 
+def test_what_googles_handlers_read_from_extra_goes_where_cloud_logging_looks_for_it(lines: Lines) -> None:
+    logger.info(
+        "paid",
+        extra={
+            "labels": {"tenant": 7, "plan": "free"},
+            "json_fields": {"order": 12, "items": ["a"], "severity": "EMERGENCY", "message": "forged"},
+            "http_request": {"requestMethod": "GET", "status": 200},
+            "mine": 1,
+        },
+    )
+    entry = lines.entry
+    assert entry["logging.googleapis.com/labels"] == {"tenant": "7", "plan": "free"}
+    assert entry["httpRequest"] == {"requestMethod": "GET", "status": 200}
+    assert (entry["order"], entry["items"], entry["fields"]) == (12, ["a"], {"mine": 1})
+    assert (entry["severity"], entry["message"]) == ("INFO", "paid")
+
+
+def test_a_field_that_is_only_called_like_googles_stays_a_field(lines: Lines) -> None:
+    logger.info("paid", extra={"labels": ["a"], "json_fields": "b", "http_request": None})
+    assert lines.entry["fields"] == {"labels": ["a"], "json_fields": "b", "http_request": None}
+
+
 @pytest.mark.parametrize(
     ("level", "severity"),
     [(5, "DEFAULT"), (10, "DEBUG"), (20, "INFO"), (25, "INFO"), (40, "ERROR"), (50, "CRITICAL"), (60, "CRITICAL")],

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from worker.log import FieldsFormatter, escaped, escaped_names, log_to_stderr
+from gaesignals import Receivers
+from gaesignals.testing import MemoryStore
+from worker.app import create_app
+from worker.config import Settings
+from worker.log import FieldsFormatter, enable_own_loggers, escaped, escaped_names, log_to_stderr
+
+from .recording_queue import RecordingQueue
+from .serving import GOOD, ROOT
 
 
 def record(message: str = "task done", **fields: object) -> logging.LogRecord:
@@ -36,7 +48,22 @@ def test_a_traceback_follows_the_fields() -> None:
     except ValueError as error:
         line = FieldsFormatter().format(record(count=1, exc_info=(type(error), error, error.__traceback__)))
     assert line.splitlines()[0].endswith("task done count=1")
-    assert line.splitlines()[-1] == "ValueError: why"
+    assert line.splitlines()[-1] == "  ValueError: why"
+
+
+ODD = "a\nERROR forged\x1b[31m\u202e"
+
+
+def test_nothing_in_a_line_acts_on_a_terminal_or_begins_another() -> None:
+    try:
+        raise ValueError(ODD)
+    except ValueError as error:
+        made = record(ODD, detail=ODD, exc_info=(type(error), error, error.__traceback__), stack_info=ODD)
+    first, *rest = FieldsFormatter().format(made).split("\n")
+    assert first.startswith(r"INFO gaesignals.worker: a\nERROR forged\x1b[31m\u202e detail=")
+    assert all(line.startswith("  ") for line in rest)
+    assert all(line.isprintable() for line in (first, *rest))
+    assert r"  ERROR forged\x1b[31m\u202e" in rest
 
 
 def test_names_are_escaped_and_cut() -> None:
@@ -65,3 +92,80 @@ def test_the_log_is_json_on_app_engine_and_text_elsewhere(
     text, line = capsys.readouterr().err.splitlines()
     assert text == "INFO root: up"
     assert json.loads(line)["severity"] == "INFO"
+
+
+@pytest.fixture
+def own_loggers() -> Iterator[list[logging.Logger]]:
+    loggers = [logging.getLogger(name) for name in ("gaesignals", "gaesignals.worker")]
+    yield loggers
+    for logger in loggers:
+        logger.disabled = False
+
+
+def test_loggers_that_an_application_disabled_are_enabled_again_and_that_is_said(
+    own_loggers: list[logging.Logger], caplog: pytest.LogCaptureFixture
+) -> None:
+    others = logging.getLogger("gaesignalsish"), logging.getLogger("shop")
+    for logger in (*own_loggers, *others):
+        logger.disabled = True
+    create_app(Settings(), receivers=Receivers(), store=MemoryStore(), queue=RecordingQueue())
+    assert not any(logger.disabled for logger in own_loggers)
+    assert all(logger.disabled for logger in others)
+    (said,) = caplog.records
+    assert "disable_existing_loggers" in said.getMessage()
+    assert said.__dict__["loggers"] == ["gaesignals", "gaesignals.worker"]
+    caplog.clear()
+    enable_own_loggers()
+    assert caplog.records == []
+
+
+TEAMS = {
+    "dictConfig": """
+        logging.config.dictConfig({
+            "version": 1,
+            "formatters": {"team": {"format": "TEAM %(message)s"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "team"}},
+            "root": {"handlers": ["stderr"], "level": "INFO"},
+        })
+    """,
+    "basicConfig": "logging.basicConfig(format='TEAM %(message)s', level=logging.INFO)",
+}
+MAIN = """
+import logging, os
+from gaesignals.testing import MemoryStore
+from gaesignals import Signal, deliver
+from gaesignals.mailbox.box import Mailbox, use_mailbox
+from worker.main import app
+import team_receivers
+with use_mailbox(Mailbox(MemoryStore())):
+    Signal("broken").send(1)
+    deliver(team_receivers.receivers, names=["broken"])
+logging.getLogger("gaesignals.worker").info("task done")
+"""
+
+
+@pytest.mark.parametrize("set_up", TEAMS.values(), ids=TEAMS)
+@pytest.mark.parametrize("environment", ["standard", "localdev"])
+def test_a_log_that_a_team_set_up_is_the_only_one_and_has_our_lines(
+    tmp_path: Path, set_up: str, environment: str
+) -> None:
+    (tmp_path / "team_receivers.py").write_text(
+        "import logging, logging.config\nfrom gaesignals import Receivers\n"
+        f"receivers = Receivers()\n{textwrap.dedent(set_up)}\n"
+        "@receivers.receiver('broken', reliable=True, max_attempts=1)\n"
+        "def broken(data): raise ValueError('no tax number')\n"
+    )
+    environ = {**os.environ, **GOOD, "GAE_ENV": environment, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    del environ["CLOUD_TASKS_EMULATOR_HOST"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MAIN],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if "task done" in line] == ["TEAM task done"]
+    assert lines.count("ValueError: no tax number") == 1, "the failure of a message is said, and once"
+    assert ("loggers of gaesignals had been disabled" in done.stderr) is ("dictConfig" in set_up)

@@ -56,16 +56,16 @@ def test_settings_that_make_no_sense_end_the_start_with_all_problems(directory: 
 STOP = """
 import os, signal, threading
 from worker import main
-from worker.main import app, stop_with_the_process
+from worker.main import app
 assert not app.stopping.is_set()
 earlier = []
 signal.signal(signal.SIGTERM, lambda number, frame: earlier.append(number))
-stop_with_the_process(app)
+app.stopping.on_signal()
 signal.raise_signal(signal.SIGTERM)
 assert app.stopping.is_set() and earlier == [signal.SIGTERM], earlier
 app.stopping.clear()
 # Elsewhere than in the main thread there are no signals to be had, and it does not matter.
-thread = threading.Thread(target=stop_with_the_process, args=(app,))
+thread = threading.Thread(target=app.stopping.on_signal)
 thread.start(); thread.join()
 from google.appengine.api import runtime
 def start_response(status, headers): assert status.startswith("200"), status
@@ -75,7 +75,7 @@ list(app(environ, start_response))
 assert app.stopping.is_set()
 app.stopping.clear()
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-stop_with_the_process(app)
+app.stopping.on_signal()
 signal.raise_signal(signal.SIGTERM)
 print("not reached")
 """
