@@ -17,7 +17,7 @@ from google.appengine.api.memcache import memcache_stub
 
 from gaesignals import Signal, deliver, send_many
 from gaesignals.data import codec
-from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 
 NAMES = [f"user_{number}_password_change" for number in range(100)]
@@ -65,7 +65,7 @@ def metered() -> Iterator[Meter]:
 
     proxy.GetPostCallHooks().Append("meter", count, "memcache")
     try:
-        with use_mailbox(app_engine_mailbox(namespace="")):
+        with use_mailbox(open_mailbox()):
             yield meter
     finally:
         apiproxy_stub_map.apiproxy = before

@@ -26,7 +26,7 @@ from devserver.appengine.client import connected
 from devserver.appengine.server import RPC_PATH
 from devserver.processes.ports import LOOPBACK
 from gaesignals import Receivers, Signal, deliver
-from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 SLICES = 30
@@ -113,7 +113,7 @@ def measure(port: int) -> dict[str, Cost]:
         )
     }
     sent, sent_in_memory, delivered, delivered_in_memory, sdk, in_thread, direct = costs.values()
-    production = app_engine_mailbox(namespace="")
+    production = open_mailbox()
     without_pool = _without_pool()
     connection = http.client.HTTPConnection(LOOPBACK, port)
     with connected(port):

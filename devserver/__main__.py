@@ -20,7 +20,7 @@ from .processes.console import Console
 from .processes.ports import LOOPBACK, choose_ports
 from .processes.supervisor import StartError, StoppedError, Supervisor
 from .processes.watcher import Watcher
-from .project.checks import AppCheck, check_files
+from .project.checks import AppCheck, check_files, check_store
 from .project.commands import Services
 from .project.reloader import Reloader
 from .project.team import read_team
@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         services = _with_ports(Services(options, read_team(options, environ), {}, environ))
         jobs = check_files(services.team)
+        store = check_store(services.store)
         watcher = Watcher(options.root)
         with Supervisor(console.tell) as supervisor:
             _start(supervisor, services)
-            _say_ready(console, services, jobs)
+            _say_ready(console, services, jobs, store)
             tell = functools.partial(console.tell, "cloud")
             reloader = Reloader(supervisor, services, watcher=watcher, read=_read_again, tell=tell)
             with contextlib.closing(reloader):
@@ -88,7 +89,7 @@ def _start(supervisor: Supervisor, services: Services) -> None:
     supervisor.start(services.cron())
 
 
-def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob]) -> None:
+def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob], store: str) -> None:
     console.say()
     console.say(f"  Frontend      {services.url(services.team.frontend)}/")
     console.say(f"  Worker        {services.worker_url}/admin/")
@@ -96,6 +97,8 @@ def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob]) ->
         console.say(f"  {service.name:<12}  {services.url(service)}/")
     console.say(f"  App Engine    {services.api_address}   API_HOST and API_PORT of other processes")
     console.say(f"  Cloud Tasks   {services.tasks_address}   their CLOUD_TASKS_EMULATOR_HOST")
+    if store:
+        console.say(f"  Store         {store}   where signals wait, in place of memcache")
     for job in jobs:
         often = services.options.cron_every_seconds
         when = job.schedule_text if often is None else f"every {often:g} seconds"

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaesignals.errors import InvalidOptionError
+from gaesignals.stores.opening import open_store
+
 from .place import PROGRAM
 
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -28,6 +31,7 @@ class Options:
     api_port: int
     tasks_port: int
     cron_every_seconds: float | None
+    store: str | None = None
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -74,6 +78,13 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         dest="cron_every_seconds",
         help="run all cron jobs this often, whatever cron.yaml says",
     )
+    add(
+        "--store",
+        type=_store,
+        metavar="URL",
+        help="a Valkey or Redis server to keep signals in, as valkey://127.0.0.1:6379 (default: SIGNALS_STORE of the "
+        "shell, or else the memcache here)",
+    )
     options = vars(parser.parse_args(arguments))
     directory = options.pop("directory")
     if directory and options["root"]:
@@ -90,6 +101,14 @@ def _port(text: str) -> int:
 def _app(text: str) -> str:
     if not _APP.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not package.module:name")
+    return text
+
+
+def _store(text: str) -> str:
+    try:
+        open_store(text)
+    except InvalidOptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

@@ -64,7 +64,7 @@ LAYERS = {
 FOLDERS = {
     "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": "keys names entries lease page slot letter pauses rescue",
-    "gaesignals.stores": "store client memory app_engine wire valkey",
+    "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments spans",
     "gaesignals.mailbox": """emptied bundles lanes send defer box rescue claim load index hold dead discard pause repair
@@ -73,7 +73,7 @@ FOLDERS = {
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",
     "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
         sending pausing dead checks checking finding init local main""",
-    "gaesignals.cli.checks": "runtime routes cron queue requirements settings everything",
+    "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
     "devserver.appengine": "loopback_http datastore queues services server client",

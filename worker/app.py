@@ -12,7 +12,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from gaesignals.errors import StoreError
-from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, short_instance
+from gaesignals.mailbox.box import Mailbox, open_mailbox, short_instance
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.index import Pending
 from gaesignals.mailbox.pause import Pauses
@@ -75,7 +75,7 @@ def create_app(
     wait_seconds: float = WAIT_SECONDS,
     fetch_keys: Fetch = fetch_keys,
 ) -> Worker:
-    """Make the worker's app, with App Engine's memcache and Cloud Tasks unless others are given.
+    """Make the worker's app, with the store that the settings name and Cloud Tasks unless others are given.
 
     `settings` come from the environment if None. A task delivers for `task_seconds`, a manual drain that waits for
     `wait_seconds`. `adder` adds and deletes the tasks of messages; where a `queue` is given and it is not, there are
@@ -143,7 +143,8 @@ def create_app(
 
 def _mailbox(settings: Settings, store: Store | None, observer: Observer, adder: Tasks | None) -> Mailbox:
     if store is None:
-        return app_engine_mailbox(
+        return open_mailbox(
+            store=settings.store,
             namespace=settings.namespace,
             deadline_seconds=settings.memcache_seconds,
             observer=observer,

@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gaesignals.errors import SignalsError
+from gaesignals.errors import InvalidOptionError, SignalsError
+from gaesignals.stores.opening import MEMCACHE, is_memcache, open_store
 from gaesignals.tasks.queues import Queues
 
 NAME_OF_RECEIVERS = "SIGNALS_RECEIVERS"
@@ -29,7 +30,6 @@ _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # Printable ASCII: of other letters two may look or be folded alike, and let in somebody else.
 _EMAIL = re.compile(r"[!-+\--?A-~]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _TASKS = re.compile(r"app_engine|cloud_tasks")
-_STORE = re.compile(r"memcache|(valkey|redis)s?://[!-~]+")
 _ADDRESS = re.compile(r"[^/\s]+:[0-9]{1,5}")
 _IAP_AUDIENCE = re.compile(r"/projects/[0-9]+/(apps/[^/\s]+|global/backendServices/[0-9]+)")
 # App Engine's own names of its two oldest regions; Cloud Tasks knows them only with the digit.
@@ -199,10 +199,13 @@ class _Reader:
         return self._text(variable, default, _QUEUE, "use the name in queue.yaml: A-Z a-z 0-9 -")
 
     def _store(self) -> str:
-        value = self._get("SIGNALS_STORE") or "memcache"
-        if not _STORE.fullmatch(value):
-            # Not repeated: there may be a password in it.
-            self._problems.append("SIGNALS_STORE='...': use memcache, or a URL that begins with valkey:// or redis://")
+        value = self._get("SIGNALS_STORE") or MEMCACHE
+        if not is_memcache(value):
+            try:
+                open_store(value)
+            except InvalidOptionError as error:
+                # The value is not repeated: there may be a password in it.
+                self._problems.append(f"SIGNALS_STORE='...': {error}")
         return value
 
     def _seconds(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.jobs import CronJob
 from gaesignals.appyaml.preflight import Preflight
+from gaesignals.errors import InvalidOptionError
+from gaesignals.stores.opening import STORE_VARIABLE, is_memcache, open_server
 
 from ..processes.child import Command
 from .team import Team
+
+_STORE_SECONDS = 5.0
 
 
 def check_files(team: Team) -> Sequence[CronJob]:
@@ -23,6 +28,20 @@ def check_files(team: Team) -> Sequence[CronJob]:
     if project.queues is None or team.queue not in project.queues.usable:
         raise ConfigError(f"queue.yaml has no queue {team.queue!r}, which the worker uses; SIGNALS_QUEUE names it")
     return project.jobs.usable if project.jobs else ()
+
+
+def check_store(name: str) -> str:
+    """See that the store answers; return what to call it, nothing if it is the memcache here."""
+    if is_memcache(name):
+        return ""
+    try:
+        store = open_server(name, deadline_seconds=_STORE_SECONDS)
+    except InvalidOptionError as error:
+        raise ConfigError(f"{STORE_VARIABLE}: {error}") from error
+    with contextlib.closing(store):
+        if store.server_info() is None:
+            raise ConfigError(f"no Valkey or Redis server answers at {store.address}; start it, or leave out --store")
+    return store.address
 
 
 class AppCheck:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gaesignals.stores.opening import MEMCACHE, STORE_VARIABLE
+
 from ..options import Options
 from ..place import CHECKOUT, module
 from ..processes.child import Command
@@ -44,6 +46,11 @@ class Services:
     @property
     def tasks_address(self) -> str:
         return f"{LOOPBACK}:{self.ports['--tasks-port']}"
+
+    @property
+    def store(self) -> str:
+        """Where signals are kept: what the files say is for App Engine, and out of reach from here."""
+        return self.options.store or self.environ.get(STORE_VARIABLE, "").strip() or MEMCACHE
 
     def api_server(self) -> Command:
         """App Engine's API server, whose queues are those of the Cloud Tasks emulator."""
@@ -96,6 +103,7 @@ class Services:
             "GAE_VERSION": "local",
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "SIGNALS_LOCATION": LOCATION,
+            STORE_VARIABLE: self.store,
             # Tasks from senders name the service they are for by a host of it.
             "DEFAULT_VERSION_HOSTNAME": f"localhost:{self.ports['--frontend-port']}",
             "CLOUD_TASKS_EMULATOR_HOST": self.tasks_address,

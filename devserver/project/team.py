@@ -90,7 +90,7 @@ def _served(project: Project) -> tuple[dict[str, Config], tuple[str, ...]]:
         known = served.setdefault(config.name, config)
         if known is not config:
             notices.append(f"{config.file}: the service {config.name} is started as {known.file} says")
-        elif not config.has_memcache:
+        elif config.needs_memcache and not config.has_memcache:
             notices.append(f"{config.file}: on App Engine it has no memcache; add `app_engine_apis: true`")
     return served, tuple(notices)
 

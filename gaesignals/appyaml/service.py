@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from gaesignals.stores.opening import MEMCACHE, STORE_VARIABLE, is_memcache
+
 DEFAULT_SERVICE = "default"
 RECEIVERS_VARIABLE = "SIGNALS_RECEIVERS"
+TASKS_VARIABLE = "SIGNALS_TASKS"
 # What App Engine serves where there is no entrypoint, and gunicorn where only a module is named.
 DEFAULT_APP = "main:app"
 _DEFAULT_ATTRIBUTE = "application"
@@ -61,6 +64,21 @@ class Service:
     def has_memcache(self) -> bool:
         """Whether App Engine gives it the bundled services."""
         return bool(self.info.app_engine_apis)
+
+    @property
+    def has_connector(self) -> bool:
+        """Whether App Engine connects it to a network of the project's."""
+        return bool(self.info.vpc_access_connector)
+
+    @property
+    def store(self) -> str:
+        """Where it keeps signals, as `SIGNALS_STORE` names it."""
+        return self.environ.get(STORE_VARIABLE, "").strip() or MEMCACHE
+
+    @property
+    def needs_memcache(self) -> bool:
+        """Whether it cannot do without the bundled services: for its store, or for the tasks that it adds."""
+        return is_memcache(self.store) or self.environ.get(TASKS_VARIABLE, "").strip() == "app_engine"
 
     @property
     def is_ours(self) -> bool:

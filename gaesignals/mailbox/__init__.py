@@ -2,10 +2,16 @@
 
 from .box import (
     Mailbox,
-    app_engine_mailbox,
     current_mailbox,
+    open_mailbox,
     use_mailbox,
     use_mailbox_everywhere,
 )
 
-__all__ = ["Mailbox", "app_engine_mailbox", "current_mailbox", "use_mailbox", "use_mailbox_everywhere"]
+__all__ = [
+    "Mailbox",
+    "current_mailbox",
+    "open_mailbox",
+    "use_mailbox",
+    "use_mailbox_everywhere",
+]

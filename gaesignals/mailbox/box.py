@@ -20,6 +20,7 @@ from gaesignals.format.entries import Record
 from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
 from gaesignals.observing import Observer, Observers, Sending
 from gaesignals.stores.client import Connection
+from gaesignals.stores.opening import CALL_SECONDS, MEMCACHE, STORE_VARIABLE, open_store
 from gaesignals.stores.store import Store
 from gaesignals.tasks.queue import NoTasks, Tasks
 from gaesignals.tasks.queues import Queues
@@ -34,8 +35,6 @@ from .send import send
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 MEMCACHE_SECONDS_VARIABLE = "SIGNALS_MEMCACHE_SECONDS"
 INSTANCE_VARIABLE = "GAE_INSTANCE"
-MEMCACHE_SECONDS = 5.0
-"""The deadline of a call to memcache, unless the environment says otherwise."""
 
 
 class Namespaces(Protocol):
@@ -143,8 +142,8 @@ _default_lock = threading.Lock()
 def current_mailbox() -> Mailbox:
     """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
 
-    The latter is App Engine's, made on first use with the `SIGNALS_NAMESPACE` and `SIGNALS_MEMCACHE_SECONDS` of then,
-    unless `use_mailbox_everywhere` set another.
+    The latter is made on first use with the `SIGNALS_STORE`, `SIGNALS_NAMESPACE` and `SIGNALS_MEMCACHE_SECONDS` of
+    then, unless `use_mailbox_everywhere` set another.
     """
     global _default
     override = _override.get()
@@ -159,42 +158,45 @@ def current_mailbox() -> Mailbox:
 def _mailbox_of(environ: Mapping[str, str]) -> Mailbox:
     queues = Queues.from_env(environ)
     try:
-        return app_engine_mailbox(
+        return open_mailbox(
+            store=environ.get(STORE_VARIABLE, MEMCACHE),
             namespace=environ.get(NAMESPACE_VARIABLE, ""),
-            deadline_seconds=_memcache_seconds(environ),
+            deadline_seconds=_call_seconds(environ),
             tasks=SenderTasks(environ),
             queues=queues,
         )
     except InvalidOptionError as error:
-        variables = f"{NAMESPACE_VARIABLE} and {MEMCACHE_SECONDS_VARIABLE}"
+        variables = f"{STORE_VARIABLE}, {NAMESPACE_VARIABLE} and {MEMCACHE_SECONDS_VARIABLE}"
         raise InvalidOptionError(f"the environment variables {variables}: {error}") from None
 
 
-def _memcache_seconds(environ: Mapping[str, str]) -> float:
+def _call_seconds(environ: Mapping[str, str]) -> float:
     text = environ.get(MEMCACHE_SECONDS_VARIABLE, "").strip()
     try:
-        return float(text) if text else MEMCACHE_SECONDS
+        return float(text) if text else CALL_SECONDS
     except ValueError:
         raise InvalidOptionError(f"{text!r:.80} is no number of seconds") from None
 
 
-def app_engine_mailbox(
+def open_mailbox(
     *,
-    namespace: str,
-    deadline_seconds: float = MEMCACHE_SECONDS,
+    store: str = MEMCACHE,
+    namespace: str = "",
+    deadline_seconds: float = CALL_SECONDS,
     observer: Observer | None = None,
     tasks: Tasks | None = None,
     queues: Queues | None = None,
 ) -> Mailbox:
-    """Make a mailbox in App Engine's memcache, in that memcache namespace, with that deadline of each call.
+    """Make a mailbox in the store that `store`, a value of `SIGNALS_STORE`, names: in that namespace of it, with that
+    deadline of each call.
 
-    Its leases name this instance by the end of its id.
+    Its leases name this instance by the end of its id. Messages carry App Engine's namespace wherever they are stored.
     """
     # Imported here so that tests with an in-memory store need no SDK.
-    from gaesignals.stores.app_engine import AppEngineNamespaces, MemcacheStore
+    from gaesignals.stores.app_engine import AppEngineNamespaces
 
     return Mailbox(
-        MemcacheStore(namespace=namespace, deadline_seconds=deadline_seconds),
+        open_store(store, namespace=namespace, deadline_seconds=deadline_seconds),
         namespaces=AppEngineNamespaces(),
         observer=observer,
         holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),

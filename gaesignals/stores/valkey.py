@@ -178,22 +178,11 @@ class ValkeyStore:
             )
 
     def _warn(self, info: ServerInfo) -> None:
-        if advice := advice_on(info):
+        if info.advice:
             logger.warning(
                 "the store may evict what waits",
-                extra={"signals_store": self.address, "signals_eviction": info.eviction, "signals_advice": advice},
+                extra={"signals_store": self.address, "signals_eviction": info.eviction, "signals_advice": info.advice},
             )
-
-
-def advice_on(info: ServerInfo) -> str:
-    """Say what is wrong with a server's `maxmemory-policy`; empty if nothing is."""
-    if info.eviction in ("", "noeviction"):
-        return ""
-    what = "anything" if info.eviction.startswith("allkeys") else "segments and bundles of messages, which expire"
-    return (
-        f"with maxmemory-policy {info.eviction} the server evicts {what} when its memory is full; set noeviction, "
-        "with which a send raises an error then"
-    )
 
 
 def _has_failed(answer: Any) -> bool:
@@ -215,6 +204,8 @@ def _parsed(url: str) -> tuple[dict[str, Any], int]:
     """Divide a URL into the client's options and the number of replicas. What is wrong is said without its password."""
     if not isinstance(url, str):
         raise InvalidOptionError(f"the URL of a store is a str, not {type(url).__name__}")
+    if not re.fullmatch(r"[!-~]+", url):
+        raise InvalidOptionError("the URL of a store is printable ASCII; write other characters as %XX")
     try:
         parts = urlsplit(url)
     except ValueError as error:

@@ -47,6 +47,17 @@ class ServerInfo:
     is_cluster: bool
     eviction: str
 
+    @property
+    def advice(self) -> str:
+        """What there is to say of its `maxmemory-policy`, and after a semicolon what to do; empty if nothing is."""
+        if self.eviction in ("", "noeviction"):
+            return ""
+        what = "anything" if self.eviction.startswith("allkeys") else "segments and bundles of messages, which expire"
+        return (
+            f"with maxmemory-policy {self.eviction} the server evicts {what} when its memory is full; "
+            "set noeviction, so that a send raises an error instead"
+        )
+
 
 @dataclass(slots=True)
 class Command:

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gaesignals import Receivers, Signal
-from gaesignals.mailbox.box import app_engine_mailbox, use_mailbox
+from gaesignals.mailbox.box import open_mailbox, use_mailbox
 from gaesignals.telemetry.spans import Telemetry
 
 from .conftest import MakeClient
@@ -28,7 +28,7 @@ def test_a_handler_that_a_task_runs_is_in_the_trace_of_the_request_that_sent(
     receivers.connect("order_paid", lambda data: None, reliable=reliable)
     client = make_client(receivers)
     with (
-        use_mailbox(app_engine_mailbox(namespace="")),
+        use_mailbox(open_mailbox()),
         provider.get_tracer("shop").start_as_current_span("POST /orders") as request,
     ):
         Signal("order_paid").send()

@@ -17,6 +17,7 @@ from .requirements import check_requirements
 from .routes import check_dispatch, check_handlers
 from .runtime import check_runtime
 from .settings import check_settings
+from .store import check_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def _problems(project: Project, receivers: str | None) -> Iterator[Problem]:
     yield from check_runtime(project)
     yield from check_handlers(project)
     yield from check_settings(project, receivers)
+    yield from check_store(project)
     yield from check_cron(project)
     yield from check_queue(project)
     yield from check_dispatch(project)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
+from gaesignals.stores.opening import is_memcache
 
 FILE = "requirements.txt"
 # Other files that App Engine's build reads in its place.
@@ -34,14 +35,20 @@ def check_requirements(project: Project) -> Iterator[Problem]:
     if not ours and not (directory / "gaesignals").is_dir():
         yield Problem(FILE, "requirements", "gaesignals is not in it", "add the line gaesignals[worker]")
         return
-    if any(re.search(r"\[[^\]]*\bworker\b", line) for line in ours):
-        return
-    missing = sorted(set(_WORKER_EXTRA) - {_distribution(line) for line in lines})
-    if missing:
+    found = {_distribution(line) for line in lines}
+    if not (_is_extra("valkey", ours) or "redis" in found or all(is_memcache(each.store) for each in project.workers)):
+        what = "the store is a Valkey or Redis server, and its client is not in it"
+        yield Problem(FILE, "requirements-valkey", what, "write gaesignals[worker,valkey]")
+    missing = sorted(set(_WORKER_EXTRA) - found)
+    if missing and not _is_extra("worker", ours):
         what = f"the worker needs {' and '.join(missing)}, and it has no such line"
         yield Problem(
             FILE, "requirements-worker", what, "write gaesignals[worker], which brings all that the worker needs"
         )
+
+
+def _is_extra(name: str, requirements: Iterable[str]) -> bool:
+    return any(re.search(rf"\[[^\]]*\b{name}\b", requirement) for requirement in requirements)
 
 
 def _lines(path: Path, depth: int = 0) -> Iterator[str]:

@@ -28,8 +28,8 @@ def check_runtime(project: Project) -> Iterator[Problem]:
 
 
 def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
-    """`effect` says what comes of a missing memcache."""
-    if service.is_flexible:
+    """`effect` says what comes of a missing memcache. Where signals are stored elsewhere a sender needs none."""
+    if service.is_flexible and (service.needs_memcache or service.is_ours):
         what = f"`env: {service.info.env}` has no bundled services, so no memcache, and {effect}"
         yield Problem(service.file, "flexible", what, "remove `env`: that deploys to the standard environment")
         return
@@ -37,7 +37,7 @@ def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
     if version is None or int(version[1]) < 10:
         what = f"gaesignals does not run on {service.runtime or 'a service without runtime'}: it needs Python 3.10"
         yield Problem(service.file, "runtime", what, "set `runtime: python312`")
-    if not service.has_memcache:
+    if service.needs_memcache and not (service.has_memcache or service.is_flexible):
         what = f"without `app_engine_apis: true` it has no memcache, and {effect}"
         yield Problem(service.file, "app-engine-apis", what, "add `app_engine_apis: true`")
 

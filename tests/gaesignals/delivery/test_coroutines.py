@@ -31,7 +31,7 @@ from gaesignals import (
     in_this_request,
     send_many,
 )
-from gaesignals.mailbox.box import Mailbox, app_engine_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
 from gaesignals.mailbox.look import look
 from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.testing import ManualClock
@@ -308,7 +308,7 @@ def test_on_app_engine_each_task_has_its_senders_namespace() -> None:
             await asyncio.sleep(data % 4)
             seen.append((data % 3, namespace_manager.get_namespace()))
 
-        with use_mailbox(app_engine_mailbox(namespace="")):
+        with use_mailbox(open_mailbox()):
             for number in range(12):
                 namespace_manager.set_namespace(f"tenant{number % 3}")
                 Signal("a").send(number)

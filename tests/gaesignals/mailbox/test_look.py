@@ -10,7 +10,7 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError
 from gaesignals.format.page import SEGMENT_BYTES
-from gaesignals.mailbox.box import Mailbox, app_engine_mailbox
+from gaesignals.mailbox.box import Mailbox, open_mailbox
 from gaesignals.mailbox.look import LeaseStatus, look
 from gaesignals.testing import ManualClock, MemoryStore
 
@@ -127,4 +127,4 @@ class TestTheHolderOfALease:
         self, monkeypatch: pytest.MonkeyPatch, instance: str, holder: str
     ) -> None:
         monkeypatch.setenv("GAE_INSTANCE", instance)
-        assert app_engine_mailbox(namespace="").holder == holder
+        assert open_mailbox().holder == holder

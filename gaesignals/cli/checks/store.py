@@ -1,0 +1,55 @@
+"""The store of each service: the same for all, within reach, and one that evicts nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+from gaesignals.appyaml.problem import Problem
+from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.service import Service
+from gaesignals.errors import InvalidOptionError
+from gaesignals.stores.opening import STORE_VARIABLE, is_memcache, open_server
+
+# Most servers can only be asked from their own network, and nobody waits long for that.
+_ASK_SECONDS = 1.0
+_CONNECTOR = "vpc_access_connector: {name: projects/PROJECT/locations/REGION/connectors/NAME}"
+
+
+def check_store(project: Project) -> Iterator[Problem]:
+    """What keeps senders and the worker from meeting, or lets what waits disappear."""
+    stores = {worker.store for worker in project.workers}
+    for service in project.others:
+        if service.is_python and stores and service.store not in stores:
+            what = f"it sends to {_named(service.store)}, and the worker looks in {', '.join(map(_named, stores))}"
+            yield Problem(service.file, "store", what, f"give {STORE_VARIABLE} the value that the worker has")
+    services = [service for service in (*project.workers, *project.others) if not is_memcache(service.store)]
+    for service in services:
+        if not (service.is_flexible or service.has_connector):
+            what = f"without a connector it cannot reach {_named(service.store)} in its network"
+            yield Problem(service.file, "vpc-connector", what, f"add `{_CONNECTOR}`")
+    yield from _check_eviction(services)
+
+
+def _check_eviction(services: Sequence[Service]) -> Iterator[Problem]:
+    """What the servers say that answer from here."""
+    for service in {service.store: service for service in reversed(services)}.values():
+        if advice := _advice(service.store):
+            what, _, remedy = advice.partition("; ")
+            yield Problem(service.file, "eviction", f"{_named(service.store)}: {what}", remedy)
+
+
+def _advice(name: str) -> str:
+    try:
+        store = open_server(name, deadline_seconds=_ASK_SECONDS)
+    except InvalidOptionError:
+        return ""  # the worker's settings say so
+    with contextlib.closing(store):
+        info = store.server_info()
+    return info.advice if info else ""
+
+
+def _named(name: str) -> str:
+    """A store without its password."""
+    return "memcache" if is_memcache(name) else f"the server {urlsplit(name).hostname}"
