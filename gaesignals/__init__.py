@@ -20,13 +20,18 @@ from .errors import (
     SignalsError,
     StoreError,
 )
+from .guarded import guard
 from .idempotency import once
-from .message import Drop, Message, Retry, current_message
+from .message import Message, current_message
 from .middleware import SignalsMiddleware
+from .raised import Drop, Retry
 from .receivers import Receivers
 from .report import DeliveryReport, Failure
 from .signal import Signal, send_many
 from .threads import in_this_request
+
+guard("gaesignals")
+guard("gaesignals.worker")
 
 __all__ = [
     "DecodeError",

@@ -51,11 +51,20 @@ def check_handler(handler: object, template: Template, *, takes_batch: bool) -> 
 
 def check_on_dead(on_dead: object) -> None:
     """Raise `InvalidOptionError` unless `on_dead` can be called with a message and its error."""
-    if not callable(on_dead):
-        raise InvalidOptionError(f"on_dead={on_dead!r:.80} cannot be called")
-    problem = _problem(on_dead, "on_dead", "message", "error")
+    _check_hook("on_dead", on_dead, "message", "error", may_await=True)
+
+
+def check_around(around: object) -> None:
+    """Raise `InvalidOptionError` unless `around` can be called without an argument, to make a block."""
+    _check_hook("around", around, may_await=False)
+
+
+def _check_hook(role: str, hook: object, *arguments: str, may_await: bool) -> None:
+    if not callable(hook):
+        raise InvalidOptionError(f"{role}={hook!r:.80} cannot be called")
+    problem = _problem(hook, role, *arguments, may_await=may_await)
     if problem:
-        raise InvalidOptionError(f"{identity(on_dead)} {problem}")
+        raise InvalidOptionError(f"{identity(hook)} {problem}")
 
 
 def is_coroutine_function(handler: object) -> bool:
@@ -79,9 +88,11 @@ def _problem(
 ) -> str | None:
     """Why `function` cannot be called with `arguments` and with `fields` as keywords, or None."""
     if is_coroutine_function(function) and not may_await:
-        return "is asynchronous; give a plain function, which may run an event loop of its own"
+        return "is asynchronous; give a plain function"
     if _is_any(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
-        return "is a generator, of which a call runs nothing; give a function without yield"
+        return "is a generator, of which a call runs nothing; " + (
+            "decorate it with contextlib.contextmanager" if role == "around" else "give a function without yield"
+        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -61,11 +61,11 @@ def _refuse_decorated(handler: Any) -> None:
 def _remembering(handler: Any, seconds: int) -> Any:
     _refuse_decorated(handler)
 
-    def handle(argument: Any, *args: Any, **fields: Any) -> object:
+    def handle(argument: Any, /, *args: Any, **fields: Any) -> object:
         with _unhandled(argument, seconds) as unhandled:
             return None if unhandled is _NOTHING else handler(unhandled, *args, **fields)
 
-    async def handle_soon(argument: Any, *args: Any, **fields: Any) -> object:
+    async def handle_soon(argument: Any, /, *args: Any, **fields: Any) -> object:
         with _unhandled(argument, seconds) as unhandled:
             return None if unhandled is _NOTHING else await handler(unhandled, *args, **fields)
 
@@ -89,8 +89,9 @@ def _unhandled(argument: Any, seconds: int) -> Iterator[object]:
     if not rest:
         yield _NOTHING
         return
-    yield rest if message is None else argument
-    _remember(receiver, [one for one in rest if one.failure is None], seconds)
+    # A list that the handler may use up, as any list that it is given.
+    yield [*rest] if message is None else argument
+    _remember(receiver, [one for one in rest if one.mark is None], seconds)
 
 
 def _key(receiver: str, message: Message) -> bytes:

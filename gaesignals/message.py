@@ -1,8 +1,4 @@
-"""A message: what a handler sees of it, and the record that travels through memcache.
-
-A record's wire form is `[id, sent_us, payload, options]`. Options hold what is not at its default, by one-letter names;
-names this version does not know are kept, so that a later one can add fields.
-"""
+"""A message: what a handler sees of it, and what it says of it."""
 
 from __future__ import annotations
 
@@ -11,9 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, NoReturn
+from typing import TYPE_CHECKING, Any, Generic
 
-from .errors import InvalidOptionError, NoCurrentMessageError, reject_unknown
+from .errors import NoCurrentMessageError
+from .raised import Retry, text_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -23,54 +20,6 @@ else:
     from typing import TypeVar
 
     DataT = TypeVar("DataT")
-
-
-def text_of(value: object) -> str:
-    """Return `str(value)` as text that can be stored, whatever an application's exception makes of `str`."""
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001 - what an application wrote fails here, and nothing of ours depends on it
-        text = f"a {type(value).__name__} that str() fails for"
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_wait(seconds: object) -> bool:
-    return isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= 7 * 86400
-
-
-class Retry(Exception):
-    """Raised by a reliable receiver's handler to have its message run again.
-
-    The attempt is counted. `after_seconds` is the least time until the next one; None means the receiver's own backoff.
-    """
-
-    after_seconds: float | None = None  # of a subclass that does not call this __init__, too
-
-    def __init__(self, after_seconds: float | None = None, reason: str = "", **unknown: NoReturn) -> None:
-        reject_unknown(unknown, where="Retry()")
-        if after_seconds is not None and not _is_wait(after_seconds):
-            raise InvalidOptionError(f"after_seconds is {after_seconds!r}; give between 0 and 604800 (seven days)")
-        super().__init__(reason or "the handler asked for a retry")
-        self.after_seconds = after_seconds
-
-
-class Drop(Exception):
-    """Raised by a handler to be done with its message without an error: it counts as delivered and is logged.
-
-    What was marked as failed before it is raised has failed all the same.
-    """
-
-    reason: str = ""
-
-    def __init__(self, reason: str = "", **unknown: NoReturn) -> None:
-        reject_unknown(unknown, where="Drop()")
-        super().__init__(reason)
-        self.reason = reason
-
-
-def wait_of(retry: Retry) -> float | None:
-    """How long `retry` asks to wait; None also where a subclass has made something else of it than a time to wait."""
-    return retry.after_seconds if _is_wait(retry.after_seconds) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +38,33 @@ class Message(Generic[DataT]):
     sent_at: datetime
     attempt: int = 1
     namespace: str = ""
-    _marks: list[str] = field(default_factory=list, repr=False, compare=False)
+    _marks: list[str | Retry] = field(default_factory=list, repr=False, compare=False)
     context: str = field(default="", repr=False, compare=False)
 
     def fail(self, reason: object = "") -> None:
         """Mark this message alone as failed; the others of its batch are not touched.
 
         A reliable receiver has it run again later, a weak one counts the failure. `reason` is kept as text: an
-        exception will do.
+        exception will do. Of several marks the first one counts.
         """
         self._marks.append(text_of(reason) or "marked as failed by its handler")
 
+    def retry(self, after_seconds: float | None = None, reason: object = "", *, charge: bool = True) -> None:
+        """Have this message alone run again, as raising `Retry` does for one; it has not failed.
+
+        Takes what `Retry` takes, and raises `InvalidOptionError` as that does. Of several marks the first one counts.
+        """
+        self._marks.append(Retry(after_seconds, text_of(reason), charge=charge))
+
+    @property
+    def mark(self) -> str | Retry | None:
+        """What was said first: the reason of a `fail`, what `retry` asked for, or None."""
+        return self._marks[0] if self._marks else None
+
     @property
     def failure(self) -> str | None:
-        """The reason of the first `fail`, or None."""
-        return self._marks[0] if self._marks else None
+        """The reason of a `fail`, if that was said first, or None."""
+        return self.mark if isinstance(self.mark, str) else None
 
 
 _current: ContextVar[Message | None] = ContextVar("gaesignals_current_message", default=None)

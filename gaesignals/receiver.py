@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 from .data.codec import loads
 from .data.shape import Shape, from_plain
 from .errors import InvalidOptionError
 from .handler import Handler, is_coroutine_function
+from .raised import MAX_WAIT_SECONDS, is_wait
 from .template import Template, check_name
 
 MAX_BATCH: Final = 1000
-MAX_BACKOFF_SECONDS: Final = 7 * 86400
 MAX_LEASE_SECONDS: Final = 86400
 MAX_CONCURRENCY: Final = 1000
 CONCURRENCY: Final = 10
 _QUEUE: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
+
+
+Backoff: TypeAlias = Callable[[int], float] | Sequence[float]
+"""From the number of the attempt that failed to seconds; or a number for each attempt, the last one for all later."""
+
+
+Around: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Makes a block to be entered around each call of a handler."""
 
 
 class Options(TypedDict, total=False):
@@ -28,6 +37,10 @@ class Options(TypedDict, total=False):
     reliable: bool
     max_attempts: int
     backoff_seconds: float
+    backoff: Backoff | None
+    retry_on: type[Exception] | Sequence[type[Exception]]
+    drop_on: type[Exception] | Sequence[type[Exception]]
+    max_age_seconds: float | None
     lease_seconds: float | None
     queue: str | None
     id: str | None
@@ -38,13 +51,15 @@ class Options(TypedDict, total=False):
 class Receiver:
     """A handler, the names it is for, and how it is run.
 
-    `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None stands
-    for a handler that takes the data of one. A message that fails is run again after a random part of
-    `backoff_seconds`, doubled each time up to an hour, until `max_attempts` have been made. `lease_seconds` is how long
-    a lease of its messages lasts at least, and `queue` the queue that delivers its names; None leaves both to who
-    delivers. `shape` is that of the data where its signal declares a type. `concurrency` is how many messages a
-    coroutine handler is run for at a time. `is_pair` where it was made from a plain pair, whose name may have been made
-    at run time.
+    `id` finds it again after a deploy. `batch` is the most messages a call of the handler gets as a list; None
+    stands for a handler that takes the data of one. A message that fails is run again after a random part of
+    `backoff_seconds`, doubled each time up to an hour, or as `backoff` says, until `max_attempts` have been made.
+    `retry_on` are the types of failures that are tried again, all if it is empty; one in `drop_on` is none.
+    Messages older than `max_age_seconds` are not run. `lease_seconds` is how long a lease of its messages lasts at
+    least, and `queue` the queue that delivers its names; None leaves both to who delivers. `shape` is that of the
+    data where its signal declares a type. `concurrency` is how many messages a coroutine handler is run for at a
+    time. `is_pair` where it was made from a plain pair, whose name may have been made at run time. `around` makes a
+    block that every call of the handler is made in.
     """
 
     id: str
@@ -54,11 +69,20 @@ class Receiver:
     reliable: bool = False
     max_attempts: int = 20
     backoff_seconds: float = 10.0
+    backoff: Backoff | None = None
+    retry_on: tuple[type[Exception], ...] = ()
+    drop_on: tuple[type[Exception], ...] = ()
+    max_age_seconds: float | None = None
     lease_seconds: float | None = None
     queue: str | None = None
     batch: int | None = None
     concurrency: int = 1
     is_pair: bool = False
+    around: Around | None = None
+
+    def is_too_old(self, age_seconds: float) -> bool:
+        """Whether a message of this age is not to be run any more."""
+        return self.max_age_seconds is not None and age_seconds > self.max_age_seconds
 
     @property
     def chunk(self) -> int:
@@ -108,8 +132,26 @@ def check_options(receiver: Receiver) -> None:
         "max_attempts": (receiver.max_attempts, _is_whole(receiver.max_attempts), "a whole number from 1"),
         "backoff_seconds": (
             receiver.backoff_seconds,
-            _is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_BACKOFF_SECONDS,
-            f"0 to {MAX_BACKOFF_SECONDS} (seven days)",
+            _is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_WAIT_SECONDS,
+            f"0 to {MAX_WAIT_SECONDS} (seven days)",
+        ),
+        "backoff": (
+            receiver.backoff,
+            receiver.backoff is None or callable(receiver.backoff) or _is_waits(receiver.backoff),
+            f"a function that takes the number of the attempt, or a list of seconds from 0 to {MAX_WAIT_SECONDS}",
+        ),
+        "retry_on": (receiver.retry_on, _is_types(receiver.retry_on), "types of exceptions"),
+        "drop_on": (
+            receiver.drop_on,
+            _is_types(receiver.drop_on)
+            and not (_is_types(receiver.retry_on) and {*receiver.drop_on} & {*receiver.retry_on}),
+            "types of exceptions, of which none is in retry_on",
+        ),
+        "max_age_seconds": (
+            receiver.max_age_seconds,
+            receiver.max_age_seconds is None
+            or (_is_number(receiver.max_age_seconds) and 0 < receiver.max_age_seconds < math.inf),
+            "more than 0, or None for messages of any age",
         ),
         "lease_seconds": (
             receiver.lease_seconds,
@@ -135,6 +177,14 @@ def _is_whole(value: object, *, most: float = math.inf) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_waits(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(is_wait(seconds) for seconds in value)
+
+
+def _is_types(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(kind, type) and issubclass(kind, Exception) for kind in values)
 
 
 def _is_queue(value: object) -> bool:

@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
-from .data.shape import Shape
+from .connecting import declared, refuse_unknown, shape_of, template_of, wants_another_queue
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .format.letter import KEPT_LETTERS, MAX_LETTERS
-from .handler import DataHandler, Handler, check_handler, check_on_dead, identity, mark_decorated
+from .handler import DataHandler, Handler, check_around, check_handler, check_on_dead, identity, mark_decorated
 from .matching import Matching
 from .message import Message
-from .receiver import Match, Options, Receiver, check_options, concurrency_of
+from .receiver import Around, Match, Options, Receiver, concurrency_of
 from .signal import Signal, name_of
 from .template import Template
 
@@ -35,10 +35,19 @@ class Receivers:
     `on_dead` is called with each message that becomes a dead letter and the error of its last attempt, in the namespace
     of its sender as handlers are, so that it can be kept where nothing is evicted. A name keeps its newest
     `max_dead_letters`, up to 1,000 of them and to what fits 900 KB.
+
+    `around` makes a context manager that is entered around every call of a handler, plain or `async def`: for what an
+    application sets up and clears away for each. The failure of a handler is logged inside it, and then raised through
+    it. One that fails itself has its message fail.
     """
 
     def __init__(
-        self, *, on_dead: OnDead | None = None, max_dead_letters: int = KEPT_LETTERS, **unknown: NoReturn
+        self,
+        *,
+        on_dead: OnDead | None = None,
+        around: Around | None = None,
+        max_dead_letters: int = KEPT_LETTERS,
+        **unknown: NoReturn,
     ) -> None:
         reject_unknown(unknown, where="Receivers()")
         if type(max_dead_letters) is not int or not 1 <= max_dead_letters <= MAX_LETTERS:
@@ -47,7 +56,10 @@ class Receivers:
             )
         if on_dead is not None:
             check_on_dead(on_dead)
+        if around is not None:
+            check_around(around)
         self.on_dead = on_dead
+        self.around = around
         self.max_dead_letters = max_dead_letters
         self._matching = Matching()
 
@@ -82,17 +94,22 @@ class Receivers:
         The handler is called with a message's data, or with `batch` with a list of `Message`; and for a pattern with
         each field as a keyword. Data is of the type that a `Signal` declares, and as it was sent where none does.
         `reliable` delivers at least once, up to `max_attempts` (20) times. Before the second one it waits for a random
-        part of `backoff_seconds` (10), doubled for each later one up to an hour. `id` is what retries know the receiver
-        by, by default the handler's module and name. `concurrency` is how many messages an `async def` handler of one
-        message is run for at a time, 10 if it is not given. `lease_seconds`, up to a day, is for a handler that takes
-        longer than a delivery's usual lease allows, and `queue` names the queue of queue.yaml whose tasks deliver these
-        names, so that its limits are theirs.
+        part of `backoff_seconds` (10), doubled for each later one up to an hour; or as long as `backoff` says, a
+        function of the number of the attempt that failed or a list of seconds. With `retry_on`, failures of other
+        types become dead letters at once; those of a type in `drop_on` are none. The type that is closest to an error's
+        own decides. Messages older than `max_age_seconds` are not run, and counted as expired: since they were sent,
+        due or requeued.
+
+        `id` is what retries know the receiver by, by default the handler's module and name. `concurrency` is how many
+        messages an `async def` handler of one message is run for at a time, 10 if it is not given. `lease_seconds`, up
+        to a day, is for a handler that takes longer than a delivery's usual lease allows, and `queue` names the queue
+        of queue.yaml whose tasks deliver these names, so that its limits are theirs.
 
         Raises `InvalidNameError`, `InvalidMappingError` for a handler that cannot be called so, is connected to such
         names already or wants another queue than one that is, and `InvalidOptionError`.
         """
-        _refuse_unknown(options, where="connect()")
-        self._add(_receiver(name, handler, batch, options))
+        refuse_unknown(options, where="connect()")
+        self._add(declared(name, handler, batch, options, self.around))
 
     @overload
     def receiver(
@@ -120,13 +137,13 @@ class Receivers:
         **options: Unpack[Options],
     ) -> Callable[[Any], Any]:
         """Connect the decorated function, with the options of `connect`, and return it."""
-        _refuse_unknown(options, where="receiver()")
+        refuse_unknown(options, where="receiver()")
         if callable(name) and not isinstance(name, Signal):
             raise InvalidMappingError('receiver needs a name: @receivers.receiver("my_signal")')
-        _template(name)
+        template_of(name)
 
         def connect(handler: HandlerT) -> HandlerT:
-            self._add(_receiver(name, handler, batch, options))
+            self._add(declared(name, handler, batch, options, self.around))
             mark_decorated(handler)
             return handler
 
@@ -160,7 +177,7 @@ class Receivers:
                     f"{receiver.id} is connected to {str(other.template)!r} already, so {str(receiver.template)!r} "
                     "could not tell its retries apart; give one of them an id="
                 )
-            if _wants_another_queue(receiver, other):
+            if wants_another_queue(receiver, other):
                 raise InvalidMappingError(
                     f"{receiver.id} wants {str(receiver.template)!r} delivered by the queue {receiver.queue!r}, and "
                     f"{other.id} by {other.queue!r}: a name has one queue; give both the same"
@@ -188,7 +205,7 @@ def as_receivers(mapping: ReceiverMapping, *, reliable: bool | None = None) -> R
                 raise InvalidOptionError(f"reliable=False cannot be: {receiver.id} is connected as reliable")
     if not reliable or all(receiver.reliable for receiver in mapping):
         return mapping
-    raised = Receivers(on_dead=mapping.on_dead, max_dead_letters=mapping.max_dead_letters)
+    raised = Receivers(on_dead=mapping.on_dead, around=mapping.around, max_dead_letters=mapping.max_dead_letters)
     for receiver in mapping:
         raised._add(dataclasses.replace(receiver, reliable=True))
     return raised
@@ -207,7 +224,7 @@ def _from_pairs(pairs: Iterable[tuple[object, Any]], *, reliable: bool) -> Recei
             id=id if count == 1 else f"{id}#{count}",
             handler=handler,
             template=template,
-            shape=_shape(name),
+            shape=shape_of(name),
             reliable=reliable,
             concurrency=concurrency_of(handler, batch=None),
             is_pair=True,
@@ -228,45 +245,3 @@ def _pairs(mapping: object) -> Iterator[tuple[object, Any]]:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise InvalidMappingError(f"a mapping is a list of pairs (name, handler), but one is {pair!r:.80}")
         yield pair[0], pair[1]
-
-
-def _refuse_unknown(options: Mapping[str, object], *, where: str) -> None:
-    known = Options.__annotations__
-    reject_unknown({name: value for name, value in options.items() if name not in known}, where=where)
-
-
-def _receiver(name: str | Signal[Any], handler: Handler, batch: int | None, options: Options) -> Receiver:
-    template = _template(name)
-    check_handler(handler, template, takes_batch=batch is not None)
-    id = options.get("id")
-    receiver = Receiver(
-        id=identity(handler) if id is None else id,
-        handler=handler,
-        template=template,
-        shape=_shape(name),
-        reliable=options.get("reliable", False),
-        max_attempts=options.get("max_attempts", 20),
-        backoff_seconds=options.get("backoff_seconds", 10.0),
-        lease_seconds=options.get("lease_seconds"),
-        queue=options.get("queue"),
-        batch=batch,
-        concurrency=concurrency_of(handler, batch=batch, wanted=options.get("concurrency")),
-    )
-    check_options(receiver)
-    return receiver
-
-
-def _wants_another_queue(one: Receiver, other: Receiver) -> bool:
-    """Whether there certainly is a name that two queues are declared for. Of two patterns nobody knows."""
-    if None in (one.queue, other.queue) or one.queue == other.queue:
-        return False
-    is_certain = one.template.is_literal or other.template.is_literal or one.template == other.template
-    return is_certain and one.template.overlaps(other.template)
-
-
-def _template(name: object) -> Template:
-    return name.template if isinstance(name, Signal) else Template.parse(name)
-
-
-def _shape(name: object) -> Shape | None:
-    return name.shape if isinstance(name, Signal) else None

@@ -27,7 +27,8 @@ class DeliveryReport:
     message is then gone, a reliable one's is also counted as `retried` or `dead`. `retried`: to be run again, because a
     receiver failed or asked for it. `dead`: became a dead letter. `lost`: memcache forgot it, or it could not be read.
     `remaining`: still waiting when this delivery ended, as far as it knows. `overtaken`: somebody else took over the
-    lease while it was held here, so it counts for them. `errors` has a record for each failure, `more` the names where
+    lease while it was held here, so it counts for them. `expired`: too old for a receiver that was due to run it.
+    `errors` has a record for each failure, `more` the names where
     something is left that could be done at once.
     """
 
@@ -38,13 +39,14 @@ class DeliveryReport:
     lost: int = 0
     remaining: int = 0
     overtaken: int = 0
+    expired: int = 0
     errors: tuple[Failure, ...] = ()
     more: tuple[str, ...] = ()
 
     @property
     def has_progressed(self) -> bool:
         """Whether something became of a message."""
-        return any((self.delivered, self.failed, self.retried, self.dead, self.lost, self.overtaken))
+        return any((self.delivered, self.failed, self.retried, self.dead, self.lost, self.overtaken, self.expired))
 
     @property
     def is_idle(self) -> bool:
@@ -61,6 +63,7 @@ class DeliveryReport:
             lost=self.lost + other.lost,
             remaining=other.remaining,
             overtaken=self.overtaken + other.overtaken,
+            expired=self.expired + other.expired,
             errors=self.errors + other.errors,
             more=other.more,
         )

@@ -13,10 +13,11 @@ ROOT = Path(__file__).parent.parent
 # A folder or a module of the top level may import what stands in a line above its own.
 LAYERS = {
     "gaesignals": """
-        errors
+        errors guarded
         data
         format
         stores tasks
+        raised ndb
         template message report
         observing cloudlog
         telemetry
@@ -24,7 +25,7 @@ LAYERS = {
         handler
         due
         signal receiver threads
-        matching
+        matching connecting
         receivers idempotency
         delivery
         recording
@@ -35,7 +36,7 @@ LAYERS = {
         __main__
     """,
     "worker": """
-        log ending
+        log ending context
         config origin
         loading
         queue
@@ -69,7 +70,8 @@ FOLDERS = {
     "gaesignals.telemetry": "instruments spans",
     "gaesignals.mailbox": """emptied bundles lanes send defer box rescue claim load index hold dead discard pause repair
         look""",
-    "gaesignals.delivery": "coroutines limits verdict round runner takeover fresh deliver",
+    "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover
+        fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",
     "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
         sending pausing dead checks checking finding init local main""",

@@ -76,6 +76,7 @@ def _counts(report: DeliveryReport) -> str:
         "dead": report.dead,
         "lost": report.lost,
         "taken over by others": report.overtaken,
+        "too old": report.expired,
     }
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 

@@ -13,7 +13,7 @@ from .options import Commands, signal_name
 from .terminal import Terminal
 from .wording import count_of, counts_line
 
-_DONE = ("delivered", "failed", "retried", "dead", "lost", "overtaken")
+_DONE = ("delivered", "failed", "retried", "dead", "lost", "overtaken", "expired")
 # What each answer says anew, rather than adds to what the earlier ones said.
 _LATEST = ("remaining", "more", "unmatched", "paused")
 _BAD = ("failed", "retried", "dead", "lost", "refused", "unreadable", "remaining")

@@ -47,14 +47,17 @@ class Coroutines:
         self._limit_seconds = limit_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def run(self, work: Work) -> None:
-        """Run `work` to its end, alone; raise what it raises, and `TimeoutError` if that takes too long."""
+    def run(self, work: Work) -> object:
+        """Run `work` to its end, alone; return what it returns, or raise what it raises.
+
+        Raises `TimeoutError` if that takes too long.
+        """
         try:
             reject_running_loop()
         except RunningLoopError:
             work.close()
             raise
-        self._complete(self.bounded(work))
+        return self._complete(self.bounded(work))
 
     def run_each(self, works: Iterable[Work], *, concurrency: int) -> None:
         """Run all of `works`, `concurrency` of them at a time; the next is asked for when it can begin.
@@ -65,22 +68,24 @@ class Coroutines:
         reject_running_loop()
         self._complete(_run_each(works, concurrency))
 
-    async def bounded(self, work: Work) -> None:
-        """Await `work`; raise `TimeoutError` if it is not done in time, when it was cancelled or has ignored that."""
+    async def bounded(self, work: Work) -> object:
+        """Await `work` and return its result.
+
+        Raises `TimeoutError` if it is not done in time, when it was cancelled or has ignored that.
+        """
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait({task}, timeout=self._limit_seconds)
         if done:
             if task.cancelled():
                 raise RuntimeError("the handler was cancelled, and not by its delivery")
-            task.result()
-            return
+            return task.result()
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
         if not done:
             logger.error("a handler that was cancelled goes on; it is left to itself")
         error = task.exception() if done and not task.cancelled() else None
         if done and not task.cancelled() and error is None:
-            return
+            return task.result()
         raise TimeoutError(
             f"the handler did not finish within half of its lease, {self._limit_seconds:g} seconds, and was cancelled"
         ) from error
@@ -100,10 +105,10 @@ class Coroutines:
         finally:
             loop.close()
 
-    def _complete(self, work: Work) -> None:
+    def _complete(self, work: Work) -> object:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(work)
+        return self._loop.run_until_complete(work)
 
 
 async def _run_each(works: Iterable[Work], concurrency: int) -> None:

@@ -6,15 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.claim import Claim
 from gaesignals.mailbox.dead import bury
-from gaesignals.message import Message
 from gaesignals.receivers import Receivers
 from gaesignals.report import Failure
 
 from .coroutines import Coroutines
+from .deaths import announce
 from .limits import Limits
 from .verdict import Run, Tally, Verdict, decide
 
@@ -91,7 +90,7 @@ class Round:
                 self._revive(verdicts[name])
                 continue
             for letter in group:
-                self._announce(name, letter)
+                announce(name, letter, self.receivers, self.mailbox, self.coroutines)
 
     def leave_unread(self, claim: Claim) -> None:
         """Memcache did not answer for what was claimed. Its lease runs out, and somebody takes it over."""
@@ -105,29 +104,3 @@ class Round:
         for verdict in verdicts:
             verdict.retries += [replace(letter.record, not_before_ms=not_before_ms) for letter in verdict.letters]
             verdict.letters = []
-
-    def _announce(self, name: str, letter: DeadLetter) -> None:
-        fields = {
-            "signals_name": ascii(name),
-            "signals_message": letter.id,
-            "signals_receiver": ",".join(letter.receivers),
-            "signals_attempt": letter.attempt,
-        }
-        logger.error("a message is dead", extra=fields)
-        if self.receivers.on_dead is None:
-            return
-        try:
-            with self.mailbox.namespaces.using(letter.record.namespace):
-                self.receivers.on_dead(self._message(name, letter), letter.error)
-        except Exception:
-            logger.exception("on_dead failed", extra=fields)
-
-    def _message(self, name: str, letter: DeadLetter) -> Message:
-        """The message as its receiver got it; one that cannot be decoded has None for its data."""
-        record = letter.record
-        mine = [match.receiver for match in self.receivers.matching(name) if match.receiver.id in letter.receivers]
-        try:
-            data = mine[0].load(record.payload) if mine else letter.data
-        except Exception:  # noqa: BLE001 - a declared type is the application's code
-            data = None
-        return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace, context=record.context)

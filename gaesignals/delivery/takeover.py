@@ -181,5 +181,4 @@ def _without_weak(record: Record, matches: Sequence[Match]) -> tuple[Record, ...
 
 
 def _died(match: Match) -> Failed:
-    receiver = match.receiver
-    return Failed(receiver.id, DIED, max_attempts=receiver.max_attempts, backoff_seconds=receiver.backoff_seconds)
+    return Failed.of(match.receiver, DIED)

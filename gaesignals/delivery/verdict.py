@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import traceback
@@ -10,16 +11,21 @@ from dataclasses import dataclass, field, replace
 
 from gaesignals.format.entries import Record
 from gaesignals.format.letter import MAX_ERROR_CHARACTERS, DeadLetter
-from gaesignals.message import text_of
-from gaesignals.receiver import Match
+from gaesignals.raised import text_of
+from gaesignals.receiver import Backoff, Match, Receiver
 from gaesignals.report import DeliveryReport, Failure
+
+from .backoff import wait_seconds
+
+logger = logging.getLogger("gaesignals")
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """One receiver's failure with one record. `is_request` where the handler asked for a retry itself.
 
-    A weak receiver's failure is counted, and that is all; a reliable one's has attempts left, or not.
+    A weak receiver's failure is counted, and that is all; a reliable one's has attempts left, or not. `is_final` where
+    trying again makes no sense; `is_charged` unless the attempt is not to count.
     """
 
     receiver: str
@@ -27,19 +33,58 @@ class Failed:
     is_reliable: bool = True
     max_attempts: int = 0
     backoff_seconds: float = 0.0
+    backoff: Backoff | None = None
     exception: BaseException | None = None
     after_seconds: float | None = None
     is_request: bool = False
+    is_charged: bool = True
+    is_final: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        receiver: Receiver,
+        error: str,
+        *,
+        exception: BaseException | None = None,
+        after_seconds: float | None = None,
+        is_request: bool = False,
+        is_charged: bool = True,
+        is_final: bool = False,
+    ) -> Failed:
+        """A failure of this receiver, which is tried again as it declares."""
+        return cls(
+            receiver.id,
+            error,
+            is_reliable=receiver.reliable,
+            max_attempts=receiver.max_attempts,
+            backoff_seconds=receiver.backoff_seconds,
+            backoff=receiver.backoff,
+            exception=exception,
+            after_seconds=after_seconds,
+            is_request=is_request,
+            is_charged=is_charged,
+            is_final=is_final,
+        )
+
+    def is_last(self, record: Record) -> bool:
+        """Whether the record is not run again for this receiver after this failure."""
+        return self.is_final or not self.is_reliable or (self.is_charged and record.attempt >= self.max_attempts)
 
 
 @dataclass(slots=True)
 class Run:
-    """A record, the receivers that it has yet to see, those that failed, and those that have not begun it."""
+    """A record, the receivers that it has yet to see, those that failed, and those that have not begun it.
+
+    It was too old for those in `expired`. `unknown` are those that it names and nobody here knows.
+    """
 
     record: Record
     matches: tuple[Match, ...]
     failures: list[Failed]
     unbegun: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
 
     @property
     def rest(self) -> tuple[Record, ...]:
@@ -50,8 +95,8 @@ class Run:
 def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
     """Find out which of `matches` the record has yet to see.
 
-    Weak receivers see its first attempt only, and never one that is made up for. A receiver that the record names and
-    that no longer exists is a failure without further attempts.
+    Weak receivers see its first attempt only, and never one that is made up for. Receivers that it names and nobody
+    knows are left for later; for a name that is weak, where nothing can wait, they are failures for good.
     """
     if not record.receivers:
         is_first = record.attempt == 1 and not is_takeover
@@ -62,16 +107,19 @@ def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
         for match in matches
         if match.receiver.id in record.receivers and (match.receiver.reliable or not is_takeover)
     )
-    gone = [
-        Failed(receiver, f"no receiver {receiver!r} matches this name any more")
-        for receiver in record.receivers
-        if receiver not in known
-    ]
-    return Run(record, named, gone)
+    unknown = tuple(receiver for receiver in record.receivers if receiver not in known)
+    if any(match.receiver.reliable for match in matches):
+        return Run(record, named, [], unknown=unknown)
+    return Run(record, named, [_gone(receiver) for receiver in unknown])
 
 
-# Waits are doubled up to an hour; one that is longer from the start stays as it is.
-DOUBLED_UP_TO_SECONDS = 3600.0
+def _gone(receiver: str) -> Failed:
+    return Failed(receiver, f"no receiver {receiver!r} matches this name any more")
+
+
+# A receiver that nobody knows may have come with a version that is not deployed everywhere yet, or have been renamed.
+HOLD_MS = 3_600_000
+HOLD_STEP_MS = 300_000
 DIED = "the process died while it ran this message, or it ran past its lease"
 
 
@@ -89,26 +137,45 @@ class Verdict:
 
 
 def decide(run: Run, *, now_ms: int, random: random.Random) -> Verdict:
-    """Turn the failures of a run into retries and dead letters."""
+    """Turn the failures of a run into retries and dead letters.
+
+    For a receiver that is unknown here it goes back uncharged, until an hour has passed; then it is dead.
+    """
     verdict = Verdict(run.record, run.rest)
     for failed in run.failures:
         if not failed.is_reliable:
             continue
-        if run.record.attempt >= failed.max_attempts:
+        if failed.is_last(run.record):
             verdict.letters.append(_letter(run.record, failed, now_ms))
         else:
             verdict.retries.append(_retry(run.record, failed, now_ms, random))
+    for receiver in run.unknown:
+        if run.record.held_ms and now_ms >= run.record.held_ms + HOLD_MS:
+            gone = _gone(receiver)
+            run.failures.append(gone)
+            verdict.letters.append(_letter(run.record, gone, now_ms))
+        else:
+            verdict.retries.append(_held(run.record, receiver, now_ms))
     return verdict
 
 
 def _retry(record: Record, failed: Failed, now_ms: int, random: random.Random) -> Record:
     delay = failed.after_seconds
     if delay is None:
-        longest = max(DOUBLED_UP_TO_SECONDS, failed.backoff_seconds)
-        ceiling = min(longest, failed.backoff_seconds * 2.0 ** min(record.attempt - 1, 60))
-        delay = random.uniform(0, ceiling)
+        delay = wait_seconds(
+            record.attempt, backoff=failed.backoff, backoff_seconds=failed.backoff_seconds, random=random
+        )
     not_before_ms = now_ms + int(delay * 1000)
-    return record.charged(receivers=(failed.receiver,), not_before_ms=not_before_ms, error=failed.error)
+    charged = record.charged(receivers=(failed.receiver,), not_before_ms=not_before_ms, error=failed.error)
+    return charged if failed.is_charged else replace(charged, attempt=record.attempt)
+
+
+def _held(record: Record, receiver: str, now_ms: int) -> Record:
+    if not record.held_ms:
+        fields = {"signals_message": record.id, "signals_receiver": receiver, "signals_attempt": record.attempt}
+        logger.warning("a message waits up to an hour for a receiver that is not known here", extra=fields)
+    held_ms = record.held_ms or now_ms
+    return replace(record, receivers=(receiver,), not_before_ms=now_ms + HOLD_STEP_MS, held_ms=held_ms)
 
 
 def _letter(record: Record, failed: Failed, now_ms: int) -> DeadLetter:
@@ -139,6 +206,7 @@ class Tally:
     lost: int = 0
     remaining: int = 0
     overtaken: int = 0
+    expired: int = 0
     errors: list[Failure] = field(default_factory=list)
     more: set[str] = field(default_factory=set)
 
@@ -147,9 +215,12 @@ class Tally:
         for run, verdict in zip(runs, verdicts, strict=True):
             failures = [failed for failed in run.failures if not failed.is_request]
             # Without a match it is for weak receivers alone after a takeover, and nobody knows whether they ran it.
-            self.delivered += bool(run.matches) and not run.failures and not run.unbegun
+            is_done = not run.failures and not run.unbegun
+            self.delivered += is_done and len(run.matches) > len(run.expired)
+            self.expired += bool(run.expired)
             self.failed += bool(failures)
-            self.retried += bool(verdict.retries)
+            self.retried += any(not retry.held_ms for retry in verdict.retries)
+            self.remaining += any(retry.held_ms for retry in verdict.retries)
             self.dead += bool(verdict.letters)
             self.errors += [
                 Failure(name, run.record.id, failed.receiver, failed.error, failed.exception) for failed in failures
@@ -164,6 +235,7 @@ class Tally:
             lost=self.lost,
             remaining=self.remaining,
             overtaken=self.overtaken,
+            expired=self.expired,
             errors=tuple(self.errors),
             more=tuple(sorted(self.more)),
         )

@@ -23,6 +23,7 @@ class Instruments:
         "retried": "Messages that are to be run again",
         "dead": "Messages that became dead letters",
         "lost": "Messages that memcache forgot or that could not be read",
+        "expired": "Messages that were too old for a receiver",
         "overtaken": "Messages whose lease somebody else took over",
     }
     """The counts of a `DeliveryReport` that are metrics of their own, as gaesignals.NAME."""

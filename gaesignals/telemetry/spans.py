@@ -19,8 +19,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gaesignals.errors import SendError
-from gaesignals.message import Drop, Message, Retry
+from gaesignals.message import Message
 from gaesignals.observing import HandlerCall, Handling, Observer, Sending
+from gaesignals.raised import Drop, Retry
 from gaesignals.report import DeliveryReport
 
 from .instruments import Instruments

@@ -259,6 +259,10 @@ NOT_WHOLE = [0, -1, True, 1.0, "1", math.nan]
         *(("batch", value) for value in [*NOT_WHOLE, 1001]),
         *(("max_attempts", value) for value in [*NOT_WHOLE, None]),
         *(("backoff_seconds", value) for value in [-1, math.nan, math.inf, True, "1", None, 604801]),
+        *(("backoff", value) for value in [3, "soon", [], [-1], [1, "2"], [math.nan], {1: 2}]),
+        *(("retry_on", value) for value in [ValueError("no"), [KeyboardInterrupt], ["ValueError"], 3]),
+        *(("drop_on", value) for value in [BaseException, [int], None]),
+        *(("max_age_seconds", value) for value in [0, -1, True, "60", math.nan, math.inf]),
         *(("lease_seconds", value) for value in [0, 0.5, -1, math.nan, math.inf, True, "1", 86401]),
         *(("queue", value) for value in ["", "two words", "a" * 101, b"mail", 3, "queue\n"]),
         *(("id", value) for value in ["", 5, b"a", "x" * 201, "a\n"]),
@@ -285,20 +289,37 @@ def test_an_unknown_option_is_refused_and_named() -> None:
         Receivers(on_dead="print")  # type: ignore[arg-type]  # the mistake
 
 
-async def keep_asynchronously(message: object, error: str) -> None:
-    """Would never be awaited."""
+def around_as_a_generator() -> Any:
+    yield
+
+
+async def around_asynchronously() -> None: ...
 
 
 @pytest.mark.parametrize(
     ("on_dead", "said"),
     [
         (lambda message: None, r"will be called as on_dead\(message, error\), but has the signature \(message\)"),
-        (keep_asynchronously, "is asynchronous"),
+        (around_as_a_generator, "give a function without yield"),
     ],
 )
 def test_an_on_dead_that_cannot_be_called_so_is_refused_at_once(on_dead: Any, said: str) -> None:
     with pytest.raises(InvalidOptionError, match=said):
         Receivers(on_dead=on_dead)
+
+
+@pytest.mark.parametrize(
+    ("around", "said"),
+    [
+        ("block", "around='block' cannot be called"),
+        (around_as_a_generator, r"decorate it with contextlib\.contextmanager"),
+        (around_asynchronously, "is asynchronous"),
+        (lambda message: None, r"will be called as around\(\)"),
+    ],
+)
+def test_an_around_that_makes_no_block_is_refused_at_once(around: Any, said: str) -> None:
+    with pytest.raises(InvalidOptionError, match=said):
+        Receivers(around=around)
 
 
 @pytest.mark.parametrize(
@@ -459,6 +480,19 @@ def test_what_is_no_mapping_is_refused(mapping: Any, said: str) -> None:
 def test_a_mapping_with_a_bad_name_is_refused(name: Any) -> None:
     with pytest.raises(InvalidNameError):
         as_receivers([("a", handle), (name, handle)], reliable=None)
+
+
+def test_a_type_of_failure_cannot_be_both_tried_again_and_dropped() -> None:
+    with pytest.raises(InvalidOptionError, match="types of exceptions, of which none is in retry_on"):
+        Receivers().connect("a", handle, retry_on=(OSError, ValueError), drop_on=ValueError)
+
+
+def test_one_type_of_exceptions_stands_for_a_list_of_it_and_a_list_cannot_be_changed_later() -> None:
+    receivers, waits = Receivers(), [1, 60]
+    receivers.connect("a", handle, retry_on=ConnectionError, drop_on=[LookupError], backoff=waits)
+    waits.clear()
+    (receiver,) = receivers
+    assert (receiver.retry_on, receiver.drop_on, receiver.backoff) == ((ConnectionError,), (LookupError,), (1, 60))
 
 
 def test_a_receiver_says_how_long_its_leases_last_and_which_queue_delivers_it() -> None:

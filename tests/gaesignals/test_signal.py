@@ -24,7 +24,7 @@ from gaesignals.errors import (
     StoreError,
 )
 from gaesignals.mailbox.box import Mailbox, use_mailbox
-from gaesignals.message import Drop, Retry
+from gaesignals.raised import Drop, Retry
 from gaesignals.signal import Signal, name_of, send_many
 from gaesignals.template import Template, check_name
 from gaesignals.testing import MemoryStore

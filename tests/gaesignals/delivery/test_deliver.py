@@ -226,13 +226,40 @@ def test_a_weak_receiver_beside_a_reliable_one_sees_the_first_attempt_only(clock
     assert (weak.seen, reliable.seen) == ([1], [1, 1, 1])
 
 
-def test_a_receiver_that_no_longer_exists_makes_its_retries_dead(clock: ManualClock, mailbox: Mailbox) -> None:
+def test_a_retry_for_a_receiver_that_is_unknown_here_waits_for_an_instance_that_knows_it(
+    clock: ManualClock, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while a deploy rolls: an instance of the version before must not bury what the new one is to run again."""
+    old, new = Receivers(), Receivers()
+    welcomed, told = Recorder(), Recorder()
+    for receivers in (old, new):
+        receivers.connect("a", welcomed, reliable=True, id="welcome")
+    new.connect("a", failing, reliable=True, id="crm")
+    Signal("a").send(1)
+    deliver(new)
+    for _ in range(11):
+        clock.advance(300)
+        report = deliver(old)
+        assert (report.dead, report.failed, report.retried, report.remaining) == (0, 0, 0, 1)
+    assert [record.message for record in caplog.records].count(
+        "a message waits up to an hour for a receiver that is not known here"
+    ) == 1
+    clock.advance(300)
+    mended = Receivers()
+    mended.connect("a", told, reliable=True, id="crm")
+    assert deliver(mended).delivered == 1
+    assert (welcomed.seen, told.seen) == ([1], [1])
+
+
+def test_a_receiver_that_nobody_knows_for_an_hour_makes_its_retries_dead(clock: ManualClock, mailbox: Mailbox) -> None:
     before, after = Receivers(), Receivers()
     before.connect("a", failing, reliable=True, id="old")
     after.connect("a", Recorder(), reliable=True, id="new")
     Signal("a").send(1)
     deliver(before)
-    drain(after, clock, rounds=2)
+    for _ in range(13):
+        clock.advance(310)
+        deliver(after)
     [letter] = DeadLetters(mailbox).list("a")
     assert letter.receivers == ("old",)
     assert "no receiver 'old'" in letter.error

@@ -1,0 +1,223 @@
+"""A call of a handler: what is set up around it, and what becomes of its messages, whatever it raises.
+
+From the outside in: the sender's namespace and the current message, the observers' blocks, the application's `around`,
+and the handler. What became of it is logged inside all of them. No exception leaves a call but one that ends a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.message import Message, handling
+from gaesignals.observing import HandlerCall, Handling
+from gaesignals.raised import Drop, Retry, text_of, wait_of
+from gaesignals.receiver import Match, Receiver
+
+from .judging import is_final, judged
+from .verdict import Failed, Run
+
+logger = logging.getLogger("gaesignals")
+
+_OURS = str(Path(__file__).parent.parent) + os.sep
+# What asyncio says where a client was kept from one delivery to the next.
+_LOOP_ERRORS = ("Event loop is closed", "attached to a different loop", "bound to a different event loop")
+_LOOP_ADVICE = "see docs/receivers.md, One client a loop"
+
+
+class Call:
+    """One call of a receiver's handler, with one message or a batch of them."""
+
+    def __init__(self, mailbox: Mailbox, match: Match, name: str, pairs: Sequence[tuple[Run, Message]]) -> None:
+        self._mailbox = mailbox
+        self._receiver = match.receiver
+        self._name = name
+        self._pairs = pairs
+        self._messages = tuple(message for _, message in pairs)
+        self._raised: Exception | None = None
+        self._failures: list[tuple[Run, Failed]] = []
+        self._is_ended = False
+        self.split: list[Run] = []
+        """What is to be run one by one: the batch failed, and nobody knows for which of its messages."""
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """The outer block of the two to call the handler in. It ends without an error, and tells the runs of theirs."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - one call is isolated from the others here
+            if not self._is_ended:
+                self._end_late(error)
+            _cut(error)
+        for run, failed in self._failures:
+            run.failures.append(failed)
+        # An exception holds its frames, and one of these holds this call.
+        self._raised, self._failures = None, []
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The inner block, with all that is around a handler set up."""
+        first = self._messages[0]
+        current = first if self._receiver.batch is None else None
+        with (
+            self._mailbox.namespaces.using(first.namespace),
+            handling(current, self._receiver.id),
+            self._observed(),
+            self._surrounded(),
+        ):
+            yield
+
+    @contextmanager
+    def _surrounded(self) -> Iterator[None]:
+        """Enter the application's `around`, which sees what the handler raises."""
+        around = self._receiver.around or nullcontext
+        try:
+            with around():
+                try:
+                    yield
+                except Exception as error:
+                    self._end(error)
+                    if self._raised is None or self._raised is error:
+                        raise
+                    raise self._raised from error
+                else:
+                    self._end(None)
+        except Exception as error:
+            if error is not self._raised:
+                self._end_late(error)
+            raise
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Tell the observer of the call, whatever it raises."""
+        started = self._mailbox.clock()
+        told = _handling(self._receiver, self._messages, started)
+        with self._mailbox.observer.handling(told):
+            try:
+                yield
+            finally:
+                seconds = max(0.0, self._mailbox.clock() - started)
+                self._mailbox.observer.handled(_handler_call(told, self._name, seconds, self._raised))
+
+    def _end(self, error: Exception | None) -> None:
+        """Find out what became of the messages, and log it."""
+        self._failures, self.split = [], []
+        self._raised = None if error is None else judged(error, self._receiver, is_alone=len(self._pairs) == 1)
+        if self._raised is None or isinstance(self._raised, Drop):
+            if isinstance(self._raised, Drop):
+                self._log_drop(self._raised)
+            self._take_marks(self._pairs)
+        elif isinstance(self._raised, Retry) and self._receiver.reliable:
+            self._retry_all(self._raised)
+        elif self._receiver.reliable and len(self._pairs) > 1:
+            self.split = [run for run, _ in self._pairs]
+            _cut(self._raised)
+            logger.warning(
+                "a batch failed; its messages are run one by one", extra=self._fields(None), exc_info=self._raised
+            )
+        else:
+            for run, _ in self._pairs:
+                self._failures.append((run, fail(self._receiver, self._name, run, self._raised)))
+        self._is_ended = True
+
+    def _end_late(self, error: Exception) -> None:
+        """What is around the handler has failed. Where the handler had failed already, that is what counts."""
+        if self._raised is None:
+            self._end(error)
+        else:
+            logger.error("what is around a handler failed, too", extra=self._fields(None), exc_info=error)
+
+    def _take_marks(self, pairs: Sequence[tuple[Run, Message]]) -> None:
+        for run, message in pairs:
+            if isinstance(message.mark, Retry) and self._receiver.reliable:
+                self._retry(run, message.mark)
+            elif message.mark is not None:
+                failed = Failed.of(self._receiver, text_of(message.mark))
+                level = logging.ERROR if failed.is_last(run.record) else logging.WARNING
+                logger.log(level, "a handler marked a message as failed", extra=self._fields(run))
+                self._failures.append((run, failed))
+
+    def _retry_all(self, retry: Retry) -> None:
+        """Only what fails alone may die: those of a batch whose last attempt it was get it each by itself."""
+        is_batch = len(self._pairs) > 1
+        marked = [(run, message) for run, message in self._pairs if is_batch and message.mark is not None]
+        self._take_marks(marked)
+        for run, message in self._pairs:
+            if (run, message) in marked:
+                continue
+            if is_batch and self._asked(retry).is_last(run.record):
+                self.split.append(run)
+            else:
+                self._retry(run, retry)
+
+    def _retry(self, run: Run, retry: Retry) -> None:
+        logger.info("a handler asked for a retry", extra=self._fields(run))
+        self._failures.append((run, self._asked(retry)))
+
+    def _asked(self, retry: Retry) -> Failed:
+        after = wait_of(retry)
+        return Failed.of(
+            self._receiver, text_of(retry), after_seconds=after, is_request=True, is_charged=bool(retry.charge)
+        )
+
+    def _log_drop(self, drop: Drop) -> None:
+        fields = {"signals_count": len(self._pairs), "signals_reason": text_of(drop.reason)}
+        logger.info("a handler dropped messages", extra=self._fields(None) | fields)
+
+    def _fields(self, run: Run | None) -> dict[str, object]:
+        return fields_of(self._receiver, self._name, run)
+
+
+def fail(receiver: Receiver, name: str, run: Run, error: Exception) -> Failed:
+    """A failure of `receiver` with a message, which is logged: as a warning where the message is run again."""
+    text = f"{type(error).__name__}: {text_of(error)}"
+    if isinstance(error, RuntimeError) and any(known in text for known in _LOOP_ERRORS):
+        text = f"{text} ({_LOOP_ADVICE})"
+    _cut(error)
+    failed = Failed.of(receiver, text, exception=error, is_final=is_final(error, receiver))
+    level = logging.ERROR if failed.is_last(run.record) else logging.WARNING
+    logger.log(level, "a handler failed", extra=fields_of(receiver, name, run), exc_info=error)
+    return failed
+
+
+def _cut(error: Exception) -> None:
+    """Let the traceback of an application's error begin in the application."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        traceback = traceback.tb_next
+    if traceback is not None:
+        error.__traceback__ = traceback
+
+
+def fields_of(receiver: Receiver, name: str, run: Run | None) -> dict[str, object]:
+    fields: dict[str, object] = {"signals_name": ascii(name), "signals_receiver": receiver.id}
+    if run is not None:
+        fields |= {"signals_message": run.record.id, "signals_attempt": run.record.attempt}
+    return fields
+
+
+def _handling(receiver: Receiver, messages: Sequence[Message], now: float) -> Handling:
+    return Handling(
+        receiver.id,
+        messages,
+        pattern="" if receiver.is_pair else str(receiver.template),
+        is_reliable=receiver.reliable,
+        is_batch=receiver.batch is not None,
+        waited_seconds=[max(0.0, now - message.sent_at.timestamp()) for message in messages],
+    )
+
+
+def _handler_call(handling: Handling, name: str, seconds: float, raised: Exception | None) -> HandlerCall:
+    count = len(handling.messages)
+    if raised is None or isinstance(raised, Drop):
+        marks = [text_of(message.mark) for message in handling.messages if message.mark is not None]
+        error = marks[-1] if marks else ""
+        return HandlerCall(handling.receiver, name, count, len(marks), seconds, error, handling, raised)
+    if handling.is_reliable and count > 1 and not isinstance(raised, Retry):
+        count = 0  # A batch that is run again one by one is counted then.
+    error = f"{type(raised).__name__}: {text_of(raised)}"
+    return HandlerCall(handling.receiver, name, count, count, seconds, error, handling, raised)

@@ -1,0 +1,52 @@
+"""Deaths: a message that became a dead letter is logged, and handed to the application's `on_dead`."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import copy_context
+
+from gaesignals.format.letter import DeadLetter
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.message import Message
+from gaesignals.ndb import OwnContexts
+from gaesignals.receivers import OnDead, Receivers
+
+from .coroutines import Coroutines
+from .results import finish
+
+logger = logging.getLogger("gaesignals")
+
+
+def announce(name: str, letter: DeadLetter, receivers: Receivers, mailbox: Mailbox, coroutines: Coroutines) -> None:
+    """Log one death and tell `on_dead`, whose failure is logged and nothing else."""
+    fields = {
+        "signals_name": ascii(name),
+        "signals_message": letter.id,
+        "signals_receiver": ",".join(letter.receivers),
+        "signals_attempt": letter.attempt,
+    }
+    logger.error("a message is dead", extra=fields)
+    if receivers.on_dead is None:
+        return
+    try:
+        with mailbox.namespaces.using(letter.record.namespace):
+            message = _message(name, letter, receivers)
+            copy_context().run(_tell, receivers.on_dead, message, letter.error, coroutines)
+    except Exception:
+        logger.exception("on_dead failed", extra=fields)
+
+
+def _tell(on_dead: OnDead, message: Message, error: str, coroutines: Coroutines) -> None:
+    with OwnContexts().finished():
+        finish(on_dead(message, error), coroutines)
+
+
+def _message(name: str, letter: DeadLetter, receivers: Receivers) -> Message:
+    """The message as its receiver got it; one that cannot be decoded has None for its data."""
+    record = letter.record
+    mine = [match.receiver for match in receivers.matching(name) if match.receiver.id in letter.receivers]
+    try:
+        data = mine[0].load(record.payload) if mine else letter.data
+    except Exception:  # noqa: BLE001 - a declared type is the application's code
+        data = None
+    return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace, context=record.context)
