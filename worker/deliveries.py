@@ -6,7 +6,7 @@ import enum
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -53,7 +53,8 @@ class Deliveries:
         """Keep a delivery that has just ended; one that found nothing is not worth it."""
         if not report.is_idle:
             ended_at = datetime.fromtimestamp(self._clock(), timezone.utc)
-            self._newest.appendleft(Delivery(ended_at, seconds, source, names, report))
+            # Without its failures: each holds an exception, and with it all that its handler had in its hands.
+            self._newest.appendleft(Delivery(ended_at, seconds, source, names, replace(report, errors=())))
 
     def newest(self) -> tuple[Delivery, ...]:
         return tuple(self._newest.copy())
@@ -68,5 +69,6 @@ def report_counts(report: DeliveryReport) -> dict[str, int]:
         "dead": report.dead,
         "lost": report.lost,
         "overtaken": report.overtaken,
+        "expired": report.expired,
         "remaining": report.remaining,
     }

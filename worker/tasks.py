@@ -28,6 +28,7 @@ from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
 from .access.doors import Door, door
+from .context import outside_flask
 from .deliveries import Deliveries, Source, report_counts
 from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields
@@ -130,7 +131,8 @@ class Deliverer:
         while seconds > 0 and not self._should_stop():
             held = self._paused()
             paused = tuple(name for name in names if name in held)
-            report = deliver(
+            report = outside_flask(
+                deliver,
                 self._receivers,
                 names=[name for name in names if name not in held],
                 lease_seconds=self._lease_seconds,

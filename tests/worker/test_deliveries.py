@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from typing import Any
 
 import pytest
@@ -67,6 +69,7 @@ def test_the_status_has_tasks_and_manual_drains(client: Client) -> None:
         "dead",
         "lost",
         "overtaken",
+        "expired",
         "remaining",
     ]
     assert (task["source"], task["names"], task["delivered"]) == ("task", 2, 1)
@@ -76,3 +79,40 @@ def test_the_status_has_tasks_and_manual_drains(client: Client) -> None:
 def test_the_status_leaves_out_a_task_that_found_nothing(client: Client) -> None:
     client.task({"names": ["a"]})
     assert deliveries(client) == []
+
+
+def test_nothing_that_a_handler_had_in_its_hands_outlives_its_task(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What pytest keeps of it has the exceptions.
+    monkeypatch.setattr(logging.getLogger("gaesignals"), "disabled", True)
+
+    class Rows:
+        alive = 0
+
+        def __init__(self) -> None:
+            Rows.alive += 1
+
+        def __del__(self) -> None:
+            Rows.alive -= 1
+
+    def build(number: int) -> None:
+        rows = Rows()
+        raise ConnectionError(f"the printer does not answer to {rows}")
+
+    async def build_soon(number: int) -> None:
+        build(number)
+
+    receivers = Receivers()
+    receivers.connect("a", build, reliable=True, max_attempts=1)
+    receivers.connect("b", build_soon, reliable=True, backoff=[3600])
+    receivers.connect("c", lambda messages: build(1), reliable=True, batch=10, backoff=[3600])
+    client = make_client(receivers)
+    for _ in range(3):
+        for name in ("a", "b", "c"):
+            Signal(name).send(1)
+            Signal(name).send(2)
+        assert client.task({"names": ["a", "b", "c"]}).json["failed"] == 6
+    gc.collect()
+    assert Rows.alive == 0
+    assert len(deliveries(client)) == 3

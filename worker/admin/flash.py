@@ -29,6 +29,7 @@ COUNTS = (
     "dead",
     "lost",
     "overtaken",
+    "expired",
     "remaining",
     "letters",
     "messages",
