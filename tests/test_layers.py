@@ -43,6 +43,7 @@ LAYERS = {
         deliveries health statistics version pauses
         fields answer
         access
+        travel
         fanout
         tasks rescue
         cron

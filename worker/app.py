@@ -40,6 +40,7 @@ from .log import enable_own_loggers
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue, cloud_tasks
 from .statistics import Statistics
+from .travel import Travel
 from .version import Version
 
 MAX_BODY_BYTES = 2**20
@@ -94,15 +95,17 @@ def create_app(
     mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]), adder)
     pending = Pending(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
+    travel = Travel(receivers, own=settings.queue, lease_seconds=settings.lease_seconds)
     dispatcher = Dispatcher(
         pending=pending,
         receivers=receivers,
         queue=queue,
         redispatch_seconds=settings.redispatch_seconds,
+        travel=travel,
         paused=pauses.names,
     )
     deliveries = Deliveries()
-    doorkeeper = Doorkeeper(settings, fetch_keys=fetch_keys)
+    doorkeeper = Doorkeeper(settings, queues=travel.queues(), fetch_keys=fetch_keys)
     app = Worker(__package__ or __name__, doorkeeper, static_url_path="/admin/static")
     app.extensions["gaesignals"] = mailbox
     deliverer = tasks.Deliverer(
@@ -132,7 +135,7 @@ def create_app(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
     )
     app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=health.note_fan_out))
-    app.register_blueprint(tasks.blueprint(deliverer, seconds=task_seconds))
+    app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
     app.register_blueprint(rescue.blueprint(mailbox))
     desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))

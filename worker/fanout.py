@@ -7,6 +7,7 @@ queue refuses is due at once. Whatever happens in between, no name leaves the in
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from gaesignals.template import check_name
 
 from .log import escaped_names
 from .queue import TaskQueue, tasks_for
+from .travel import Travel
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -63,12 +65,14 @@ class Dispatcher:
         receivers: Receivers,
         queue: TaskQueue,
         redispatch_seconds: float,
+        travel: Travel | None = None,
         paused: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._pending = pending
         self._receivers = receivers
         self._queue = queue
         self._redispatch_seconds = redispatch_seconds
+        self._travel = travel or Travel(receivers, own="", lease_seconds=math.inf)
         self._paused = paused
 
     def matches(self, name: str) -> bool:
@@ -113,8 +117,22 @@ class Dispatcher:
         tasks, _ = self._send(names, siblings=siblings)
         return tasks > 0
 
-    def _send(self, names: Sequence[str], *, siblings: int | None) -> tuple[int, tuple[str, ...]]:
-        tasks = tasks_for(names, siblings=siblings)
+    def pass_on(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
+        """Send names that came in the wrong task into one of the right queue; return those that the queue refused.
+
+        Wherever that task arrives, it delivers them.
+        """
+        _, refused = self._send(names, siblings=siblings, is_handed_over=True)
+        return refused
+
+    def _send(
+        self, names: Sequence[str], *, siblings: int | None, is_handed_over: bool = False
+    ) -> tuple[int, tuple[str, ...]]:
+        tasks = [
+            task
+            for group in self._travel.groups(names)
+            for task in tasks_for(group.names, siblings=siblings, queue=group.queue, is_handed_over=is_handed_over)
+        ]
         if not tasks:
             return 0, ()
         accepted = self._queue.create(tasks)

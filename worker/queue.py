@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gaesignals.tasks.cloud_tasks import CloudTasks, QueueState
@@ -11,6 +13,8 @@ from gaesignals.tasks.names import NamesTask as Task
 from gaesignals.tasks.queue import DELIVER_PATH, MAX_BODY_BYTES, MAX_TASKS_A_CALL, RESCUE_PATH, TaskError
 
 from .config import Settings, SettingsError
+
+logger = logging.getLogger("gaesignals.worker")
 
 __all__ = [
     "DELIVER_PATH",
@@ -53,11 +57,15 @@ def cloud_tasks(settings: Settings) -> CloudTasks:
 
 
 class CloudTasksQueue:
-    """The queue that the settings name, up to 100 tasks a call. One object serves all threads, and forked processes."""
+    """The queue that the settings name, up to 100 tasks a call. One object serves all threads, and forked processes.
+
+    A task of a queue that does not exist goes into that of the settings instead, to be delivered there.
+    """
 
     def __init__(self, settings: Settings, tasks: CloudTasks | None = None) -> None:
         self._name = settings.queue
         self._tasks = tasks or cloud_tasks(settings)
+        self._missing: set[str] = set()
 
     def create(self, tasks: Sequence[Task]) -> list[bool]:
         accepted = [False] * len(tasks)
@@ -82,9 +90,20 @@ class CloudTasksQueue:
         try:
             self._tasks.add([task.task(queue=self._name) for task in tasks])
         except TaskError as error:
+            if error.is_missing and tasks[0].queue:
+                self._tell_once(tasks[0].queue)
+                return self._add([replace(task, queue="", is_handed_over=True) for task in tasks])
             # What the failed call did is unknown. Asking again later may duplicate tasks, which is harmless.
             return [place in error.added for place in range(len(tasks))]
         return [True] * len(tasks)
+
+    def _tell_once(self, queue: str) -> None:
+        if queue not in self._missing:
+            self._missing.add(queue)
+            logger.error(
+                "a receiver's queue does not exist, so its names are delivered by the worker's own",
+                extra={"queue": queue, "remedy": "add it to queue.yaml and deploy that, or correct connect(queue=)"},
+            )
 
     def state(self) -> QueueState:
         return self._tasks.state(self._name)

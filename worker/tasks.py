@@ -33,7 +33,8 @@ from .deliveries import Deliveries, Source, report_counts
 from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields
 from .log import escaped_names
-from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS
+from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS, Task
+from .travel import Travel
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -164,26 +165,43 @@ class _Siblings:
             self.left = 0
 
 
-def blueprint(deliverer: Deliverer, *, seconds: float) -> Blueprint:
+def blueprint(deliverer: Deliverer, dispatcher: Dispatcher, travel: Travel, *, seconds: float) -> Blueprint:
     tasks = Blueprint("tasks", __name__)
 
     @tasks.post(DELIVER_PATH)
     @door(Door.TASKS)
     def deliver_names() -> tuple[Response, int]:
         """Deliver the names of a task."""
-        names, siblings = _read_task()
+        task, siblings = _read_task()
+        names = task.names if task.is_handed_over else pass_on(task.names, siblings)
+        if not names:
+            return jsonify(Shift(DeliveryReport()).counts()), 200
         shift = deliverer.run(names, seconds=seconds, siblings=siblings)
         logger.info("task done", extra={**shift.counts(), "signals_names": escaped_names(names)})
         return jsonify(shift.counts()), 503 if shift.refused else 200
 
+    def pass_on(names: tuple[str, ...], siblings: int) -> tuple[str, ...]:
+        """Pass on the names that belong into another task; return those to deliver here."""
+        misplaced = travel.misplaced(names, arrived_in=request.headers.get("X-AppEngine-QueueName", ""))
+        if not misplaced:
+            return names
+        # What the queue refuses is delivered here.
+        passed = set(misplaced).difference(dispatcher.pass_on(misplaced, siblings=siblings))
+        logger.info("names went to tasks of other queues", extra={"signals_names": escaped_names(sorted(passed))})
+        return tuple(name for name in names if name not in passed)
+
     return tasks
 
 
-def _read_task() -> tuple[tuple[str, ...], int]:
+def _read_task() -> tuple[Task, int]:
     try:
-        fields = json_fields(request, allowed=("names", "siblings"))
+        fields = json_fields(request, allowed=("names", "siblings", "handed_over"))
         names = checked_names(fields.get("names"), at_most=MAX_NAMES_A_TASK)
-        return names, checked_count("siblings", fields.get("siblings", MAX_SIBLINGS), at_most=MAX_SIBLINGS)
+        siblings = checked_count("siblings", fields.get("siblings", MAX_SIBLINGS), at_most=MAX_SIBLINGS)
+        is_handed_over = fields.get("handed_over", False)
+        if not isinstance(is_handed_over, bool):
+            raise BadRequest("handed_over has to be true or false")
+        return Task(names, siblings, is_handed_over=is_handed_over), siblings
     except (BadRequest, UnsupportedMediaType) as error:
         logger.error("a task that cannot be read", extra={"detail": error.description})
         raise

@@ -62,6 +62,7 @@ def _messages() -> Any:
 pb: Final = _messages()
 _ERRORS: Final = pb.TaskQueueServiceError
 _GONE: Final = (_ERRORS.OK, _ERRORS.UNKNOWN_TASK, _ERRORS.TOMBSTONED_TASK)
+_MISSING: Final = (_ERRORS.UNKNOWN_QUEUE, _ERRORS.TOMBSTONED_QUEUE)
 _UNSURE: Final = (_ERRORS.TRANSIENT_ERROR, _ERRORS.INTERNAL_ERROR)
 _REMEDIES: Final = {
     _ERRORS.UNKNOWN_QUEUE: "deploy queue.yaml with the queues of this project's signals",
@@ -95,7 +96,8 @@ class AppEngineTasks:
             self._call("BulkAdd", request, response)
         except apiproxy_errors.ApplicationError as error:
             unsure = range(len(tasks)) if error.application_error in _UNSURE else ()
-            raise TaskError(_explained(error.application_error, error.error_detail), unsure=unsure) from error
+            explained = _explained(error.application_error, error.error_detail)
+            raise TaskError(explained, unsure=unsure, is_missing=error.application_error in _MISSING) from error
         except _CALL_FAILURES as error:
             unsure = () if _NO_TICKET in str(error) else range(len(tasks))
             raise TaskError(f"{type(error).__name__}: {error}", unsure=unsure) from error
@@ -193,7 +195,7 @@ def _refused(results: Sequence[Any], added: dict[int, str | None]) -> TaskError:
     # One that was skipped was fine by itself, and not added because another was not.
     causes = [code for code in codes.values() if code != _ERRORS.SKIPPED] or [_ERRORS.SKIPPED]
     unsure = [place for place, code in codes.items() if code in _UNSURE]
-    return TaskError(_explained(causes[0], ""), added=added, unsure=unsure)
+    return TaskError(_explained(causes[0], ""), added=added, unsure=unsure, is_missing=causes[0] in _MISSING)
 
 
 def _explained(code: int, detail: str) -> str:

@@ -162,7 +162,7 @@ class CloudTasks:
         except _FAILURES as error:
             self._log_refusal("tasks refused", error, len(requests), parent, _ENQUEUER)
             unsure = range(len(requests)) if isinstance(error, _UNSURE) else ()
-            raise TaskError(_detail(error), unsure=unsure) from error
+            raise TaskError(_detail(error), unsure=unsure, is_missing=isinstance(error, NotFound)) from error
 
     def _create_batch(
         self, client: tasks_v2.CloudTasksClient, parent: str, requests: Sequence[tasks_v2.CreateTaskRequest]
@@ -211,6 +211,7 @@ class CloudTasks:
         added: dict[int, str | None] = {}
         unsure: list[int] = []
         reasons: list[str] = []
+        is_missing = False
         for place, request in enumerate(requests):
             try:
                 added[place] = _id_of(client.create_task(request=request, timeout=_TIMEOUT_SECONDS).name)
@@ -222,9 +223,10 @@ class CloudTasks:
                 self._log_refusal("tasks refused", error, len(requests) - place, request.parent, _ENQUEUER)
                 reasons.append(_detail(error))
                 unsure += [place] if isinstance(error, _UNSURE) else []
+                is_missing = isinstance(error, NotFound)
                 break
         if reasons:
-            raise TaskError(reasons[0], added=added, unsure=unsure)
+            raise TaskError(reasons[0], added=added, unsure=unsure, is_missing=is_missing)
         return list(added.values())
 
     def _delete_singly(self, client: tasks_v2.CloudTasksClient, paths: Sequence[str]) -> bool:

@@ -69,7 +69,7 @@ class MemoryTasks:
             if task.due is not None and task.due > self._clock() + MAX_AHEAD_SECONDS + 86400:
                 raise TaskError("a task is due more than thirty days ahead")
             if self._known is not None and task.queue not in self._known:
-                raise TaskError(f"there is no queue {task.queue!r}")
+                raise TaskError(f"there is no queue {task.queue!r}", is_missing=True)
         if not tasks:
             return []
         places = range(len(tasks))

@@ -43,15 +43,22 @@ class TaskError(SignalsError):
     """Not every task was added for certain.
 
     `added` has the names of those that were, by their place among the tasks; None where the name did not come back.
-    `unsure` has the places of those that may have been added. The others were not.
+    `unsure` has the places of those that may have been added. The others were not. `is_missing`: the queue does not
+    exist.
     """
 
     def __init__(
-        self, reason: str, *, added: Mapping[int, str | None] | None = None, unsure: Collection[int] = ()
+        self,
+        reason: str,
+        *,
+        added: Mapping[int, str | None] | None = None,
+        unsure: Collection[int] = (),
+        is_missing: bool = False,
     ) -> None:
         super().__init__(reason)
         self.added = dict(added or {})
         self.unsure = frozenset(unsure)
+        self.is_missing = is_missing
 
 
 class NoTransactionError(TaskError):

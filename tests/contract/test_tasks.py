@@ -251,7 +251,7 @@ def test_a_queue_that_is_not_there_takes_nothing_for_certain(world: World) -> No
     for count in (1, 2):
         with pytest.raises(TaskError) as caught:
             world.tasks.add(some(count, "nowhere"))
-        assert (caught.value.added, caught.value.unsure) == ({}, frozenset())
+        assert (caught.value.added, caught.value.unsure, caught.value.is_missing) == ({}, frozenset(), True)
 
 
 def test_a_call_without_an_answer_leaves_it_open_what_was_added(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

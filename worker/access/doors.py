@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -75,16 +75,17 @@ def door_of(view: object) -> Door | None:
 
 
 class Doorkeeper:
-    """Checks each request before its view runs."""
+    """Checks each request before its view runs. Tasks that deliver come from `queues`, or from that of the settings."""
 
-    def __init__(self, settings: Settings, *, fetch_keys: Fetch = fetch_keys) -> None:
+    def __init__(self, settings: Settings, *, queues: Collection[str] = (), fetch_keys: Fetch = fetch_keys) -> None:
         self._settings = settings
+        deliver = dict.fromkeys(queues, "a receiver's queue") | {settings.queue: "SIGNALS_QUEUE"}
         self._iap = Tokens(IAP, audience=settings.iap_audience, fetch=fetch_keys)
         self._bearers = Tokens(GOOGLE, audience=settings.oidc_audience, fetch=fetch_keys)
         self._rules: dict[Door, Callable[[Request], None]] = {
             Door.ANYONE: lambda request: None,
             Door.CRON: self._check_cron,
-            Door.TASKS: lambda request: self._check_task(request, {settings.queue: "SIGNALS_QUEUE"}),
+            Door.TASKS: lambda request: self._check_task(request, deliver),
             Door.RESCUES: lambda request: self._check_task(
                 request,
                 {settings.safety_queue: "SIGNALS_SAFETY_QUEUE", settings.later_queue: "SIGNALS_LATER_QUEUE"},
