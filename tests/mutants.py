@@ -170,38 +170,6 @@ FAULTS = (
     ),
     # Sending
     Fault(
-        "a send writes its page with a set, not a compare-and-set",
-        "gaesignals/mailbox/send.py",
-        "seen.replaced_by(key, page, ttl_seconds=page.ttl_seconds), is_touching",
-        "Set(key, page.to_bytes(), page.ttl_seconds), is_touching",
-    ),
-    Fault(
-        "the messages of a full page are not written as a segment",
-        "gaesignals/mailbox/send.py",
-        "first.append(Set(segment_key(page.epoch, page.next), entries_to_bytes(page.messages), TTL_SECONDS))",
-        "pass",
-    ),
-    Fault(
-        "the page is written though its segment or body was not stored",
-        "gaesignals/mailbox/send.py",
-        "if all(outcomes[write.key] is Outcome.STORED for write in move.first):",
-        "if True:",
-    ),
-    Fault(
-        "a segment is written after the page that refers to it",
-        "gaesignals/mailbox/send.py",
-        "        moves = self._write_first(moves)\n"
-        "        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
-        "        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]\n"
-        "        started_ms = self._connection.now_ms()\n"
-        "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n",
-        "        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]\n"
-        "        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]\n"
-        "        started_ms = self._connection.now_ms()\n"
-        "        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])\n"
-        "        self._write_first(moves)\n",
-    ),
-    Fault(
         "a slot is not touched where the name is there already",
         "gaesignals/mailbox/send.py",
         "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
@@ -212,18 +180,6 @@ FAULTS = (
         "gaesignals/mailbox/send.py",
         "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
         "is_touching = parcel.width == 1 and not page.is_waiting",
-    ),
-    Fault(
-        "a slot that was lost to another writer is not written again",
-        "gaesignals/mailbox/send.py",
-        "        if outcome is Outcome.STORED:\n            parcel.stage = _Stage.DONE\n",
-        "        if outcome is not Outcome.FAILED:\n            parcel.stage = _Stage.DONE\n",
-    ),
-    Fault(
-        "a send of unknown outcome is repeated blindly",
-        "gaesignals/mailbox/send.py",
-        "not self._is_usable(parcel, seen) or (parcel.is_unsure and not self._is_repeatable(parcel, seen))",
-        "not self._is_usable(parcel, seen)",
     ),
     Fault(
         "a sender on a lane does not repair a home page that is narrower",
@@ -319,24 +275,6 @@ FAULTS = (
         "range(1, seen.value.width - 1)",
     ),
     Fault(
-        "a corrupt page is not replaced",
-        "gaesignals/mailbox/claim.py",
-        "self._try(address, None, Page(self._connection.new_id()), seen)",
-        "pass",
-    ),
-    Fault(
-        "a claim whose answer was lost is not recognised",
-        "gaesignals/mailbox/claim.py",
-        "elif attempt is None or not attempt.failures or not self._resolve(address, attempt, seen):",
-        "else:",
-    ),
-    Fault(
-        "a claim that failed three times is made anew, and the first one not recognised",
-        "gaesignals/mailbox/claim.py",
-        "        if seen.cas == attempt.cas:\n",
-        "        if seen.cas == attempt.cas and attempt.failures < _MAX_FAILURES:\n",
-    ),
-    Fault(
         "a lease is taken over as soon as it ran out",
         "gaesignals/format/lease.py",
         "return is_due(lease.expires_ms + GRACE_MS, now_ms)",
@@ -393,22 +331,6 @@ FAULTS = (
         "elif False:",
     ),
     Fault(
-        "dead letters are written after the acknowledgement",
-        "gaesignals/delivery/fresh.py",
-        "        self._bury(held)\n"
-        "        settlements = [\n"
-        "            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys)"
-        " for work in held\n"
-        "        ]\n"
-        "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n",
-        "        settlements = [\n"
-        "            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys)"
-        " for work in held\n"
-        "        ]\n"
-        "        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}\n"
-        "        self._bury(held)\n",
-    ),
-    Fault(
         "messages whose dead letters could not be stored are acknowledged",
         "gaesignals/delivery/round.py",
         "            if name in unburied:",
@@ -419,18 +341,6 @@ FAULTS = (
         "gaesignals/delivery/round.py",
         "replace(letter.record, not_before_ms=not_before_ms)",
         "letter.record",
-    ),
-    Fault(
-        "one name whose dead letters are not stored holds up the others of the call",
-        "gaesignals/mailbox/dead.py",
-        "return compact.keys() - stored",
-        "return compact.keys() if compact.keys() - stored else stored - stored",
-    ),
-    Fault(
-        "the body of a letter is deleted that a lost attempt alone had let go",
-        "gaesignals/mailbox/dead.py",
-        "(self._garbage.get(name, set()) | before.bodies) - after.bodies",
-        "self._garbage.get(name, set()) | (before.bodies - after.bodies)",
     ),
     Fault(
         "what a batch marked as failed is done if it then drops the rest",
@@ -473,12 +383,6 @@ FAULTS = (
         "gaesignals/mailbox/hold.py",
         "return max(record.not_before_ms, record.sent_us // 1000)",
         "return record.sent_us // 1000",
-    ),
-    Fault(
-        "what is claimed where not all can be is always the same",
-        "gaesignals/mailbox/claim.py",
-        "pages = dict(seen[turn:] + seen[:turn])",
-        "pages = dict(seen)",
     ),
     Fault(
         "a retry waits for whatever its subclass says",
@@ -560,64 +464,10 @@ FAULTS = (
     ),
     # Leases
     Fault(
-        "an acknowledgement does not look for its lease",
-        "gaesignals/mailbox/hold.py",
-        "elif seen.value is not None and seen.value.find_lease(ending.lease.id) is not None:",
-        "elif seen.value is not None:",
-    ),
-    Fault(
-        "what a lost lease refers to is deleted",
-        "gaesignals/mailbox/hold.py",
-        "[key for ending in self._won for key in ending.settlement.keys]",
-        "[key for ending in self._won + self._missed for key in ending.settlement.keys]",
-    ),
-    Fault(
-        "a lease is acknowledged though what goes back could not be stored",
-        "gaesignals/mailbox/hold.py",
-        "            if any(made.key in todo for made in ending.bundles):\n",
-        "            if False:\n",
-    ),
-    Fault(
-        "what goes back is forgotten where the page came back with another epoch",
-        "gaesignals/mailbox/hold.py",
-        "return seen.value is None or seen.value.epoch != ending.claim.epoch",
-        "return seen.value is None",
-    ),
-    Fault(
-        "what goes back is forgotten where the page is gone",
-        "gaesignals/mailbox/hold.py",
-        "        if not ending.refs:\n            self._win(ending)\n",
-        "        if True:\n            self._win(ending)\n",
-    ),
-    Fault(
-        "messages at hand are given up where their page is gone",
-        "gaesignals/mailbox/hold.py",
-        "if not is_exact and _is_nobodys(claim, seen, connection.now_ms()):",
-        "if False:",
-    ),
-    Fault(
-        "what goes back to a page that is gone is not in the index",
-        "gaesignals/mailbox/hold.py",
-        "        self._list(homeless)\n",
-        "",
-    ),
-    Fault(
-        "a lease is taken over that was renewed meanwhile",
-        "gaesignals/mailbox/hold.py",
-        "if held is None or (is_exact and held != claim.lease):",
-        "if held is None:",
-    ),
-    Fault(
         "a takeover does not write its position",
         "gaesignals/mailbox/hold.py",
         "lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)",
         "lease = replace(_lease(claim), marks=tuple(marks), expires_ms=expires_ms)",
-    ),
-    Fault(
-        "bundles of earlier failures do not join the retries in a takeover",
-        "gaesignals/mailbox/hold.py",
-        "return page.replace_lease(held.id, lease).with_retries([ref for ref in spilled if ref not in page.retries])",
-        "return page.replace_lease(held.id, lease)",
     ),
     Fault(
         "a takeover does not charge the message that was being run, which is forgotten",
@@ -675,66 +525,10 @@ FAULTS = (
         "{name: at for name, at in due.items()}",
     ),
     Fault(
-        "settling looks at the mailboxes before it reads the slots",
-        "gaesignals/mailbox/index.py",
-        "        seen = self._read(groups)\n"
-        "        due_ms = self._look([name for group in groups.values() for name in group])\n",
-        "        due_ms = self._look([name for group in groups.values() for name in group])\n"
-        "        seen = self._read(groups)\n",
-    ),
-    Fault(
         "settling takes out a name that somebody has just listed",
         "gaesignals/format/slot.py",
         "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
         "return False",
-    ),
-    Fault(
-        "settling does not look once more after a removal",
-        "gaesignals/mailbox/index.py",
-        "self._look_again(removed)",
-        "pass",
-    ),
-    Fault(
-        "settling takes out a name whose page cannot be read",
-        "gaesignals/mailbox/index.py",
-        "return None if seen.state is State.MISSING else now_ms",
-        "return None",
-    ),
-    Fault(
-        "settling takes out a name that has leases alone",
-        "gaesignals/mailbox/index.py",
-        "times += [lease.expires_ms + GRACE_MS for lease in page.leases]",
-        "pass",
-    ),
-    Fault(
-        "settling takes out a name that has retries alone",
-        "gaesignals/mailbox/index.py",
-        "times = [ref.not_before_ms for ref in page.retries]",
-        "times: list[int] = []",
-    ),
-    Fault(
-        "settling takes out a widened name",
-        "gaesignals/mailbox/index.py",
-        "if page.is_waiting or (page.width > 1 and address.lane == 0):",
-        "if page.is_waiting:",
-    ),
-    Fault(
-        "a fan-out does not push the due time forward before it dispatches",
-        "gaesignals/mailbox/index.py",
-        "dict.fromkeys(chosen - held, now_ms + int(redispatch_seconds * 1000))",
-        "dict.fromkeys(chosen - held, now_ms)",
-    ),
-    Fault(
-        "a paused name is dropped from the index for its age",
-        "gaesignals/mailbox/index.py",
-        "due_ms | _kept(held, listed, now_ms)",
-        "due_ms",
-    ),
-    Fault(
-        "a fan-out dispatches what is paused",
-        "gaesignals/mailbox/index.py",
-        "held |= chosen.intersection(hold)",
-        "held |= set()",
     ),
     # Discarding
     Fault(
@@ -748,18 +542,6 @@ FAULTS = (
         "gaesignals/mailbox/discard.py",
         "sealed_count=0, retries=(), claim=token)",
         "sealed_count=0, retries=(), leases=(), claim=token)",
-    ),
-    Fault(
-        "a discard of unknown outcome deletes what somebody may have claimed",
-        "gaesignals/mailbox/discard.py",
-        "page.claim == attempt.token",
-        "True",
-    ),
-    Fault(
-        "a fan-out dispatches what another one won",
-        "gaesignals/mailbox/index.py",
-        "for number, names in groups.items() if outcomes[number] is Outcome.STORED for name in names]",
-        "for number, names in groups.items() for name in names]",
     ),
     # What memory loss, failing calls and growth have found
     Fault(
@@ -829,30 +611,6 @@ FAULTS = (
         "return Found(item.value, item.cas_id)",
     ),
     Fault(
-        "a send returns before its name is in the index",
-        "gaesignals/mailbox/send.py",
-        "parcel.stage = _Stage.SLOT if move.is_touching else _Stage.DONE",
-        "parcel.stage = _Stage.DONE",
-    ),
-    Fault(
-        "a send of unknown outcome does not look whether it was stored",
-        "gaesignals/mailbox/send.py",
-        "if seen.value and seen.value.contains(parcel.entries):",
-        "if False:",
-    ),
-    Fault(
-        "a message that waits for one receiver passes for that of another",
-        "gaesignals/format/page.py",
-        "(entry.id, entry.receivers)",
-        "entry.id",
-    ),
-    Fault(
-        "a send says of what may be stored that it is not",
-        "gaesignals/mailbox/send.py",
-        "in_doubt = self.is_unsure or self.stage is _Stage.SLOT",
-        "in_doubt = False",
-    ),
-    Fault(
         "a name is never made wider",
         "gaesignals/mailbox/send.py",
         "page = replace(page, width=max(page.width, 1 << parcel.lane.bit_length()))",
@@ -871,22 +629,10 @@ FAULTS = (
         "return True",
     ),
     Fault(
-        "a send that took long does not list its name once more",
-        "gaesignals/mailbox/send.py",
-        "is_slow = self._connection.now_ms() - started_ms > _SLOW_MS",
-        "is_slow = False",
-    ),
-    Fault(
         "settling takes out a name whose message may be on its way still",
         "gaesignals/format/slot.py",
         "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
         "return False",
-    ),
-    Fault(
-        "a removal whose answer was lost is not looked at again",
-        "gaesignals/mailbox/index.py",
-        "if outcome in (Outcome.STORED, Outcome.FAILED)",
-        "if outcome is Outcome.STORED",
     ),
     Fault(
         "a stale holder goes on running handlers",
@@ -913,12 +659,6 @@ FAULTS = (
         "_marked(walk) + walk.unrun, keys",
     ),
     Fault(
-        "dead letters count as stored before they are",
-        "gaesignals/mailbox/dead.py",
-        "        return frozenset(todo) if is_listed else all_names\n",
-        "        return frozenset()\n",
-    ),
-    Fault(
         "whoever requeues a dead letter takes out a later one of the same message",
         "gaesignals/mailbox/dead.py",
         "if old not in letters))",
@@ -929,12 +669,6 @@ FAULTS = (
         "gaesignals/mailbox/dead.py",
         'bundle(f"dead.{connection.new_id()}", [letter.record])',
         'bundle(f"dead.{letter.id}", [letter.record])',
-    ),
-    Fault(
-        "the index of dead names is written with counts from before it was lost to somebody else",
-        "gaesignals/mailbox/dead.py",
-        "            outcomes = self._pass(all_names, todo)\n",
-        "            outcomes = self._pass(list(todo), todo)\n",
     ),
     Fault(
         "the bodies of dead letters expire",
@@ -949,24 +683,12 @@ FAULTS = (
         "for claim in self._result.claims:",
     ),
     Fault(
-        "a name that was taken out and cannot be looked at again stays out",
-        "gaesignals/mailbox/index.py",
-        "            due_ms = dict.fromkeys(names, self._mailbox.now_ms())\n        list_names",
-        "            due_ms = {}\n        list_names",
-    ),
-    Fault(
         "where four leases are held, something is said to be left that could be done",
         "gaesignals/mailbox/claim.py",
         "has_room = len(page.leases) - len(expired) < MAX_LEASES",
         "has_room = True",
     ),
     # The worker
-    Fault(
-        "names that the queue refuses are not put back",
-        "worker/fanout.py",
-        "self._pending.put_back(refused)",
-        "pass",
-    ),
     Fault(
         "a task whose hand-over was refused is answered 200",
         "worker/tasks.py",

@@ -69,8 +69,8 @@ FOLDERS = {
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments spans",
-    "gaesignals.mailbox": """emptied bundles lanes send defer box rescue claim load index hold dead discard pause repair
-        look""",
+    "gaesignals.mailbox": """emptied rewrite bundles lanes send defer box rescue claim load slots settle index hold dead
+        discard pause repair look""",
     "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover
         fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from gaesignals.errors import StoreError
 from gaesignals.mailbox.box import Mailbox, open_mailbox, short_instance
 from gaesignals.mailbox.dead import DeadLetters
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
 from gaesignals.mailbox.repair import repair
 from gaesignals.observing import Observer, Observers
@@ -93,11 +93,11 @@ def create_app(
         client = cloud_tasks(settings)
         queue, adder = CloudTasksQueue(settings, client), adder or client
     mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]), adder)
-    pending = Pending(mailbox)
+    index = Index(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
     travel = Travel(receivers, own=settings.queue, lease_seconds=settings.lease_seconds)
     dispatcher = Dispatcher(
-        pending=pending,
+        index=index,
         receivers=receivers,
         queue=queue,
         redispatch_seconds=settings.redispatch_seconds,
@@ -111,7 +111,7 @@ def create_app(
     deliverer = tasks.Deliverer(
         receivers=receivers,
         mailbox=mailbox,
-        pending=pending,
+        index=index,
         dispatcher=dispatcher,
         should_stop=app.stopping.is_set,
         lease_seconds=settings.lease_seconds,
@@ -122,7 +122,7 @@ def create_app(
     health = HealthCheck(mailbox, queue)
     inspector = Inspector(
         mailbox=mailbox,
-        pending=pending,
+        index=index,
         dead_letters=dead_letters,
         receivers=receivers,
         pauses=pauses,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gaesignals.errors import InvalidNameError, StoreError
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import FanOut, Index
 from gaesignals.receivers import Receivers
 from gaesignals.template import check_name
 
@@ -61,14 +61,14 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        pending: Pending,
+        index: Index,
         receivers: Receivers,
         queue: TaskQueue,
         redispatch_seconds: float,
         travel: Travel | None = None,
         paused: Callable[[], Collection[str]] = frozenset,
     ) -> None:
-        self._pending = pending
+        self._index = index
         self._receivers = receivers
         self._queue = queue
         self._redispatch_seconds = redispatch_seconds
@@ -78,26 +78,44 @@ class Dispatcher:
     def matches(self, name: str) -> bool:
         return bool(self._receivers.matching(name))
 
-    def fan_out(self, *, only: Collection[str] | None = None, force: bool = False) -> Dispatch:
-        """Dispatch the names that are due, or `only` these; with `force` those that are not due as well.
-
-        Raises `StoreError` if the index cannot be read.
-        """
-        paused = self._paused()
-        found = self._pending.fan_out(
-            self.matches, redispatch_seconds=self._redispatch_seconds, only=only, force=force, hold=paused
+    def fan_out(self) -> Dispatch:
+        """Dispatch the names that are due. Raises `StoreError` if the index cannot be read."""
+        return self._dispatch(
+            self._index.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, hold=self._paused())
         )
-        held = {*found.held, *(name for name in only or () if name in paused)}
+
+    def fan_out_all(self) -> Dispatch:
+        """Dispatch all names that are listed, also those that are not due. Raises `StoreError` as `fan_out` does."""
+        return self._dispatch(
+            self._index.fan_out_all(self.matches, redispatch_seconds=self._redispatch_seconds, hold=self._paused())
+        )
+
+    def fan_out_named(self, names: Collection[str]) -> Dispatch:
+        """Dispatch these names, listed or not: whoever asks for a name gets a task for it."""
+        matched = [name for name in dict.fromkeys(names) if self.matches(name)]
+        paused = self._paused()
+        found = self._index.fan_out_named(matched, redispatch_seconds=self._redispatch_seconds, hold=paused)
+        held = tuple(sorted(name for name in names if name in paused))
+        # Also those that a sender has just changed the slot of.
+        wanted = tuple(name for name in matched if name not in paused)
+        return self._dispatch(replace(found, names=wanted, held=held))
+
+    def _dispatch(self, found: FanOut) -> Dispatch:
         names = [name for name in found.names if _is_usable(name)]
-        if force and only is not None:
-            # Whoever asks for a name gets a task for it, even if a sender has just changed its slot.
-            names = list(dict.fromkeys([*names, *(name for name in only if self.matches(name) and name not in held)]))
         tasks, refused = self._send(names, siblings=None)
         if refused:
-            self._pending.put_back(refused)
+            self._index.put_back(refused)
+        self._settle_unmatched(found)
         gone = set(refused)
         sent = tuple(name for name in names if name not in gone)
-        return Dispatch(sent, tasks, refused, found.unmatched, found.unreadable, tuple(sorted(held)))
+        return Dispatch(sent, tasks, refused, tuple(sorted(found.unmatched)), found.unreadable, found.held)
+
+    def _settle_unmatched(self, found: FanOut) -> None:
+        """Some of the names that nobody here listens to may be empty by now."""
+        try:
+            self._index.settle_unmatched(found.unmatched)
+        except StoreError as error:
+            logger.warning("names without a receiver were not looked at", extra={"detail": str(error)})
 
     def hand_over(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
         """Send on what a delivery leaves behind; return the names that the queue refused.
@@ -106,7 +124,7 @@ class Dispatcher:
         minutes to those that are at work on a long backlog. If that fails it costs no more than such a task.
         """
         try:
-            self._pending.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, only=names, force=True)
+            self._index.postpone(names, seconds=self._redispatch_seconds)
         except StoreError as error:
             logger.warning("names handed over were not pushed forward in the index", extra={"detail": str(error)})
         _, refused = self._send(names, siblings=siblings)

@@ -23,7 +23,7 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMedia
 
 from gaesignals.delivery.deliver import deliver
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
@@ -81,7 +81,7 @@ class Deliverer:
         *,
         receivers: Receivers,
         mailbox: Mailbox,
-        pending: Pending,
+        index: Index,
         dispatcher: Dispatcher,
         should_stop: Callable[[], bool],
         lease_seconds: float = 300.0,
@@ -91,7 +91,7 @@ class Deliverer:
     ) -> None:
         self._receivers = receivers
         self._mailbox = mailbox
-        self._pending = pending
+        self._index = index
         self._dispatcher = dispatcher
         self._should_stop = should_stop
         self._lease_seconds = lease_seconds
@@ -117,7 +117,7 @@ class Deliverer:
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
         handed_over = set(rest).difference(refused)
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
-        self._pending.settle([name for name in names if name not in handed_over])
+        self._index.settle([name for name in names if name not in handed_over])
         self._deliveries.add(source, names=len(names), report=report, seconds=self._clock() - started)
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 

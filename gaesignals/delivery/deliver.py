@@ -15,7 +15,8 @@ from typing import NoReturn
 from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
 from gaesignals.handler import is_coroutine_function
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.settle import settle
 from gaesignals.receiver import Match
 from gaesignals.receivers import ReceiverMapping, Receivers, as_receivers
 from gaesignals.report import DeliveryReport
@@ -89,7 +90,7 @@ def _settle(box: Mailbox) -> None:
     if not names:
         return
     try:
-        Pending(box).settle(names)
+        settle(box, names)
     except StoreError:
         logger.exception("emptied names could not be settled in the index; the worker does it later")
 
@@ -145,5 +146,5 @@ def waiting_names(mapping: ReceiverMapping, *, mailbox: Mailbox | None = None, *
     """
     reject_unknown(unknown, where="waiting_names()")
     receivers = as_receivers(mapping)
-    entries = Pending(mailbox or current_mailbox()).entries()
+    entries = Index(mailbox or current_mailbox()).entries()
     return sorted(name for name in entries if receivers.matching(name))

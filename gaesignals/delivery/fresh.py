@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from gaesignals.errors import SendError, StoreError
 from gaesignals.format.entries import Record, is_due
 from gaesignals.mailbox.claim import Claim, Claimed, Claimer
-from gaesignals.mailbox.hold import Acknowledger, Settlement, renew
+from gaesignals.mailbox.hold import Settlement, acknowledge, renew
 from gaesignals.mailbox.load import Loaded, load
 from gaesignals.receiver import Match
 from gaesignals.report import DeliveryReport, Failure
@@ -228,7 +228,7 @@ class FreshDelivery:
         settlements = [
             Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys) for work in held
         ]
-        missed = {id(claim) for claim in Acknowledger(self._mailbox).acknowledge(settlements)}
+        missed = {id(claim) for claim in acknowledge(self._mailbox, settlements)}
         for work in held:
             if id(work.claim) in missed:
                 self._overtaken(work)

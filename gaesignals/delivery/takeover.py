@@ -15,7 +15,7 @@ from gaesignals.format.entries import Record, is_due
 from gaesignals.format.lease import Mark, Position
 from gaesignals.mailbox.bundles import Bundle, bundle, in_bundles
 from gaesignals.mailbox.claim import Claim
-from gaesignals.mailbox.hold import Acknowledger, Settlement, advance, take_over
+from gaesignals.mailbox.hold import Settlement, acknowledge, advance, take_over
 from gaesignals.mailbox.load import Loaded, load
 from gaesignals.receiver import Match
 from gaesignals.stores.store import Outcome as Written
@@ -152,7 +152,7 @@ class Takeover:
         spilled = [record for made in walk.spilled for record in made.records]
         keys = walk.loaded.keys + [made.key for made in walk.spilled]
         settlement = Settlement(walk.claim, spilled + _marked(walk) + walk.unrun, keys)
-        missed = Acknowledger(self._mailbox).acknowledge([settlement])
+        missed = acknowledge(self._mailbox, [settlement])
         self._round.tally.lost += walk.loaded.lost
         if missed:
             self._round.tally.overtaken += walk.loaded.claim.holding.count

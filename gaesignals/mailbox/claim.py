@@ -6,21 +6,22 @@ What a compare-and-set won is this delivery's alone. One name's trouble never to
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gaesignals.format.keys import Address
 from gaesignals.format.lease import Holding, Lease, is_expired
 from gaesignals.format.page import MAX_LEASES, Budget, Page
 from gaesignals.stores.client import Connection, Seen, State
-from gaesignals.stores.store import MAX_BYTES_A_CALL, Outcome, Write
+from gaesignals.stores.store import MAX_BYTES_A_CALL
 
-from .lanes import read_addresses, read_pages
+from .lanes import read_pages
+from .rewrite import CONTENDED, PAGE, Fate, Kind, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 
 _MAX_ATTEMPTS = 20
-_MAX_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,16 @@ class Claimed:
     lost: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Attempt:
-    """The write that is to make a claim. It is repeated as it is until its outcome is known."""
+    """What a claim that is being written takes, and the page as it leaves it."""
 
     claim: Claim | None
     page: Page
-    write: Write
-    cas: object | None
-    failures: int = 0
 
 
 class Claimer:
-    """One round of claims over names, each of them reliable or not.
+    """The planner of one round of claims over names, each of them reliable or not.
 
     With `expired_first` nothing is claimed where a lease has run out: the time is for taking it over. With
     `retries_first` nothing fresh is claimed from a page that has retries which are due.
@@ -97,7 +95,8 @@ class Claimer:
         self._expired_first = expired_first
         self._retries_first = retries_first
         self._is_claiming = True
-        self._attempts: dict[Address, _Attempt] = {}
+        self._todo: dict[bytes, Address] = {}
+        self._attempts: dict[bytes, _Attempt] = {}
         self._unreadable: set[Address] = set()
         self._result = Claimed()
 
@@ -106,43 +105,40 @@ class Claimer:
         seen = list(read_pages(self._connection, names).items())
         turn = self._connection.random.randrange(len(seen)) if seen else 0
         # Where the budget ends before the pages do, it is not always the same names, or lanes, that go without.
-        pages = dict(seen[turn:] + seen[:turn])
+        turned = seen[turn:] + seen[:turn]
+        self._todo = {address.key: address for address, _ in turned}
         self._is_claiming = not (self._expired_first and any(self._expired(*each) for each in seen))
-        for _ in self._connection.attempts(_MAX_ATTEMPTS):
-            self._plan(pages)
-            if not self._attempts:
-                break
-            self._write()
-            if not self._attempts:
-                break
-            pages = read_addresses(self._connection, list(self._attempts))
-        for address, attempt in self._attempts.items():
-            self._give_up(address, attempt)
+        first = {address.key: each for address, each in turned}
+        # A claim that nobody knows the outcome of may have taken messages: it is not given up early.
+        rewrite(self._connection, self, attempts=_MAX_ATTEMPTS, failures=_MAX_ATTEMPTS, seen=first)
         self._result.silent = set(names) - {address.name for address, _ in seen if address not in self._unreadable}
         order = {name: number for number, name in enumerate(names)}
         self._result.claims.sort(key=lambda claim: (order[claim.name], claim.address.lane))
         return self._result
 
-    def _plan(self, pages: Mapping[Address, Seen[Page]]) -> None:
-        free: dict[Address, Seen[Page]] = {}
-        for address, seen in pages.items():
-            attempt = self._attempts.pop(address, None)
-            if seen.state is State.FAILED:
-                self._fail_read(address, attempt)
-            elif attempt is None or not attempt.failures or not self._resolve(address, attempt, seen):
-                free[address] = seen
+    def wanted(self) -> Mapping[bytes, Kind[Page]]:
+        return dict.fromkeys(self._todo, PAGE)
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         budget = self._budget()
-        for address, seen in free.items():
-            if seen.state is State.CORRUPT:
+        for key, each in seen.items():
+            address = self._todo[key]
+            if each.state is State.CORRUPT:
                 self._result.lost += 1
-                self._try(address, None, Page(self._connection.new_id()), seen)
-            elif seen.value is not None:
-                claim, page = self._claim(address, seen.value, budget) if self._is_claiming else (None, seen.value)
-                if claim is None:
-                    self._note(address, seen.value)
-                else:
+                yield self._try(address, None, Page(self._connection.new_id()), each)
+            elif each.value is not None:
+                claim, page = self._claim(address, each.value, budget) if self._is_claiming else (None, each.value)
+                if claim is not None:
                     budget = budget.less(claim.holding)
-                    self._try(address, claim, page, seen)
+                    yield self._try(address, claim, page, each)
+                else:
+                    self._note(address, each.value)
+                    del self._todo[key]
+            else:
+                if each.state is State.FAILED:
+                    # A first read that fails leaves the name alone.
+                    self._miss(address)
+                del self._todo[key]
 
     def _budget(self) -> Budget:
         """What may still be claimed, beside what was won and what may turn out to be."""
@@ -171,51 +167,36 @@ class Claimer:
             return None, page
         return Claim(address, page.epoch, leased[1].holding, leased[1]), leased[0]
 
-    def _try(self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page]) -> None:
-        write = seen.replaced_by(address.key, page, ttl_seconds=page.ttl_seconds)
-        self._attempts[address] = _Attempt(claim, page, write, seen.cas)
+    def _try(self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page]) -> Plan:
+        """The write that is to make a claim. The page knows it again by its token, and as long as it is held."""
+        self._attempts[address.key] = _Attempt(claim, page)
+        token = page.claim
 
-    def _fail_read(self, address: Address, attempt: _Attempt | None) -> None:
-        """A first read that fails leaves the name alone; one after an unknown write has to be made again."""
-        if attempt is None or attempt.failures >= _MAX_FAILURES:
-            self._miss(address)
+        def is_mine(stored: Page) -> bool:
+            return claim is not None and (stored.claim == token or stored.find_lease(token) is not None)
+
+        return Plan(address.key, seen, page, page.ttl_seconds, is_mine=is_mine)
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        address, attempt = self._todo[plan.key], self._attempts.pop(plan.key)
+        if fate in (Fate.STORED, Fate.FOUND):
+            self._note(address, attempt.page)
+            if attempt.claim is not None:
+                self._result.claims.append(attempt.claim)
+            del self._todo[plan.key]
+        elif fate is Fate.UNSURE:
+            logger.error("the outcome of a claim could not be found out", extra={"signals_name": ascii(address.name)})
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        address = self._todo.pop(key)
+        logger.error(
+            "a page could not be claimed", extra={"signals_name": ascii(address.name), "signals_reason": reason}
+        )
+        if reason == CONTENDED:
+            self._result.contended.add(address.name)
+            self._result.more.add(address.name)
         else:
-            attempt.failures += 1
-            self._attempts[address] = attempt
-
-    def _resolve(self, address: Address, attempt: _Attempt, seen: Seen[Page]) -> bool:
-        """After a write of unknown outcome: ours if the page names our claim, to be repeated if it is unchanged.
-
-        However often it failed, it is the same claim that is repeated: an earlier write of it may take effect late.
-        """
-        claim = attempt.claim
-        if claim is None:
-            return False
-        if seen.value is not None and (
-            seen.value.claim == attempt.page.claim or seen.value.find_lease(attempt.page.claim) is not None
-        ):
-            self._win(address, attempt)
-            return True
-        if seen.cas == attempt.cas:
-            self._attempts[address] = attempt
-            return True
-        logger.error("the outcome of a claim could not be found out", extra={"signals_name": ascii(address.name)})
-        return False
-
-    def _write(self) -> None:
-        outcomes = self._connection.write([attempt.write for attempt in self._attempts.values()])
-        for address, attempt in list(self._attempts.items()):
-            outcome = outcomes[address.key]
-            if outcome is Outcome.STORED:
-                del self._attempts[address]
-                self._win(address, attempt)
-            elif outcome is Outcome.FAILED:
-                attempt.failures += 1
-
-    def _win(self, address: Address, attempt: _Attempt) -> None:
-        self._note(address, attempt.page)
-        if attempt.claim is not None:
-            self._result.claims.append(attempt.claim)
+            self._miss(address)
 
     def _note(self, address: Address, page: Page) -> None:
         """Take down what `page` holds after this round."""
@@ -236,14 +217,6 @@ class Claimer:
         now_ms = self._connection.now_ms()
         leases = seen.value.leases if seen.value and self._modes[address.name] else ()
         return any(is_expired(lease, now_ms) for lease in leases)
-
-    def _give_up(self, address: Address, attempt: _Attempt) -> None:
-        logger.error("a page could not be claimed", extra={"signals_name": ascii(address.name)})
-        if attempt.failures:
-            self._miss(address)
-        else:
-            self._result.contended.add(address.name)
-            self._result.more.add(address.name)
 
     def _miss(self, address: Address) -> None:
         self._unreadable.add(address)

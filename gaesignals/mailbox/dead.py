@@ -8,7 +8,7 @@ names. Both live in memcache, which may forget them: a team that must not lose t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,65 +17,100 @@ from gaesignals.format.entries import Record, entries_from_bytes
 from gaesignals.format.keys import DEAD_NAMES, bundle_key, dead_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadNames, DeadPage
 from gaesignals.stores.client import Connection, Seen, decoded
-from gaesignals.stores.store import Outcome, Write
+from gaesignals.stores.store import Set
 
 from .box import Mailbox
 from .bundles import Bundle, bundle
+from .rewrite import Fate, Kind, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
-_MAX_FAILURES = 3
+_INLINE_BYTES = 2048
 
 
-class Change:
-    """A change of dead pages and of their index, each pass one read and one write."""
+_DEAD_PAGE = Kind(DeadPage.from_bytes)
+_DEAD_INDEX = Kind(DeadNames.from_bytes)
 
-    def __init__(self, connection: Connection, change: Callable[[str, DeadPage], DeadPage]) -> None:
-        self._connection = connection
+
+class _Changing:
+    """The planner of a change of dead pages and of their index, each pass one read and one write.
+
+    Making a change twice makes no difference, so its plans have no mark. `missed` are the names for which it is not
+    certain that it is stored, and in the index.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        change: Callable[[str, DeadPage], DeadPage],
+        bodies: Mapping[str, Sequence[Set]],
+    ) -> None:
         self._change = change
+        self._bodies = bodies
+        self._names = {dead_key(name): name for name in names}
+        self._todo = set(self._names)
         self._counts: dict[str, int] = {}
-        self._garbage: dict[str, set[bytes]] = {}
+        self._garbage: dict[bytes, set[bytes]] = {}
+        self._given_up: set[bytes] = set()
+        self._is_listed = False
 
-    def run(self, names: Iterable[str]) -> frozenset[str]:
-        """Make the change; return the names for which it is not certain that it is stored, and in the index."""
-        all_names = frozenset(names)
-        todo = set(all_names)
-        failures = 0
-        is_listed = False
-        for _ in self._connection.attempts(_MAX_ATTEMPTS):
-            outcomes = self._pass(all_names, todo)
-            is_listed = outcomes.get(DEAD_NAMES) is Outcome.STORED
-            todo -= {name for name in todo if outcomes.get(dead_key(name)) is Outcome.STORED}
-            failures += Outcome.FAILED in outcomes.values() or len(outcomes) <= len(todo)
-            if (is_listed and not todo) or failures >= _MAX_FAILURES:
-                break
-        self._connection.delete({key for name in all_names - todo for key in self._garbage[name]})
-        return frozenset(todo) if is_listed else all_names
+    @property
+    def missed(self) -> frozenset[str]:
+        return frozenset(self._names[key] for key in (self._todo if self._is_listed else self._names))
 
-    def _pass(self, names: Collection[str], todo: Collection[str]) -> dict[bytes, Outcome]:
-        """Change the pages of `todo`, and count all: where the index was lost to somebody else, so may the counts."""
-        reads = self._connection.gets([*map(dead_key, names), DEAD_NAMES])
-        writes: list[Write] = []
-        for name in names:
-            key = dead_key(name)
-            seen = decoded(key, reads[key], DeadPage.from_bytes)
-            if not seen.is_writable:
+    def wanted(self) -> Mapping[bytes, Kind[Any]]:
+        # The index counts what is in the pages, so without it there is nothing to do.
+        if DEAD_NAMES in self._given_up or (self._is_listed and self._todo <= self._given_up):
+            return {}
+        return {key: _DEAD_PAGE for key in self._names if key not in self._given_up} | {DEAD_NAMES: _DEAD_INDEX}
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        """Change the pages to do, and count all: where the index was lost to somebody else, so may the counts."""
+        for key, name in self._names.items():
+            if key not in seen or not seen[key].is_writable:
                 continue
-            before = seen.value or DeadPage()
-            after = self._change(name, before) if name in todo else before
+            before: DeadPage = seen[key].value or DeadPage()
+            after = self._change(name, before) if key in self._todo else before
             self._counts[name] = len(after.letters)
-            if name not in todo:
-                continue
-            # A body that an attempt before would have let go, and lost, is none if it is kept now.
-            self._garbage[name] = (self._garbage.get(name, set()) | before.bodies) - after.bodies
-            writes.append(seen.replaced_by(key, after, ttl_seconds=0 if after.letters else _EMPTY_TTL_SECONDS))
-        index = decoded(DEAD_NAMES, reads[DEAD_NAMES], DeadNames.from_bytes)
-        if index.is_writable:
-            known = index.value or DeadNames()
-            writes.append(index.replaced_by(DEAD_NAMES, known.with_counts(self._counts)))
-        return self._connection.write(writes)
+            if key in self._todo:
+                # A body that an attempt before would have let go, and lost, is none if it is kept now.
+                self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
+                ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
+                yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()))
+        index = seen.get(DEAD_NAMES)
+        if index is not None and index.is_writable:
+            yield Plan(DEAD_NAMES, index, (index.value or DeadNames()).with_counts(self._counts))
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        if plan.key == DEAD_NAMES:
+            self._is_listed = fate is Fate.STORED
+        elif fate is Fate.STORED:
+            self._todo.discard(plan.key)
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        self._given_up.add(key)
+
+    def garbage(self) -> set[bytes]:
+        """The bodies that no letter refers to any more."""
+        return {body for key, bodies in self._garbage.items() if key not in self._todo for body in bodies}
+
+
+def _change(
+    connection: Connection,
+    names: Iterable[str],
+    change: Callable[[str, DeadPage], DeadPage],
+    bodies: Mapping[str, Sequence[Set]] | None = None,
+) -> frozenset[str]:
+    """Make `change` on the dead pages of `names`; return those for which it is not certain that it is stored.
+
+    `bodies` are written before the pages that refer to them.
+    """
+    changing = _Changing(names, change, bodies or {})
+    rewrite(connection, changing, attempts=_MAX_ATTEMPTS)
+    connection.delete(changing.garbage())
+    return changing.missed
 
 
 class DeadLetters:
@@ -152,7 +187,7 @@ class DeadLetters:
         def without(_: str, page: DeadPage) -> DeadPage:
             return DeadPage(tuple(old for old in page.letters if old not in letters))
 
-        if Change(self._mailbox, without).run([name]):
+        if _change(self._mailbox, [name], without):
             raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
 
 
@@ -169,62 +204,42 @@ def _value(seen: Seen[Any], default: Any) -> Any:
     return seen.value or default
 
 
-_INLINE_BYTES = 2048
-_MAX_FAILURES = 3
-
-
-def bury(connection: Connection, letters: Mapping[str, Sequence[DeadLetter]], *, most: int = KEPT_LETTERS) -> Set[str]:
+def bury(
+    connection: Connection, letters: Mapping[str, Sequence[DeadLetter]], *, most: int = KEPT_LETTERS
+) -> frozenset[str]:
     """Store the letters of each name, in place of earlier ones for the same message and receivers.
 
     A name keeps its newest `most`; how many others go is logged. Returns the names whose letters may not be stored:
     their messages must not be acknowledged then.
     """
-    bodies: dict[str, Bundle] = {}
-    compact = {
-        name: [_compact(connection, letter, bodies) for letter in group[-most:]] for name, group in letters.items()
-    }
+    compact = {name: _compact(connection, group[-most:]) for name, group in letters.items()}
     gone: dict[str, int] = {}
 
     def with_letters(name: str, page: DeadPage) -> DeadPage:
-        after = page.with_letters(compact[name], most=most)
-        same = sum(any(old.is_same(new) for new in compact[name]) for old in page.letters)
+        added = compact[name][0]
+        after = page.with_letters(added, most=most)
+        same = sum(any(old.is_same(new) for new in added) for old in page.letters)
         gone[name] = len(page.letters) - same + len(letters[name]) - len(after.letters)
         return after
 
-    unwritten = _write_bodies(connection, bodies.values())
-    whole = {
-        name
-        for name, group in compact.items()
-        if not any(letter.body and bundle_key(letter.body.key) in unwritten for letter in group)
-    }
-    stored: frozenset[str] = frozenset(whole)
-    if whole:
-        stored -= Change(connection, with_letters).run(whole)
-    for name in sorted(stored):
+    missed = _change(connection, compact, with_letters, {name: bodies for name, (_, bodies) in compact.items()})
+    for name in sorted(compact.keys() - missed):
         if gone[name]:
             fields = {"signals_name": ascii(name), "signals_count": gone[name]}
             logger.warning("dead letters are forgotten to make room for newer ones", extra=fields)
-    return compact.keys() - stored
+    return missed
 
 
-def _compact(connection: Connection, letter: DeadLetter, bodies: dict[str, Bundle]) -> DeadLetter:
-    """A letter with a large payload refers to a body, the same for all letters of its message that are buried at once.
+def _compact(connection: Connection, letters: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[Set]]:
+    """The letters, and the bodies that those with a large payload refer to: the same for all letters of a message.
 
-    The key is new: whoever has just taken out an earlier letter of the message may be about to delete its body.
+    A body's key is new: whoever has just taken out an earlier letter of the message may be about to delete its body.
     """
-    if letter.record.size <= _INLINE_BYTES:
-        return letter
-    if letter.id not in bodies:
-        bodies[letter.id] = bundle(f"dead.{connection.new_id()}", [letter.record])
-    return replace(letter, record=replace(letter.record, payload=b""), body=bodies[letter.id].ref)
-
-
-def _write_bodies(connection: Connection, bodies: Iterable[Bundle]) -> frozenset[bytes]:
-    """Write `bodies`; return the keys of those that memcache did not store."""
-    todo = {body.key: replace(body.write(connection.now_ms()), ttl_seconds=0) for body in bodies}
-    for _ in connection.attempts(_MAX_FAILURES):
-        if not todo:
-            break
-        outcomes = connection.write(list[Write](todo.values()))
-        todo = {key: write for key, write in todo.items() if outcomes[key] is not Outcome.STORED}
-    return frozenset(todo)
+    bodies: dict[str, Bundle] = {}
+    compact = []
+    for letter in letters:
+        if letter.record.size > _INLINE_BYTES:
+            body = bodies.setdefault(letter.id, bundle(f"dead.{connection.new_id()}", [letter.record]))
+            letter = replace(letter, record=replace(letter.record, payload=b""), body=body.ref)
+        compact.append(letter)
+    return compact, [replace(body.write(connection.now_ms()), ttl_seconds=0) for body in bodies.values()]

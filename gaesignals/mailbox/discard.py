@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import count_messages, entries_from_bytes, refs_of
 from gaesignals.format.keys import Address, bundle_key, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
-from gaesignals.stores.client import Seen, decoded
-from gaesignals.stores.store import Outcome, Write
+from gaesignals.stores.client import Connection, Seen, State, decoded
 
-from .box import Mailbox
-from .index import Pending
 from .lanes import read_pages
+from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .settle import settle
 
 logger = logging.getLogger("gaesignals")
 
 _MAX_ATTEMPTS = 30
-_MAX_FAILURES = 3
 _SEGMENTS_A_READ = 500
 
 
@@ -41,108 +40,81 @@ def is_discardable(page: Page) -> bool:
     return page.is_waiting or bool(page.retries)
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """The last write of unknown outcome of a page: what it would have taken, and the token that it left there."""
+def discard(connection: Connection, names: Iterable[str]) -> int:
+    """Discard what waits or is to be retried under `names`; return about how many messages that were.
 
-    before: Page
-    token: str
-
-
-class Discard:
-    """One discard of several names."""
-
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
-        self._unsure: dict[Address, _Attempt] = {}
-        self._taken: list[Page] = []
-
-    def run(self, names: Iterable[str]) -> int:
-        """Discard what waits or is to be retried under `names`; return about how many messages that were.
-
-        They are then out of the index, where nothing is leased. Raises `StoreError` if memcache did not answer for all
-        of them; what was discarded by then is gone.
-        """
-        todo = list(dict.fromkeys(names))
-        pages = read_pages(self._mailbox, todo)
-        failures = 0
-        for _ in self._mailbox.attempts(_MAX_ATTEMPTS):
-            pages, has_failed = self._pass(pages)
-            failures += has_failed
-            if not pages or failures >= _MAX_FAILURES:
-                break
-            pages = read_pages(self._mailbox, {address.name for address in pages})
-        self._delete()
-        self._settle(todo)
-        count = sum(page.waiting_count + count_messages(page.retries) for page in self._taken)
-        if pages:
-            names_left = len({address.name for address in pages})
-            raise StoreError(
-                f"memcache failed for {names_left} of the names; {count} messages are discarded, the rest wait"
-            )
-        return count
-
-    def _pass(self, pages: Mapping[Address, Seen[Page]]) -> tuple[dict[Address, Seen[Page]], bool]:
-        """Empty the pages; return those that are not empty yet, and whether memcache failed for one."""
-        left: dict[Address, Seen[Page]] = {}
-        writes: dict[Address, _Attempt] = {}
-        for address, seen in pages.items():
-            if not seen.is_writable:
-                left[address] = seen
-            elif seen.value is not None:
-                self._resolve(address, seen.value)
-                if is_discardable(seen.value):
-                    writes[address] = _Attempt(seen.value, self._mailbox.new_id())
-        outcomes = self._mailbox.write(
-            [_write(address, pages[address], attempt) for address, attempt in writes.items()]
+    They are then out of the index, where nothing is leased. Raises `StoreError` if memcache did not answer for all of
+    them; what was discarded by then is gone.
+    """
+    todo = list(dict.fromkeys(names))
+    pages = read_pages(connection, todo)
+    discarding = _Discarding(connection, pages)
+    rewrite(connection, discarding, attempts=_MAX_ATTEMPTS, seen={at.key: seen for at, seen in pages.items()})
+    _delete(connection, discarding.taken)
+    try:
+        settle(connection, todo)
+    except StoreError:
+        logger.exception("discarded names could not be settled in the index; the worker does it later")
+    count = sum(page.waiting_count + count_messages(page.retries) for page in discarding.taken)
+    if discarding.failed:
+        raise StoreError(
+            f"memcache failed for {len(discarding.failed)} of the names; {count} messages are discarded, the rest wait"
         )
-        for address, attempt in writes.items():
-            outcome = outcomes[address.key]
-            if outcome is Outcome.STORED:
-                self._taken.append(attempt.before)
-                continue
-            left[address] = pages[address]
-            if outcome is Outcome.FAILED:
-                self._unsure[address] = attempt
-        has_failed = any(not seen.is_writable for seen in left.values()) or Outcome.FAILED in outcomes.values()
-        return left, has_failed
-
-    def _resolve(self, address: Address, page: Page) -> None:
-        """After a write of unknown outcome: it took effect if its token is there.
-
-        If somebody has written since, nobody can tell. What it may have taken is then left for memcache to expire: it
-        may as well be in a lease by now.
-        """
-        attempt = self._unsure.pop(address, None)
-        if attempt is not None and page.claim == attempt.token:
-            self._taken.append(attempt.before)
-
-    def _delete(self) -> None:
-        """Delete what was referred to; where that fails it expires."""
-        refs = [ref for page in self._taken for ref in (*refs_of(page.messages), *page.retries)]
-        self._mailbox.delete([bundle_key(ref.key) for ref in refs])
-        segments = (segment_key(page.epoch, index) for page in self._taken for index in range(page.first, page.next))
-        for some in _in_parts(segments):
-            reads = self._mailbox.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
-            found = [decoded(key, read, entries_from_bytes).value or () for key, read in reads.items()]
-            inner = [bundle_key(ref.key) for entries in found for ref in refs_of(entries)]
-            self._mailbox.delete([*some, *inner])
-
-    def _settle(self, names: Sequence[str]) -> None:
-        try:
-            Pending(self._mailbox).settle(names)
-        except StoreError:
-            logger.exception("discarded names could not be settled in the index; the worker does it later")
+    return count
 
 
-def discard(mailbox: Mailbox, names: Iterable[str]) -> int:
-    """Discard what waits or is to be retried under `names`, as `Discard.run` says."""
-    return Discard(mailbox).run(names)
+class _Discarding:
+    """The planner of a discard. `taken` are the pages as they were before, `failed` the names where memcache failed.
+
+    After a write of unknown outcome, if somebody has written since, nobody can tell. What it may have taken is then
+    left for memcache to expire: it may as well be in a lease by now.
+    """
+
+    def __init__(self, connection: Connection, pages: Iterable[Address]) -> None:
+        self._connection = connection
+        self._todo = {address.key: address.name for address in pages}
+        self._before: dict[bytes, Page] = {}
+        self.taken: list[Page] = []
+        self.failed: set[str] = set()
+
+    def wanted(self) -> Mapping[bytes, Kind[Page]]:
+        return dict.fromkeys(self._todo, PAGE)
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        for key, each in seen.items():
+            page: Page | None = each.value
+            if page is not None and is_discardable(page):
+                yield self._empty(key, each, page)
+            elif each.state is State.NEWER:
+                self.give_up(key, "a later version of gaesignals wrote the page")
+            elif each.is_writable:
+                del self._todo[key]
+
+    def _empty(self, key: bytes, seen: Seen[Page], page: Page) -> Plan:
+        token = self._connection.new_id()
+        left = emptied(page, token)
+        self._before[key] = page
+        return Plan(key, seen, left, left.ttl_seconds, is_mine=lambda stored: bool(stored.claim == token))
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        if fate in (Fate.STORED, Fate.FOUND):
+            self.taken.append(self._before[plan.key])
+            del self._todo[plan.key]
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        self.failed.add(self._todo.pop(key))
 
 
-def _write(address: Address, seen: Seen[Page], attempt: _Attempt) -> Write:
-    page = emptied(attempt.before, attempt.token)
-    return seen.replaced_by(address.key, page, ttl_seconds=page.ttl_seconds)
+def _delete(connection: Connection, taken: Sequence[Page]) -> None:
+    """Delete what was referred to; where that fails it expires."""
+    refs = [ref for page in taken for ref in (*refs_of(page.messages), *page.retries)]
+    connection.delete([bundle_key(ref.key) for ref in refs])
+    segments = (segment_key(page.epoch, index) for page in taken for index in range(page.first, page.next))
+    for some in _in_parts(segments):
+        reads = connection.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
+        found = [decoded(key, read, entries_from_bytes).value or () for key, read in reads.items()]
+        inner = [bundle_key(ref.key) for entries in found for ref in refs_of(entries)]
+        connection.delete([*some, *inner])
 
 
 def _in_parts(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from random import Random
 
 from gaesignals.format.keys import Address
-from gaesignals.format.page import Page
+from gaesignals.format.page import MAX_WIDTH, Page
 from gaesignals.stores.client import Connection, Seen
 
 MAX_NAMES = 10_000
+LOSSES_TO_WIDEN = 2
 
 
 class Lanes:
@@ -36,6 +38,16 @@ class Lanes:
             self._lanes[name] = lane
             if len(self._lanes) > MAX_NAMES:
                 self._lanes.popitem(last=False)
+
+
+def lane_after_losses(lane: int, losses: int, width: int, random: Random) -> int:
+    """The lane for the next attempt of a send that lost so often, the last time at `width`.
+
+    Two lost double the width, and move to one of the new lanes.
+    """
+    if losses < LOSSES_TO_WIDEN:
+        return random.randrange(width) if width > 1 else lane
+    return random.choice(range(width, 2 * width) if width < MAX_WIDTH else range(MAX_WIDTH))
 
 
 def read_pages(connection: Connection, names: Iterable[str]) -> dict[Address, Seen[Page]]:

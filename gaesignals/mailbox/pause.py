@@ -6,17 +6,19 @@ the names are then delivered again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gaesignals.errors import StoreError
 from gaesignals.format.keys import PAUSED_NAMES
 from gaesignals.format.pauses import PausedNames
-from gaesignals.stores.client import Connection, Seen
-from gaesignals.stores.store import Outcome
+from gaesignals.stores.client import Connection, Seen, State
+
+from .rewrite import Fate, Kind, Plan, rewrite
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
-_MAX_FAILURES = 3
+_PAUSED = Kind(PausedNames.from_bytes)
 
 
 class Pauses:
@@ -30,54 +32,82 @@ class Pauses:
 
         Raises `StoreError` if memcache does not answer.
         """
-        return {name: at / 1000 for name, at in _value(self._read()).since_ms.items()}
+        seen = self._connection.read([PAUSED_NAMES], PausedNames.from_bytes)[PAUSED_NAMES]
+        return {name: at / 1000 for name, at in _value(seen).since_ms.items()}
 
     def pause(self, names: Iterable[str]) -> int:
         """Pause `names`; return how many were not paused before.
 
         Raises `TooManyPausedError` if that would be more than a thousand together, and `StoreError`.
         """
-        wanted = frozenset(names)
-        return self._change(
-            lambda page: wanted - page.since_ms.keys(),
-            lambda page: page.with_paused(wanted, self._connection.now_ms()),
-        )
+        return self._change(_Pausing(names, self._connection.now_ms()))
 
     def resume(self, names: Iterable[str]) -> int:
         """End the pause of `names`; return how many were paused. Raises `StoreError`."""
-        wanted = frozenset(names)
-        return self._change(lambda page: wanted & page.since_ms.keys(), lambda page: page.without(wanted))
+        return self._change(_Resuming(names))
 
-    def _read(self) -> Seen[PausedNames]:
-        return self._connection.read([PAUSED_NAMES], PausedNames.from_bytes)[PAUSED_NAMES]
+    def _change(self, changing: _Changing) -> int:
+        rewrite(self._connection, changing, attempts=_MAX_ATTEMPTS)
+        if changing.has_failed:
+            raise StoreError("memcache did not store which names are paused; look at them before repeating it")
+        return len(changing.concerned)
 
-    def _change(
-        self, find: Callable[[PausedNames], Collection[str]], change: Callable[[PausedNames], PausedNames]
-    ) -> int:
-        """Write the changed page where it is as it was read; return how many names that concerned."""
-        concerned: set[str] = set()
-        failures = 0
-        for _ in self._connection.attempts(_MAX_ATTEMPTS):
-            seen = self._read()
-            page = seen.value or PausedNames()
-            found = find(page)
-            if not seen.is_writable:
-                outcome = Outcome.FAILED
-            elif found:
-                concerned.update(found)
-                outcome = self._write(seen, change(page))
-            else:
-                outcome = Outcome.STORED
-            if outcome is Outcome.STORED:
-                return len(concerned)
-            failures += outcome is Outcome.FAILED
-            if failures >= _MAX_FAILURES:
-                break
-        raise StoreError("memcache did not store which names are paused; look at them before repeating it")
 
-    def _write(self, seen: Seen[PausedNames], page: PausedNames) -> Outcome:
-        ttl_seconds = 0 if page.since_ms else _EMPTY_TTL_SECONDS
-        return self._connection.write([seen.replaced_by(PAUSED_NAMES, page, ttl_seconds=ttl_seconds)])[PAUSED_NAMES]
+class _Changing:
+    """The planner of a change of the page, which makes no difference the second time. `concerned` are its names."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._is_done = False
+        self.has_failed = False
+        self.concerned: set[str] = set()
+
+    def wanted(self) -> Mapping[bytes, Kind[PausedNames]]:
+        return {} if self._is_done or self.has_failed else {PAUSED_NAMES: _PAUSED}
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        for key, each in seen.items():
+            page: PausedNames = each.value or PausedNames()
+            found = self.find(page)
+            self._is_done = each.is_writable and not found
+            self.has_failed = each.state is State.NEWER
+            if each.is_writable and found:
+                self.concerned.update(found)
+                changed = self.change(page)
+                yield Plan(key, each, changed, 0 if changed.since_ms else _EMPTY_TTL_SECONDS)
+
+    def find(self, page: PausedNames) -> frozenset[str]:
+        """The names that the change is about, of those that are wanted."""
+        raise NotImplementedError
+
+    def change(self, page: PausedNames) -> PausedNames:
+        raise NotImplementedError
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        self._is_done = fate is Fate.STORED
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        self.has_failed = True
+
+
+class _Pausing(_Changing):
+    def __init__(self, names: Iterable[str], now_ms: int) -> None:
+        super().__init__(names)
+        self._now_ms = now_ms
+
+    def find(self, page: PausedNames) -> frozenset[str]:
+        return self._names - page.since_ms.keys()
+
+    def change(self, page: PausedNames) -> PausedNames:
+        return page.with_paused(self._names, self._now_ms)
+
+
+class _Resuming(_Changing):
+    def find(self, page: PausedNames) -> frozenset[str]:
+        return self._names & page.since_ms.keys()
+
+    def change(self, page: PausedNames) -> PausedNames:
+        return page.without(self._names)
 
 
 def _value(seen: Seen[PausedNames]) -> PausedNames:

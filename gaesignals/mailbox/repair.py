@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from gaesignals.format.keys import Address
 from gaesignals.format.page import MAX_WIDTH, Page
 from gaesignals.stores.client import Connection, Seen
-from gaesignals.stores.store import Outcome, Write
 
-from .index import list_names
+from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
 
@@ -27,40 +28,45 @@ def repair(connection: Connection, names: Iterable[str]) -> tuple[str, ...]:
 
     Returns these names. Costs a call for each fifteen names. Raises `StoreError` if the index cannot be written.
     """
-    todo = list(dict.fromkeys(names))
-    repaired: list[str] = []
-    for _ in connection.attempts(_MAX_ATTEMPTS):
-        addresses = [Address(name, lane) for name in todo for lane in range(MAX_WIDTH)]
-        seen = connection.read([address.key for address in addresses], Page.from_bytes)
-        narrow = _too_narrow(todo, seen)
-        if not narrow:
-            break
-        writes = [_widen(connection, name, width, seen[Address(name).key]) for name, width in narrow.items()]
-        outcomes = connection.write(writes)
-        repaired += [name for name in narrow if outcomes.get(Address(name).key) is Outcome.STORED]
-        todo = [name for name in narrow if name not in repaired]
-    if repaired:
-        logger.warning("home pages were evicted and are repaired", extra={"signals_count": len(repaired)})
-        list_names(connection, dict.fromkeys(repaired, connection.now_ms()))
-    return tuple(repaired)
+    widening = _Widening(connection, names)
+    rewrite(connection, widening, attempts=_MAX_ATTEMPTS)
+    if widening.repaired:
+        logger.warning("home pages were evicted and are repaired", extra={"signals_count": len(widening.repaired)})
+        list_names(connection, dict.fromkeys(widening.repaired, connection.now_ms()))
+    return tuple(widening.repaired)
 
 
-def _too_narrow(names: Iterable[str], seen: Mapping[bytes, Seen[Page]]) -> dict[str, int]:
-    """The names with something in a lane beyond their width, and the width that they need."""
-    narrow = {}
-    for name in names:
-        home = seen[Address(name).key]
-        width = home.value.width if home.value else 1
-        used = [lane for lane in range(width, MAX_WIDTH) if _has_any(seen[Address(name, lane).key])]
-        if used and home.is_writable:
-            narrow[name] = 1 << max(used).bit_length()
-    return narrow
+class _Widening:
+    """The planner of `repair`. A page is as wide as it was made, however often, so its plans have no mark."""
+
+    def __init__(self, connection: Connection, names: Iterable[str]) -> None:
+        self._connection = connection
+        self._todo = {Address(name).key: name for name in names}
+        self.repaired: list[str] = []
+
+    def wanted(self) -> Mapping[bytes, Kind[Page]]:
+        return {Address(name, lane).key: PAGE for name in self._todo.values() for lane in range(MAX_WIDTH)}
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        for key, name in list(self._todo.items()):
+            home = seen.get(key)
+            if home is None or not home.is_writable:
+                continue
+            page: Page = home.value or Page(self._connection.new_id())
+            used = [lane for lane in range(page.width, MAX_WIDTH) if _has_any(seen.get(Address(name, lane).key))]
+            if used:
+                yield Plan(key, home, replace(page, width=1 << max(used).bit_length()))
+            else:
+                del self._todo[key]
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        if fate is Fate.STORED:
+            self.repaired.append(self._todo.pop(plan.key))
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        """What cannot be read or written now is looked at again with the next repair."""
+        self._todo.pop(key, None)
 
 
-def _has_any(seen: Seen[Page]) -> bool:
-    return seen.value is not None and not seen.value.is_empty
-
-
-def _widen(connection: Connection, name: str, width: int, home: Seen[Page]) -> Write:
-    page = home.value or Page(connection.new_id())
-    return home.replaced_by(Address(name).key, replace(page, width=width))
+def _has_any(seen: Seen[Page] | None) -> bool:
+    return seen is not None and seen.value is not None and not seen.value.is_empty

@@ -7,25 +7,23 @@ messages are stored, which are not, and for which that could not be found out.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any
 
 from gaesignals.errors import SendError
 from gaesignals.format.entries import Entry, Record, entries_to_bytes
 from gaesignals.format.keys import page_key, segment_key, slot_key, slot_of
-from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_WIDTH, Page
+from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
-from gaesignals.stores.client import Connection, Seen, State, decoded
-from gaesignals.stores.store import Cas, Outcome, Set, Write
+from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
-from .lanes import Lanes
+from .lanes import Lanes, lane_after_losses
+from .rewrite import PAGE, SLOT, Fate, Kind, Plan, rewrite
 
 INLINE_BYTES = 2048
-_MAX_ATTEMPTS = 100
-_MAX_FAILURES = 3
-_LOSSES_TO_WIDEN = 2
 # Far more than a call takes, and about what a fan-out, its task and their settling do.
 _SLOW_MS = 1000
 
@@ -43,6 +41,7 @@ class _Parcel:
     """The messages of one send for one name, and how far they have come.
 
     `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
+    `next_lane` is the one wanted if that write is lost.
     """
 
     name: str
@@ -52,41 +51,27 @@ class _Parcel:
     entries: tuple[Entry, ...] = ()
     bundles: tuple[Bundle, ...] = ()
     width: int = 1
+    next_lane: int | None = None
     target: int = 0
     losses: int = 0
-    failures: int = 0
-    is_unsure: bool = False
-    unsure_cas: object | None = None
-    planned_ms: int = 0
+    is_touching: bool = False
     reason: str = ""
 
     @property
-    def is_open(self) -> bool:
-        return self.stage in (_Stage.PAGE, _Stage.SLOT)
+    def key(self) -> bytes:
+        return page_key(self.name, self.target)
+
+    @property
+    def slot_key(self) -> bytes:
+        return slot_key(slot_of(self.name))
 
     @property
     def ids(self) -> list[str]:
         return [record.id for record in self.records]
 
-    def give_up(self, reason: str) -> None:
-        in_doubt = self.is_unsure or self.stage is _Stage.SLOT
-        self.stage = _Stage.UNSURE if in_doubt else _Stage.FAILED
+    def end(self, stage: _Stage, reason: str = "") -> None:
+        self.stage = stage
         self.reason = reason
-
-    def fail_once(self, reason: str) -> None:
-        self.failures += 1
-        if self.failures >= _MAX_FAILURES:
-            self.give_up(reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """What one attempt writes for a parcel: `first` what its page refers to, then the page."""
-
-    parcel: _Parcel
-    first: tuple[Set, ...]
-    page: Write
-    is_touching: bool
 
 
 def send(connection: Connection, lanes: Lanes, outgoing: Sequence[tuple[str, Record]]) -> None:
@@ -98,7 +83,7 @@ def send(connection: Connection, lanes: Lanes, outgoing: Sequence[tuple[str, Rec
     for batch in in_batches(outgoing):
         sending = [_Parcel(name, records, lanes.get(name)) for name, records in batch.items()]
         parcels += sending
-        _Send(connection, lanes, sending).run()
+        rewrite(connection, _Sending(connection, lanes, sending))
     if any(parcel.stage is not _Stage.DONE for parcel in parcels):
         raise _error(parcels)
 
@@ -109,177 +94,156 @@ def _error(parcels: Sequence[_Parcel]) -> SendError:
     return SendError(reason, stored=ids[_Stage.DONE], unsure=ids[_Stage.UNSURE], failed=ids[_Stage.FAILED])
 
 
-class _Send:
-    """One batch of parcels on its way. Every pass is one read and one write, and one more for bundles and seals."""
+class _Sending:
+    """The planner of one batch of parcels, each of another name."""
 
     def __init__(self, connection: Connection, lanes: Lanes, parcels: Sequence[_Parcel]) -> None:
         self._connection = connection
         self._lanes = lanes
         self._parcels = parcels
+        self._touched: dict[bytes, list[_Parcel]] = {}
+        self._unlisted: list[_Parcel] = []
+        self._listed_ms = 0
+        self._by_page: dict[bytes, _Parcel] = {}
 
-    def run(self) -> None:
-        active = self._parcels
-        for _ in self._connection.attempts(_MAX_ATTEMPTS):
-            self._pass(active)
-            active = [parcel for parcel in active if parcel.is_open]
-            if not active:
-                return
-        for parcel in active:
-            parcel.give_up("every attempt at a page or its slot of the index lost to another writer")
+    def wanted(self) -> Mapping[bytes, Kind[Any]]:
+        kinds: dict[bytes, Kind[Any]] = {}
+        for parcel in self._at(_Stage.PAGE):
+            if self._is_written(parcel) and parcel.next_lane is None:
+                # The last write was not stored. If it is lost, the next one is made after this same reading.
+                parcel.next_lane = lane_after_losses(
+                    parcel.lane, parcel.losses + 1, parcel.width, self._connection.random
+                )
+            lanes = {0, parcel.lane, parcel.target, parcel.next_lane or 0}
+            kinds |= {page_key(parcel.name, lane): PAGE for lane in sorted(lanes)}
+        return kinds | {parcel.slot_key: SLOT for parcel in self._at(_Stage.PAGE, _Stage.SLOT)}
 
-    def _pass(self, active: Sequence[_Parcel]) -> None:
-        pages, slots = self._read(active)
-        active = self._listable(active, slots)
-        moves = [
-            move for parcel in active if parcel.stage is _Stage.PAGE and (move := self._plan(parcel, pages, slots))
-        ]
-        moves = self._write_first(moves)
-        unlisted = [parcel for parcel in active if parcel.stage is _Stage.SLOT]
-        touched = [*unlisted, *(move.parcel for move in moves if move.is_touching)]
-        started_ms = self._connection.now_ms()
-        outcomes = self._connection.write([*(move.page for move in moves), *self._touches(touched, slots)])
-        is_slow = self._connection.now_ms() - started_ms > _SLOW_MS
-        for move in moves:
-            self._take_page_outcome(move, outcomes[move.page.key])
-        # A call is not one moment. Within a slow one, a worker may have seen a name in its slot, found the page still
-        # empty and taken the name out again; so it is listed once more.
-        for parcel in unlisted if is_slow else touched:
-            if parcel.stage is _Stage.SLOT:
-                self._take_slot_outcome(parcel, outcomes[slot_key(slot_of(parcel.name))])
+    def _is_written(self, parcel: _Parcel) -> bool:
+        """Whether a write of its page is on its way, or what became of it has still to be found out."""
+        return self._by_page.get(parcel.key) is parcel
 
-    def _read(self, active: Sequence[_Parcel]) -> tuple[_Pages, _Slots]:
-        to_pages = [parcel for parcel in active if parcel.stage is _Stage.PAGE]
-        page_keys = {page_key(p.name, lane): None for p in to_pages for lane in (0, p.lane, p.target)}
-        slot_keys = {slot_key(slot_of(parcel.name)): None for parcel in active}
-        reads = self._connection.gets([*page_keys, *slot_keys])
-        pages = {key: decoded(key, reads[key], Page.from_bytes) for key in page_keys}
-        return pages, {key: decoded(key, reads[key], Slot.from_bytes) for key in slot_keys}
+    def _at(self, *stages: _Stage) -> list[_Parcel]:
+        return [parcel for parcel in self._parcels if parcel.stage in stages]
 
-    def _listable(self, active: Sequence[_Parcel], slots: _Slots) -> list[_Parcel]:
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        self._refuse_newer(seen)
+        self._touched = {}
+        plans = [plan for parcel in self._listable(seen) if (plan := self._page(parcel, seen)) is not None]
+        self._unlisted = self._at(_Stage.SLOT)
+        for parcel in self._unlisted:
+            self._touched.setdefault(parcel.slot_key, []).append(parcel)
+        return [*plans, *(self._slot(key, seen[key]) for key in self._touched if _is_usable(seen, key))]
+
+    def _refuse_newer(self, seen: Mapping[bytes, Seen[Any]]) -> None:
+        for parcel in self._at(_Stage.PAGE, _Stage.SLOT):
+            if any(
+                seen[key].state is State.NEWER
+                for key in (page_key(parcel.name), parcel.key, parcel.slot_key)
+                if key in seen
+            ):
+                reason = "a later version of gaesignals wrote what is stored; upgrade this sender"
+                is_in_doubt = parcel.stage is _Stage.SLOT or self._is_written(parcel)
+                parcel.end(_Stage.UNSURE if is_in_doubt else _Stage.FAILED, reason)
+
+    def _listable(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Parcel]:
         """Nothing is stored that could not be listed in the index."""
         names: dict[bytes, list[str]] = {}
         listable: list[_Parcel] = []
-        for parcel in active:
-            key = slot_key(slot_of(parcel.name))
-            if not self._is_usable(parcel, slots[key]):
+        for parcel in self._at(_Stage.PAGE):
+            if self._is_written(parcel) or not _is_usable(seen, parcel.slot_key):
                 continue
-            slot, mates = slots[key].value or Slot(), names.setdefault(key, [])
+            slot = seen[parcel.slot_key].value or Slot()
+            mates = names.setdefault(parcel.slot_key, [])
             if slot.has_room_for([*mates, parcel.name], self._connection.now_ms()):
                 mates.append(parcel.name)
                 listable.append(parcel)
             else:
-                parcel.give_up("too many names wait: a slot of the index has no room for one more until some are empty")
+                reason = "too many names wait: a slot of the index has no room for one more until some are empty"
+                parcel.end(_Stage.FAILED, reason)
         return listable
 
-    def _is_usable(self, parcel: _Parcel, seen: Seen[Page] | Seen[Slot]) -> bool:
-        if seen.state is State.FAILED:
-            parcel.fail_once("memcache did not answer a read")
-        elif seen.state is State.NEWER:
-            parcel.give_up("a later version of gaesignals wrote what is stored; upgrade this sender")
-        return seen.is_writable
-
-    def _plan(self, parcel: _Parcel, pages: _Pages, slots: _Slots) -> _Move | None:
-        home = pages[page_key(parcel.name)]
-        if not self._is_usable(parcel, home):
+    def _page(self, parcel: _Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan | None:
+        if not _is_usable(seen, page_key(parcel.name)):
             return None
-        if not parcel.is_unsure:
-            parcel.planned_ms = self._connection.now_ms()
-            parcel.width = home.value.width if home.value else 1
-            parcel.target = parcel.lane if parcel.lane < parcel.width else 0
-        key = page_key(parcel.name, parcel.target)
-        seen = pages[key]
-        if not self._is_usable(parcel, seen) or (parcel.is_unsure and not self._is_repeatable(parcel, seen)):
+        home: Page | None = seen[page_key(parcel.name)].value
+        parcel.width = home.width if home else 1
+        parcel.target = parcel.lane if parcel.lane < parcel.width else 0
+        if not _is_usable(seen, parcel.key):
             return None
-        return self._move(parcel, key, seen, slots[slot_key(slot_of(parcel.name))])
+        page = seen[parcel.key].value or Page(self._connection.new_id())
+        slot: Slot = seen[parcel.slot_key].value or Slot()
+        is_listed = slot.is_keeping(parcel.name, self._connection.now_ms())
+        parcel.is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)
+        if parcel.is_touching:
+            self._touched.setdefault(parcel.slot_key, []).append(parcel)
+        self._by_page[parcel.key] = parcel
+        return self._filled(parcel, seen[parcel.key], page)
 
-    def _is_repeatable(self, parcel: _Parcel, seen: Seen[Page]) -> bool:
-        """After an attempt of unknown outcome: is the page as it was, so that trying again cannot duplicate?"""
-        if seen.value and seen.value.contains(parcel.entries):
-            parcel.stage = _Stage.SLOT
-            return False
-        # A page that is missing as before may have been there in between: emptied by a delivery, and expired.
-        has_expired = seen.cas is None and self._connection.now_ms() >= parcel.planned_ms + EMPTY_TTL_SECONDS * 1000
-        if seen.cas != parcel.unsure_cas or has_expired:
-            parcel.give_up("memcache failed and the page has changed since")
-        return parcel.is_open
-
-    def _move(self, parcel: _Parcel, key: bytes, seen: Seen[Page], slot: Seen[Slot]) -> _Move:
-        page = seen.value or Page(self._connection.new_id())
-        is_listed = slot.value is not None and slot.value.is_keeping(parcel.name, self._connection.now_ms())
-        is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)
-        first: list[Set] = []
+    def _filled(self, parcel: _Parcel, seen: Seen[Page], page: Page) -> Plan:
+        """The page with the parcel's messages; a full one is sealed first."""
+        before: list[Set] = []
         if page.is_full:
-            first.append(Set(segment_key(page.epoch, page.next), entries_to_bytes(page.messages), TTL_SECONDS))
+            before.append(Set(segment_key(page.epoch, page.next), entries_to_bytes(page.messages), TTL_SECONDS))
             page = page.seal()
         if not parcel.entries:
-            parcel.entries, parcel.bundles = self._pack(parcel.records, page)
-        first += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
+            parcel.entries, parcel.bundles = _packed(parcel.records, page, self._connection.new_id)
+        before += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
         page = page.append(parcel.entries)
         if parcel.lane >= parcel.width:
             page = replace(page, width=max(page.width, 1 << parcel.lane.bit_length()))
-        return _Move(parcel, tuple(first), seen.replaced_by(key, page, ttl_seconds=page.ttl_seconds), is_touching)
+        entries = parcel.entries
+        return Plan(
+            parcel.key, seen, page, page.ttl_seconds, before, is_mine=lambda stored: bool(stored.contains(entries))
+        )
 
-    def _pack(self, records: Sequence[Record], page: Page) -> tuple[tuple[Entry, ...], tuple[Bundle, ...]]:
-        """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
-        bodies = [body(record, self._connection.new_id) if record.size > INLINE_BYTES else None for record in records]
-        entries = tuple(made.ref if made else record for made, record in zip(bodies, records, strict=True))
-        if len(entries) == 1 or page.has_room(entries):
-            return entries, tuple(made for made in bodies if made)
-        bundles = tuple(bundle(self._connection.new_id(), group) for group in in_bundles(records))
-        return tuple(bundle.ref for bundle in bundles), bundles
-
-    def _write_first(self, moves: Sequence[_Move]) -> list[_Move]:
-        """Write what the pages are going to refer to; a move whose part failed waits for the next pass."""
-        outcomes = self._connection.write(list({write.key: write for move in moves for write in move.first}.values()))
-        ready = []
-        for move in moves:
-            if all(outcomes[write.key] is Outcome.STORED for write in move.first):
-                move.parcel.bundles = ()
-                ready.append(move)
-            else:
-                move.parcel.fail_once("memcache did not store a message's body or a segment")
-        return ready
-
-    def _touches(self, parcels: Sequence[_Parcel], slots: _Slots) -> list[Write]:
+    def _slot(self, key: bytes, seen: Seen[Slot]) -> Plan:
         """List the names as due now, listed or not: a drainer about to take one out then loses its compare-and-set."""
-        now_ms = self._connection.now_ms()
-        names: dict[bytes, dict[str, int]] = {}
-        for parcel in parcels:
-            names.setdefault(slot_key(slot_of(parcel.name)), {})[parcel.name] = now_ms
-        return [
-            slots[key].replaced_by(key, (slots[key].value or Slot()).with_due(due, now_ms))
-            for key, due in names.items()
-        ]
+        self._listed_ms = now_ms = self._connection.now_ms()
+        due = {parcel.name: now_ms for parcel in self._touched[key]}
+        return Plan(key, seen, (seen.value or Slot()).with_due(due, now_ms))
 
-    def _take_page_outcome(self, move: _Move, outcome: Outcome) -> None:
-        parcel = move.parcel
-        if outcome is Outcome.STORED:
-            parcel.stage = _Stage.SLOT if move.is_touching else _Stage.DONE
-            spread = self._connection.random.randrange(parcel.width)
-            self._lanes.keep(parcel.name, parcel.lane or spread)
-        elif outcome is Outcome.FAILED:
-            parcel.is_unsure = True
-            parcel.unsure_cas = move.page.cas if isinstance(move.page, Cas) else None
-            parcel.fail_once("memcache did not say whether it stored a message")
-        elif outcome is Outcome.CONFLICT and not parcel.is_unsure:
-            self._lose(parcel)
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        parcel = self._by_page.pop(plan.key, None)
+        if parcel is None:
+            self._settle_slot(plan.key, fate)
+        elif fate is Fate.UNSURE:
+            parcel.end(_Stage.UNSURE, "memcache failed and the page has changed since")
+        elif fate is Fate.LOST:
+            parcel.losses += 1
+            parcel.lane, parcel.next_lane = parcel.next_lane or 0, None
+        elif fate is not Fate.UNPREPARED:
+            parcel.stage = _Stage.SLOT if parcel.is_touching or fate is Fate.FOUND else _Stage.DONE
+            self._lanes.keep(parcel.name, parcel.lane or self._connection.random.randrange(parcel.width))
 
-    def _lose(self, parcel: _Parcel) -> None:
-        """Two lost in one send double the width at which they were lost, and move to one of the new lanes."""
-        parcel.losses += 1
-        if parcel.losses < _LOSSES_TO_WIDEN:
-            if parcel.width > 1:
-                parcel.lane = self._connection.random.randrange(parcel.width)
+    def _settle_slot(self, key: bytes, fate: Fate) -> None:
+        if fate is not Fate.STORED:
             return
-        new_lanes = range(parcel.width, 2 * parcel.width) if parcel.width < MAX_WIDTH else range(MAX_WIDTH)
-        parcel.lane = self._connection.random.choice(new_lanes)
+        for parcel in self._touched.get(key, ()):
+            # A call is not one moment. Within a slow one, a worker may have seen a name in its slot, found the page
+            # still empty and taken the name out again; so it is listed once more.
+            is_slow = self._connection.now_ms() - self._listed_ms > _SLOW_MS
+            if parcel.stage is _Stage.SLOT and (parcel in self._unlisted or not is_slow):
+                parcel.stage = _Stage.DONE
 
-    def _take_slot_outcome(self, parcel: _Parcel, outcome: Outcome) -> None:
-        if outcome is Outcome.STORED:
-            parcel.stage = _Stage.DONE
-        elif outcome is Outcome.FAILED:
-            parcel.fail_once("memcache did not store a slot of the index")
+    def give_up(self, key: bytes, reason: str) -> None:
+        for parcel in self._at(_Stage.PAGE, _Stage.SLOT):
+            if parcel.stage is _Stage.SLOT and key == parcel.slot_key:
+                parcel.end(_Stage.UNSURE, f"{reason}: the name may not be in the index")
+            elif parcel.stage is _Stage.PAGE and key in (page_key(parcel.name), parcel.key, parcel.slot_key):
+                parcel.end(_Stage.UNSURE if self._is_written(parcel) else _Stage.FAILED, reason)
 
 
-_Pages: TypeAlias = dict[bytes, Seen[Page]]
-_Slots: TypeAlias = dict[bytes, Seen[Slot]]
+def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:
+    return key in seen and seen[key].is_writable
+
+
+def _packed(
+    records: Sequence[Record], page: Page, new_id: Callable[[], str]
+) -> tuple[tuple[Entry, ...], tuple[Bundle, ...]]:
+    """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
+    bodies = [body(record, new_id) if record.size > INLINE_BYTES else None for record in records]
+    entries = tuple(made.ref if made else record for made, record in zip(bodies, records, strict=True))
+    if len(entries) == 1 or page.has_room(entries):
+        return entries, tuple(made for made in bodies if made)
+    bundles = tuple(bundle(new_id(), group) for group in in_bundles(records))
+    return tuple(made.ref for made in bundles), bundles

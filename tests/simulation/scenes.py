@@ -26,7 +26,7 @@ from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import MailboxStatus, look
 from gaesignals.stores.store import Set, Store
 from gaesignals.testing import ManualClock
@@ -128,7 +128,7 @@ class Scene:
 
     def drain(self, box: Mailbox) -> None:
         """One tick of the worker: fan out, deliver until nothing is left, settle."""
-        index = Pending(box)
+        index = Index(box)
         names = index.fan_out(lambda name: bool(self.receivers.matching(name)), redispatch_seconds=300).names
         for _ in range(MAX_DELIVERIES if names else 0):
             self.deliver(box, *names)
@@ -144,7 +144,7 @@ class Scene:
         for _ in range(20):
             self.clock.advance(400)
             self.drain(box)
-            if all(is_widened_and_empty(status) for status in look(box, Pending(box).entries()).values()):
+            if all(is_widened_and_empty(status) for status in look(box, Index(box).entries()).values()):
                 return
 
     def dead(self) -> set[str]:
@@ -165,7 +165,7 @@ class Scene:
         self.check_index()
 
     def check_index(self) -> None:
-        left = look(self.box(), Pending(self.box()).entries()).values()
+        left = look(self.box(), Index(self.box()).entries()).values()
         assert all(map(is_widened_and_empty, left)), f"names stay in the index: {left}"
 
     def check_weak(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from webtest import TestApp, TestResponse
 
 from gaesignals.errors import SignalsError
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from worker import app as worker_app
 from worker.app import create_app
 from worker.config import Environment, Settings
@@ -69,7 +69,7 @@ class Cloud:
             self.scene.clock.advance(400)
             worker.cron()
             self.run_tasks(worker)
-            if not Pending(self.scene.box()).entries():
+            if not Index(self.scene.box()).entries():
                 return
 
     def run_tasks(self, worker: Worker) -> None:

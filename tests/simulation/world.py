@@ -23,7 +23,7 @@ from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.receivers import Receivers
 from gaesignals.stores.store import Set
@@ -227,7 +227,7 @@ class World:
             self.lost += report.lost
             if self.random.random() < 0.5:
                 self.clock.advance(11)  # So that no name counts as just listed.
-                Pending(box).settle(self.names)
+                Index(box).settle(self.names)
 
     def _work(self, box: Mailbox) -> None:
         for _ in range(self.random.randint(2, 6)):
@@ -253,7 +253,7 @@ class World:
 
     def _drain(self, box: Mailbox) -> bool:
         """What the worker does on one tick of cron; whether there was anything in the index."""
-        index = Pending(box)
+        index = Index(box)
         found = index.fan_out(lambda name: bool(self.receivers.matching(name)), redispatch_seconds=300)
         if not found.names:
             return False
@@ -290,7 +290,7 @@ class World:
         """Let time pass and the worker's fan-out alone find what is left."""
         self._closing = True
         box = self.mailbox(is_switching=False)
-        index = Pending(box)
+        index = Index(box)
         with self._small():
             for _ in range(MAX_ROUNDS):
                 self.clock.advance(400)
@@ -370,7 +370,7 @@ class World:
     def _check_store(self) -> Iterator[str]:
         """Everything drained: no name listed, every page empty but for widened ones."""
         with self._small():
-            listed = Pending(self.mailbox(is_switching=False)).entries()
+            listed = Index(self.mailbox(is_switching=False)).entries()
         widened = set()
         for key in self.store.keys():  # noqa: SIM118 - not a dict
             raw = self.store.raw(key)

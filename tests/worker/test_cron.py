@@ -12,7 +12,7 @@ from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.cron import Periodic
@@ -115,14 +115,14 @@ def test_a_name_that_send_would_have_refused_does_not_spoil_the_task_of_its_neig
     mailbox.send([(neighbour, b"")])
     slot = Slot().with_due({bad: 1, neighbour: 1}, int(clock() * 1000))
     store.set_raw(slot_key(slot_of(bad)), slot.to_bytes())
-    dispatcher = Dispatcher(pending=Pending(mailbox), receivers=receivers, queue=queue, redispatch_seconds=300)
+    dispatcher = Dispatcher(index=Index(mailbox), receivers=receivers, queue=queue, redispatch_seconds=300)
     assert dispatcher.fan_out().names == (neighbour,)
 
 
 def test_a_dispatched_name_comes_up_again_after_the_redispatch_time(receivers: Receivers) -> None:
     clock, queue = ManualClock(), RecordingQueue()
     mailbox = Mailbox(MemoryStore(clock=clock), clock=clock)
-    dispatcher = Dispatcher(pending=Pending(mailbox), receivers=receivers, queue=queue, redispatch_seconds=300)
+    dispatcher = Dispatcher(index=Index(mailbox), receivers=receivers, queue=queue, redispatch_seconds=300)
     mailbox.send([("order_paid", b"")])
     assert dispatcher.fan_out().tasks == 1
     clock.advance(299)
@@ -226,4 +226,4 @@ def receivers_of(handled: list[object]) -> Receivers:
 
 
 def waiting_in(client: Client) -> list[str]:
-    return list(Pending(client.worker.extensions["gaesignals"]).entries())
+    return list(Index(client.worker.extensions["gaesignals"]).entries())

@@ -14,7 +14,7 @@ from gaesignals import Receivers, Signal, current_message, send_many
 from gaesignals.data.codec import dumps
 from gaesignals.errors import StoreError
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.fanout import Dispatcher
 from worker.queue import MAX_SIBLINGS, Task
@@ -191,19 +191,19 @@ class World:
         self.store = MemoryStore(clock=self.clock)
         # Names take turns by lot; the lot of this seed is that the quick one of two comes first.
         self.mailbox = Mailbox(self.store, clock=self.clock, random=random.Random(1), sleep=self.clock.advance)
-        self.pending = Pending(self.mailbox)
+        self.pending = Index(self.mailbox)
         self.queue = RecordingQueue()
         self.receivers = Receivers()
         self.handled: list[Any] = []
         self.is_stopping = False
         self.during: Callable[[], None] = lambda: None
         self.dispatcher = Dispatcher(
-            pending=self.pending, receivers=self.receivers, queue=self.queue, redispatch_seconds=300
+            index=self.pending, receivers=self.receivers, queue=self.queue, redispatch_seconds=300
         )
         self.deliverer = Deliverer(
             receivers=self.receivers,
             mailbox=self.mailbox,
-            pending=self.pending,
+            index=self.pending,
             dispatcher=self.dispatcher,
             should_stop=lambda: self.is_stopping,
             clock=self.clock,

@@ -11,7 +11,7 @@ from gaesignals.delivery.deliver import waiting_names
 from gaesignals.errors import StoreError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import MailboxStatus, look
 from gaesignals.receivers import Receivers
 
@@ -48,7 +48,7 @@ class Inspector:
         self,
         *,
         mailbox: Mailbox,
-        pending: Pending,
+        index: Index,
         dead_letters: DeadLetters,
         receivers: Receivers,
         pauses: KnownPauses,
@@ -58,7 +58,7 @@ class Inspector:
         version: Version,
     ) -> None:
         self._mailbox = mailbox
-        self._pending = pending
+        self._index = index
         self._dead_letters = dead_letters
         self._receivers = receivers
         self._pauses = pauses
@@ -82,7 +82,7 @@ class Inspector:
         paused = self._pauses.names()
         names = Names()
         try:
-            known = _Known(self._pending.entries(), self._dead_letters.names(), paused)
+            known = _Known(self._index.entries(), self._dead_letters.names(), paused)
             found = containing(search, self._in_order(known)) if only is None else only
             names = self._look_at_names(known, found, page, size)
         except StoreError as error:

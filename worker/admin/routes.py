@@ -92,8 +92,9 @@ def _add_drain(admin: Blueprint, desk: Desk) -> None:
         _log("manual drain", names or (), wait=wait)
         unmatched = tuple(name for name in names or () if not desk.dispatcher.matches(name))
         if not wait:
-            dispatch = desk.dispatcher.fan_out(only=names, force=True)
-            return _drained(dispatch if names is None else replace(dispatch, unmatched=unmatched))
+            if names is None:
+                return _drained(desk.dispatcher.fan_out_all())
+            return _drained(replace(desk.dispatcher.fan_out_named(names), unmatched=unmatched))
         chosen = names if names is not None else desk.inspector.deliverable_names()
         shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL)
         return _delivered(shift, unmatched=len(unmatched))

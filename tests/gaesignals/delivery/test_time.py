@@ -16,7 +16,7 @@ import pytest
 from gaesignals import DeliveryReport, Receivers, Retry, deliver
 from gaesignals.data import codec
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.testing import ManualClock, MemoryStore
 
@@ -115,7 +115,7 @@ def test_the_index_lives_with_a_clock_that_jumps_a_minute(store: MemoryStore, cl
     process = Process(store, clock, 0)
     process.send(1)
     process.ahead = jump
-    index = Pending(process.box)
+    index = Index(process.box)
     clock.advance(max(0, -jump))
     assert index.fan_out(lambda name: True, redispatch_seconds=300).names == ("a",)
     process.ahead = 0
@@ -193,7 +193,7 @@ def test_nothing_a_process_far_behind_writes_is_taken_for_overdue(store: MemoryS
     behind, here = Process(store, clock, -60), Process(store, clock, 0)
     behind.send(1)
     here.send(2)
-    assert list(Pending(here.box).entries()) == ["a"]
+    assert list(Index(here.box).entries()) == ["a"]
     handled: list[int] = []
     here.deliver(handled.append)
     assert handled == [1, 2]

@@ -13,7 +13,7 @@ from gaesignals.format.keys import page_key
 from gaesignals.format.page import FULL_ENTRIES, Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.discard import discard, emptied
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
@@ -75,14 +75,14 @@ class TestDiscarding:
         send_many([("a", 1), ("b", 2), ("c", 3)])
         clock.advance(11)  # a name that was listed a moment ago stays
         assert discard(mailbox, ["a", "b"]) == 2
-        assert list(Pending(mailbox).entries()) == ["c"]
+        assert list(Index(mailbox).entries()) == ["c"]
         assert handled("c") == [3]
 
     def test_leaves_what_is_sent_afterwards(self, mailbox: Mailbox) -> None:
         Signal("a").send(1)
         discard(mailbox, ["a"])
         Signal("a").send(2)
-        assert list(Pending(mailbox).entries()) == ["a"]
+        assert list(Index(mailbox).entries()) == ["a"]
         assert handled() == [2]
 
     def test_reaches_every_lane(self, mailbox: Mailbox, store: MemoryStore) -> None:
@@ -132,7 +132,7 @@ class TestALease:
         assert discard(mailbox, ["a"]) == 1
         assert sorted(stored(store)) == sorted(kept)
         assert look(mailbox, ["a"])["a"].leased == FULL_ENTRIES + 5
-        assert list(Pending(mailbox).entries()) == ["a"]
+        assert list(Index(mailbox).entries()) == ["a"]
         clock.advance(400)
         seen: list[object] = []
         again = Receivers()

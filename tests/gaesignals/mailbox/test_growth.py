@@ -34,7 +34,7 @@ from gaesignals.format.slot import MAX_BYTES, Slot
 from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
 from gaesignals.testing import ManualClock, MemoryStore
@@ -320,7 +320,7 @@ def test_a_million_waiting_names_are_found_and_each_is_won_once(
     monkeypatch.setattr(pending, "SLOTS", 2)
     names = [f"{number:06}".ljust(200, "x") for number in range(2 * 977)]
     send_many([(name, 1) for name in names])
-    index = Pending(mailbox)
+    index = Index(mailbox)
     won = index.fan_out(lambda name: True, redispatch_seconds=300)
     assert sorted(won.names) == sorted(names)
     assert index.fan_out(lambda name: True, redispatch_seconds=300).names == ()
@@ -384,7 +384,7 @@ def test_there_is_room_again_once_names_are_empty(mailbox: Mailbox, clock: Manua
     with contextlib.suppress(SendError):
         send_many([(name, 1) for name in names])
     clock.advance(60)
-    index = Pending(mailbox)
+    index = Index(mailbox)
     index.settle(list(index.entries())[:20])
     for name in names:
         Signal(name).send(2)
@@ -392,12 +392,12 @@ def test_there_is_room_again_once_names_are_empty(mailbox: Mailbox, clock: Manua
 
 
 def test_a_full_slot_stops_neither_fan_out_nor_settling(mailbox: Mailbox, full_slot: str) -> None:
-    index = Pending(mailbox)
+    index = Index(mailbox)
     waiting, other = [*names_of_slot(0, 6)[2:], names_of_slot(1, 1)[0]][-2:]
     Signal(other).send(1)
     with pytest.raises(StoreError):
         index.put_back([other, *names_of_slot(0, 500)[10:]])
-    won = index.fan_out(lambda name: True, redispatch_seconds=300, only=[other, full_slot, waiting], force=True)
+    won = index.fan_out_named([other, full_slot, waiting], redispatch_seconds=300)
     assert {other, full_slot} <= set(won.names)
     assert index.settle([other, full_slot]).emptied == (full_slot,)
 
@@ -497,7 +497,7 @@ def test_send_many_to_five_thousand_names_stores_and_lists_every_one(store: Memo
     names = [f"user_{number}_changed" for number in range(5000)]
     ids = send_many([(name, number) for number, name in enumerate(names)])
     assert len(set(ids)) == 5000
-    assert set(Pending(mailbox).entries()) == set(names)
+    assert set(Index(mailbox).entries()) == set(names)
     receivers = Receivers()
     handled: list[int] = []
     receivers.connect("user_{user}_changed", lambda data, user: handled.append(data), id="h")

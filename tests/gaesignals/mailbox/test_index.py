@@ -13,7 +13,7 @@ from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import Page
 from gaesignals.format.slot import FRESH_MS, Slot
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.stores.store import Outcome, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("mailbox")
 
 
 @pytest.fixture
-def pending(mailbox: Mailbox) -> Pending:
-    return Pending(mailbox)
+def pending(mailbox: Mailbox) -> Index:
+    return Index(mailbox)
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def everything(name: str) -> bool:
     return True
 
 
-def fan_out(pending: Pending, **options: Collection[str] | bool) -> tuple[str, ...]:
-    return pending.fan_out(everything, redispatch_seconds=300, **options).names  # type: ignore[arg-type]
+def fan_out(pending: Index) -> tuple[str, ...]:
+    return pending.fan_out(everything, redispatch_seconds=300).names
 
 
-def test_what_was_sent_is_dispatched_once_until_the_redispatch_time(pending: Pending, clock: ManualClock) -> None:
+def test_what_was_sent_is_dispatched_once_until_the_redispatch_time(pending: Index, clock: ManualClock) -> None:
     send_many([("a", 1), ("b", 2)])
     assert fan_out(pending) == ("a", "b")
     assert fan_out(pending) == ()
@@ -50,7 +50,7 @@ def test_what_was_sent_is_dispatched_once_until_the_redispatch_time(pending: Pen
     assert fan_out(pending) == ("a", "b")
 
 
-def test_a_send_to_an_emptied_name_makes_it_due_at_once(pending: Pending) -> None:
+def test_a_send_to_an_emptied_name_makes_it_due_at_once(pending: Index) -> None:
     Signal("a").send(1)
     assert fan_out(pending) == ("a",)
     deliver([("a", lambda data: None)])
@@ -58,21 +58,21 @@ def test_a_send_to_an_emptied_name_makes_it_due_at_once(pending: Pending) -> Non
     assert fan_out(pending) == ("a",)
 
 
-def test_a_send_beside_waiting_messages_leaves_the_dispatch_alone(pending: Pending) -> None:
+def test_a_send_beside_waiting_messages_leaves_the_dispatch_alone(pending: Index) -> None:
     Signal("a").send(1)
     assert fan_out(pending) == ("a",)
     Signal("a").send(2)
     assert fan_out(pending) == ()
 
 
-def test_two_overlapping_runs_do_not_dispatch_twice(pending: Pending, store: MemoryStore, mailbox: Mailbox) -> None:
+def test_two_overlapping_runs_do_not_dispatch_twice(pending: Index, store: MemoryStore, mailbox: Mailbox) -> None:
     send_many([(f"name {number}", 1) for number in range(50)])
     other: list[str] = []
 
     def interrupt(call: Call) -> None:
         if call.verb == "write" and not other:
             store.before = None
-            other.extend(fan_out(Pending(mailbox)))
+            other.extend(fan_out(Index(mailbox)))
 
     store.before = interrupt
     mine = fan_out(pending)
@@ -81,7 +81,7 @@ def test_two_overlapping_runs_do_not_dispatch_twice(pending: Pending, store: Mem
 
 
 def test_a_slot_that_a_sender_changes_meanwhile_is_dispatched_in_the_same_run(
-    pending: Pending, store: MemoryStore
+    pending: Index, store: MemoryStore
 ) -> None:
     Signal("a").send(1)
     deliver([("a", lambda data: None)])
@@ -95,27 +95,27 @@ def test_a_slot_that_a_sender_changes_meanwhile_is_dispatched_in_the_same_run(
     assert fan_out(pending) == ("a",)
 
 
-def test_names_that_cloud_tasks_refused_are_due_again(pending: Pending) -> None:
+def test_names_that_cloud_tasks_refused_are_due_again(pending: Index) -> None:
     Signal("a").send(1)
     assert fan_out(pending) == ("a",)
     pending.put_back(["a"])
     assert fan_out(pending) == ("a",)
 
 
-def test_a_forced_run_takes_what_is_not_due_and_what_is_not_listed(pending: Pending) -> None:
+def test_a_forced_run_takes_what_is_not_due_and_what_is_not_listed(pending: Index) -> None:
     Signal("a").send(1)
     fan_out(pending)
-    assert fan_out(pending, only=["a", "never sent to"], force=True) == ("a", "never sent to")
+    assert pending.fan_out_named(["a", "never sent to"], redispatch_seconds=300).names == ("a", "never sent to")
 
 
-def test_an_emptied_name_leaves_the_index_and_one_that_waits_stays(pending: Pending, emptied: str) -> None:
+def test_an_emptied_name_leaves_the_index_and_one_that_waits_stays(pending: Index, emptied: str) -> None:
     Signal("b").send(2)
     settled = pending.settle(["a", "b"])
     assert settled.emptied == ("a",)
     assert set(pending.entries()) == set(settled.remaining) == {"b"}
 
 
-def test_a_name_with_a_lease_or_retries_is_due_when_something_can_be_done(pending: Pending, clock: ManualClock) -> None:
+def test_a_name_with_a_lease_or_retries_is_due_when_something_can_be_done(pending: Index, clock: ManualClock) -> None:
     receivers = Receivers()
     receivers.connect("a", lambda data: 1 / 0, reliable=True, backoff_seconds=100, id="h")
     Signal("a").send(1)
@@ -135,9 +135,7 @@ def test_a_name_with_a_lease_or_retries_is_due_when_something_can_be_done(pendin
     assert pending.settle(["b"]).remaining["b"] == pytest.approx(clock() + 70)
 
 
-def test_a_send_between_the_look_and_the_write_keeps_the_name(
-    pending: Pending, store: MemoryStore, emptied: str
-) -> None:
+def test_a_send_between_the_look_and_the_write_keeps_the_name(pending: Index, store: MemoryStore, emptied: str) -> None:
 
     def interrupt(call: Call) -> None:
         if call.verb == "write":
@@ -154,7 +152,7 @@ class Died(BaseException):
 
 
 def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(
-    pending: Pending, store: MemoryStore, emptied: str
+    pending: Index, store: MemoryStore, emptied: str
 ) -> None:
     calls: list[str] = []
 
@@ -174,7 +172,7 @@ def test_a_send_while_settling_looks_keeps_the_name_even_if_settling_dies(
     assert "a" in pending.entries()
 
 
-def test_a_name_stays_listed_where_the_second_look_fails(pending: Pending, store: MemoryStore, emptied: str) -> None:
+def test_a_name_stays_listed_where_the_second_look_fails(pending: Index, store: MemoryStore, emptied: str) -> None:
     def fail_the_next_look(call: Call) -> None:
         if call.verb == "write":
             store.after = None
@@ -188,7 +186,7 @@ def test_a_name_stays_listed_where_the_second_look_fails(pending: Pending, store
 
 @pytest.mark.parametrize("is_answer_lost", [False, True])
 def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_second_look(
-    pending: Pending, store: MemoryStore, emptied: str, mailbox: Mailbox, is_answer_lost: bool
+    pending: Index, store: MemoryStore, emptied: str, mailbox: Mailbox, is_answer_lost: bool
 ) -> None:
 
     def interrupt(call: Call) -> None:
@@ -212,7 +210,7 @@ def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_sec
 
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_a_name_stays_whose_page_is_written_after_its_slot_in_the_same_call(
-    pending: Pending, store: MemoryStore, emptied: str, is_listed: bool
+    pending: Index, store: MemoryStore, emptied: str, is_listed: bool
 ) -> None:
     """A call writes many keys and is not one moment; settling comes in between, and may not take the name out."""
     page, slot = page_key("a"), slot_key(slot_of("a"))
@@ -234,7 +232,7 @@ def test_a_name_stays_whose_page_is_written_after_its_slot_in_the_same_call(
 
 
 def test_a_name_stays_whose_page_is_written_long_after_its_slot_in_the_same_call(
-    pending: Pending, store: MemoryStore, clock: ManualClock
+    pending: Index, store: MemoryStore, clock: ManualClock
 ) -> None:
     """So long that a fan-out, its task and their settling fit in between: the send sees that, and lists it again."""
 
@@ -250,7 +248,7 @@ def test_a_name_stays_whose_page_is_written_long_after_its_slot_in_the_same_call
 
 
 def test_a_name_stays_that_is_sent_to_while_it_is_settled_though_the_settler_dies(
-    pending: Pending, store: MemoryStore, clock: ManualClock, emptied: str
+    pending: Index, store: MemoryStore, clock: ManualClock, emptied: str
 ) -> None:
     """It reads the slots first: what it saw there before the send cannot be written any more."""
     reads = 0
@@ -276,7 +274,7 @@ def test_a_name_stays_that_is_sent_to_while_it_is_settled_though_the_settler_die
 
 
 def test_a_name_whose_page_cannot_be_read_is_not_taken_out(
-    pending: Pending, store: MemoryStore, clock: ManualClock
+    pending: Index, store: MemoryStore, clock: ManualClock
 ) -> None:
     """Not even for a moment: the process may die before its second look."""
     send_many([("a", 1), ("b", 1)])
@@ -301,7 +299,7 @@ class DividedStore:
         self._store = store
         self._first = first
         self._then: Callable[[], None] | None = then
-        self.gets, self.delete = store.gets, store.delete
+        self.gets, self.delete, self.limits = store.gets, store.delete, store.limits
 
     def write(self, writes: Sequence[Write]) -> dict[bytes, Outcome]:
         if self._then is None:
@@ -316,7 +314,7 @@ class Divided(BaseException):
     """The call has been carried out, in two parts."""
 
 
-def test_a_name_whose_slot_was_evicted_is_listed_again_by_the_next_send(pending: Pending, store: MemoryStore) -> None:
+def test_a_name_whose_slot_was_evicted_is_listed_again_by_the_next_send(pending: Index, store: MemoryStore) -> None:
     Signal("a").send(1)
     store.delete([slot_key(slot_of("a"))])
     Signal("a").send(2)
@@ -324,7 +322,7 @@ def test_a_name_whose_slot_was_evicted_is_listed_again_by_the_next_send(pending:
 
 
 def test_a_name_whose_slot_another_writer_changes_meanwhile_is_listed_all_the_same(
-    pending: Pending, store: MemoryStore
+    pending: Index, store: MemoryStore
 ) -> None:
     def interrupt(call: Call) -> None:
         if call.verb == "write":
@@ -351,20 +349,20 @@ def test_what_is_sent_between_a_sends_read_and_its_write_arrives_as_well(store: 
     assert seen == [1, 2, 3]
 
 
-def test_names_without_a_receiver_are_counted_and_settled_when_long_overdue(
-    pending: Pending, clock: ManualClock
-) -> None:
+def test_names_without_a_receiver_are_counted_and_settled_when_long_overdue(pending: Index, clock: ManualClock) -> None:
     send_many([("mine", 1), ("gone", 1), ("theirs", 1)])
     deliver([("gone", lambda data: None)])
     found = pending.fan_out(lambda name: name == "mine", redispatch_seconds=300)
-    assert (found.names, found.unmatched) == (("mine",), ("gone", "theirs"))
+    assert (found.names, sorted(found.unmatched)) == (("mine",), ["gone", "theirs"])
+    pending.settle_unmatched(found.unmatched)
+    assert set(pending.entries()) == {"mine", "gone", "theirs"}
     clock.advance(3700)
-    pending.fan_out(lambda name: name == "mine", redispatch_seconds=300)
+    pending.settle_unmatched(found.unmatched)
     assert set(pending.entries()) == {"mine", "theirs"}
 
 
 def test_a_plain_delivery_settles_what_it_emptied_once_a_minute(
-    pending: Pending, clock: ManualClock, store: MemoryStore
+    pending: Index, clock: ManualClock, store: MemoryStore
 ) -> None:
     for _ in range(3):
         Signal("a").send(1)
@@ -378,7 +376,7 @@ def test_a_plain_delivery_settles_what_it_emptied_once_a_minute(
     assert len(store.calls) == calls + 1
 
 
-def test_an_index_that_cannot_be_read_raises_store_error(pending: Pending, store: MemoryStore) -> None:
+def test_an_index_that_cannot_be_read_raises_store_error(pending: Index, store: MemoryStore) -> None:
     store.before = lambda call: call.keys
     for look in (pending.entries, lambda: fan_out(pending), lambda: pending.settle(["a"])):
         with pytest.raises(StoreError):
@@ -388,7 +386,7 @@ def test_an_index_that_cannot_be_read_raises_store_error(pending: Pending, store
 
 
 def test_nothing_is_left_behind_by_a_name_that_is_no_longer_used(
-    pending: Pending, store: MemoryStore, clock: ManualClock
+    pending: Index, store: MemoryStore, clock: ManualClock
 ) -> None:
     send_many([(f"user_{number}", b"x" * 3000) for number in range(100)])
     deliver([(f"user_{number}", lambda data: None) for number in range(100)], reliable=True)
@@ -398,7 +396,7 @@ def test_nothing_is_left_behind_by_a_name_that_is_no_longer_used(
 
 
 def test_what_failed_while_its_name_was_reliable_stays_listed_until_a_delivery_is_reliable_again(
-    pending: Pending, clock: ManualClock
+    pending: Index, clock: ManualClock
 ) -> None:
     seen: list[object] = []
 

@@ -22,7 +22,7 @@ from gaesignals.data import codec
 from gaesignals.errors import StoreError
 from gaesignals.format.keys import page_key
 from gaesignals.mailbox.box import current_mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.testing import Call, ManualClock, MemoryStore
 from tests.simulation.scenes import NAMES, SCENARIOS, Scenario, Scene, small_index
@@ -398,4 +398,4 @@ def test_what_goes_back_to_a_new_page_is_listed_though_the_answer_to_its_write_w
 
     Signal("a").send(1)
     deliver([("a", fail)], reliable=True)
-    assert "a" in Pending(current_mailbox()).entries()
+    assert "a" in Index(current_mailbox()).entries()

@@ -15,7 +15,7 @@ from gaesignals.data import codec
 from gaesignals.format.entries import Record
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.testing import ManualClock, MemoryStore
 from tests.simulation.scenes import small_index
 
@@ -130,14 +130,14 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def fan_out_and_settle(self) -> None:
-        index = Pending(self.box)
+        index = Index(self.box)
         won = index.fan_out(lambda name: True, redispatch_seconds=300).names
         self._deliver(list(won), None)
         index.settle(won)
 
     @rule()
     def settle_without_a_delivery(self) -> None:
-        emptied = set(Pending(self.box).settle(NAMES).emptied)
+        emptied = set(Index(self.box).settle(NAMES).emptied)
         assert not emptied & self._busy()
 
     @rule(name=names)
@@ -166,7 +166,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_in_the_index(self) -> None:
-        assert self._busy() <= set(Pending(self.box).entries())
+        assert self._busy() <= set(Index(self.box).entries())
 
     @invariant()
     def the_dead_letters_are_those_of_the_model(self) -> None:

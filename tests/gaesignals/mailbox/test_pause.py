@@ -10,8 +10,9 @@ from gaesignals.format.keys import PAUSED_NAMES
 from gaesignals.format.pauses import MAX_PAUSED, PausedNames
 from gaesignals.format.slot import MAX_OVERDUE_MS
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import HELD_OVERDUE_MS, Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
+from gaesignals.mailbox.slots import LONG_OVERDUE_MS
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 
@@ -114,22 +115,20 @@ class TestTrouble:
 class TestAFanOut:
     def test_holds_names_back_and_keeps_them_listed(self, mailbox: Mailbox) -> None:
         send_many([("a", 1), ("b", 2)])
-        found = Pending(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a", "quiet"])
-        assert (found.names, found.held, found.unmatched) == (("b",), ("a",), ())
-        assert sorted(Pending(mailbox).entries()) == ["a", "b"]
+        found = Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a", "quiet"])
+        assert (found.names, found.held, found.unmatched) == (("b",), ("a",), {})
+        assert sorted(Index(mailbox).entries()) == ["a", "b"]
 
-    def test_that_is_forced_holds_names_back_too(self, mailbox: Mailbox) -> None:
+    def test_of_names_holds_names_back_too(self, mailbox: Mailbox) -> None:
         Signal("a").send()
-        found = Pending(mailbox).fan_out(
-            everything, redispatch_seconds=300, only=["a", "quiet"], force=True, hold=["a", "quiet"]
-        )
+        found = Index(mailbox).fan_out_named(["a", "quiet"], redispatch_seconds=300, hold=["a", "quiet"])
         assert (found.names, found.held) == ((), ("a", "quiet"))
-        assert list(Pending(mailbox).entries()) == ["a"]
+        assert list(Index(mailbox).entries()) == ["a"]
 
     def test_lets_go_of_them_at_once_when_they_are_resumed(self, mailbox: Mailbox, clock: ManualClock) -> None:
         Signal("a").send()
-        Pending(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
-        assert Pending(mailbox).fan_out(everything, redispatch_seconds=300).names == ("a",)
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        assert Index(mailbox).fan_out(everything, redispatch_seconds=300).names == ("a",)
 
     def test_keeps_them_from_being_dropped_for_their_age(
         self, mailbox: Mailbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
@@ -139,18 +138,18 @@ class TestAFanOut:
         Signal("a").send()
         for _ in range(16):
             clock.advance(MAX_OVERDUE_MS / 1000 / 15)
-            Pending(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+            Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
         Signal("b").send()
-        assert "a" in Pending(mailbox).entries()
+        assert "a" in Index(mailbox).entries()
 
     def test_costs_nothing_more_for_a_name_held_back(
         self, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
     ) -> None:
         Signal("a").send()
         before = len(store.calls)
-        Pending(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
         assert {call.verb for call in store.calls[before:]} == {"gets"}
-        clock.advance(HELD_OVERDUE_MS / 1000 + 1)
+        clock.advance(LONG_OVERDUE_MS / 1000 + 1)
         before = len(store.calls)
-        Pending(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
         assert [call.verb for call in store.calls[before:]].count("write") == 1

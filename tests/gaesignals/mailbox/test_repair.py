@@ -7,7 +7,7 @@ from gaesignals.data import codec
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import Page
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.repair import repair
 from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
@@ -26,10 +26,10 @@ def test_messages_in_a_lane_are_found_after_the_home_page_was_evicted(
     seen: list[object] = []
     store.evict([page_key("a")])
     clock.advance(60)
-    assert Pending(mailbox).settle(["a"]).emptied == ("a",)
+    assert Index(mailbox).settle(["a"]).emptied == ("a",)
     assert deliver([("a", seen.append)]).is_idle
     assert repair(mailbox, ["a", "b"]) == ("a",)
-    assert "a" in Pending(mailbox).entries()
+    assert "a" in Index(mailbox).entries()
     assert deliver([("a", seen.append)]).delivered == 1
     assert seen == ["in lane 5"]
 

@@ -9,7 +9,7 @@ import pytest
 from gaesignals import SendError, Signal, deliver
 from gaesignals.format.keys import page_key, slot_of
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -29,7 +29,7 @@ def test_a_name_that_waits_for_days_stays_in_the_index_as_long_as_somebody_sends
         Signal(name).send("waits")
         clock.advance(12 * 3600)
     Signal(other).send("drops what is too old")
-    assert Pending(mailbox).entries().keys() == {name, other}
+    assert Index(mailbox).entries().keys() == {name, other}
 
 
 def test_a_name_that_is_listed_and_waits_costs_no_write_of_its_slot(store: MemoryStore) -> None:

@@ -1,0 +1,225 @@
+"""The one loop around compare-and-set: read, plan, write, find out what became of it, and plan again.
+
+A planner says which keys it wants, what to write to them as they were read, and how a write of its own is recognised.
+Everything else is here: calls for many keys together, jitter, bounds, and giving up.
+
+After any answer that is not "stored" the key is read again and the plan's own mark looked for, before that counts as a
+loss: the network may carry a write out twice, and answer for the second time. A write of unknown outcome whose key is
+as it was is repeated as it is. If the key has changed and the mark is not there, nobody can tell.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
+from gaesignals.format.slot import Slot
+from gaesignals.stores.client import Connection, Seen, State, Storable, decoded
+from gaesignals.stores.store import Outcome, Set, Write
+
+MAX_ATTEMPTS: Final = 100
+CONTENDED: Final = "every attempt lost to another writer"
+MAX_FAILURES: Final = 3
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """What the values of some keys are, and about how many bytes one may have where that is many."""
+
+    decode: Callable[[bytes], T]
+    size: int = 0
+
+
+PAGE: Final = Kind(Page.from_bytes)
+SLOT: Final = Kind(Slot.from_bytes)
+# 128 a call, since each may be large.
+MANY_SLOTS: Final = Kind(Slot.from_bytes, 2**17 - 300)
+
+
+def look(connection: Connection, kinds: Mapping[bytes, Kind[Any]]) -> dict[bytes, Seen[Any]]:
+    """Read values of several kinds together."""
+    reads = connection.gets_sized({key: kind.size for key, kind in kinds.items()})
+    return {key: decoded(key, reads[key], kind.decode) for key, kind in kinds.items()}
+
+
+class Fate(enum.Enum):
+    """What became of a plan.
+
+    `STORED`: the store said so. `FOUND`: its mark was found after another answer, so its parts may have taken effect at
+    any time before. `LOST`: somebody else wrote first, and nothing of it is there. `UNSURE`: nobody can tell.
+    `UNPREPARED`: what comes before it could not be written, so it was not.
+    """
+
+    STORED = "stored"
+    FOUND = "found"
+    LOST = "lost"
+    UNSURE = "unsure"
+    UNPREPARED = "unprepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to write to `key`, which is as `seen` says. `before` is what `value` refers to: it is written first.
+
+    `is_mine` recognises the write in a value that was read later. Without it the write may be repeated whatever became
+    of it: it is one that makes no difference the second time.
+    """
+
+    key: bytes
+    seen: Seen[Any]
+    value: Storable
+    ttl_seconds: int = 0
+    before: Sequence[Set] = ()
+    is_mine: Callable[[Any], bool] | None = None
+
+    def write(self) -> Write:
+        return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds)
+
+
+class Planner(Protocol):
+    """Who wants something changed. Ends when it wants no more keys."""
+
+    def wanted(self) -> Mapping[bytes, Kind[Any]]:
+        """The keys to read next, with what their values are."""
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        """What to write now. Keys whose last write has still to be found out are left out of `seen`."""
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        """Called once for each plan, in the order of the plans."""
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        """Called where the store failed too often for `key`, or others changed it at every attempt."""
+
+
+@dataclass(slots=True)
+class _Try:
+    """A plan that is being written, or whose outcome was not "stored"."""
+
+    plan: Plan
+    kind: Kind[Any]
+    outcome: Outcome = Outcome.FAILED
+    planned_ms: int = 0
+
+
+def rewrite(
+    connection: Connection,
+    planner: Planner,
+    *,
+    attempts: int = MAX_ATTEMPTS,
+    failures: int = MAX_FAILURES,
+    seen: Mapping[bytes, Seen[Any]] | None = None,
+) -> None:
+    """Carry out what `planner` plans. Every pass is one read and one write, and one more for what comes before.
+
+    A key is given up after so many `failures`, reads and writes together, and all of them after so many `attempts`.
+    `seen` stands for the first reading, where the caller has made that already.
+    """
+    _Rewriting(connection, planner, failures).run(attempts, seen)
+
+
+class _Rewriting:
+    def __init__(self, connection: Connection, planner: Planner, most_failures: int) -> None:
+        self._connection = connection
+        self._planner = planner
+        self._most_failures = most_failures
+        self._tries: dict[bytes, _Try] = {}
+        self._failures: Counter[bytes] = Counter()
+        self._written: set[bytes] = set()
+
+    def run(self, attempts: int, first: Mapping[bytes, Seen[Any]] | None) -> None:
+        for _ in self._connection.attempts(attempts):
+            wanted = self._planner.wanted()
+            if not wanted and not self._tries:
+                return
+            seen = self._read(wanted) if first is None else first
+            first = None
+            again = self._resolve(seen)
+            # What was found out may have changed what is wanted.
+            wanted = {
+                key: kind for key, kind in self._planner.wanted().items() if key in seen and key not in self._tries
+            }
+            plans = self._planner.plan({key: seen[key] for key in wanted})
+            planned = [_Try(plan, wanted[plan.key]) for plan in plans]
+            self._write([*again, *self._prepared(planned)])
+            self._give_up_on(self._failing())
+        if self._tries:
+            self._resolve(self._read({}))
+        left = [*self._tries, *self._planner.wanted()]
+        self._give_up_on(dict.fromkeys(left, CONTENDED))
+
+    def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
+        seen = look(self._connection, dict(wanted) | {key: each.kind for key, each in self._tries.items()})
+        self._failures.update(key for key, each in seen.items() if each.state is State.FAILED)
+        return seen
+
+    def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Try]:
+        """Find out what became of the last writes; return those to be repeated as they are."""
+        again = []
+        for key, each in list(self._tries.items()):
+            if seen[key].state is State.FAILED:
+                continue
+            fate = self._fate(each, seen[key])
+            if fate is None:
+                again.append(each)
+                continue
+            del self._tries[key]
+            self._planner.settle(each.plan, fate)
+        return again
+
+    def _fate(self, each: _Try, seen: Seen[Any]) -> Fate | None:
+        """None where the key is as it was before a write of unknown outcome."""
+        is_mine = each.plan.is_mine
+        if is_mine is not None and seen.value is not None and is_mine(seen.value):
+            return Fate.FOUND
+        if is_mine is None or each.outcome is not Outcome.FAILED:
+            return Fate.LOST
+        # A key that is missing as before may have been there in between: emptied by somebody, and expired.
+        has_expired = seen.cas is None and self._connection.now_ms() >= each.planned_ms + EMPTY_TTL_SECONDS * 1000
+        return Fate.UNSURE if seen.cas != each.plan.seen.cas or has_expired else None
+
+    def _prepared(self, tries: Sequence[_Try]) -> list[_Try]:
+        """Write what comes before; a plan whose part failed is made anew in the next pass."""
+        parts = {part.key: part for each in tries for part in each.plan.before if part.key not in self._written}
+        outcomes = self._connection.write(list(parts.values()))
+        self._written.update(key for key, outcome in outcomes.items() if outcome is Outcome.STORED)
+        ready = []
+        for each in tries:
+            if self._written.issuperset(part.key for part in each.plan.before):
+                ready.append(each)
+            else:
+                self._failures[each.plan.key] += 1
+                self._planner.settle(each.plan, Fate.UNPREPARED)
+        return ready
+
+    def _write(self, tries: Sequence[_Try]) -> None:
+        now_ms = self._connection.now_ms()
+        outcomes = self._connection.write([each.plan.write() for each in tries])
+        for each in tries:
+            each.outcome = outcomes[each.plan.key]
+            each.planned_ms = each.planned_ms or now_ms
+            if each.outcome is Outcome.STORED:
+                self._tries.pop(each.plan.key, None)
+                self._planner.settle(each.plan, Fate.STORED)
+                continue
+            self._failures[each.plan.key] += each.outcome is Outcome.FAILED
+            self._tries[each.plan.key] = each
+
+    def _failing(self) -> dict[bytes, str]:
+        return {key: "memcache failed" for key, count in self._failures.items() if count >= self._most_failures}
+
+    def _give_up_on(self, reasons: Mapping[bytes, str]) -> None:
+        for key, reason in reasons.items():
+            each = self._tries.pop(key, None)
+            if each is not None:
+                self._planner.settle(each.plan, Fate.UNSURE if each.outcome is Outcome.FAILED else Fate.LOST)
+            if key in self._planner.wanted():
+                self._planner.give_up(key, reason)
+            del self._failures[key]
