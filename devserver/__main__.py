@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         services = _with_ports(Services(options, read_team(options, environ), {}, environ))
         jobs = check_files(services.team)
         store = check_store(services.store)
-        watcher = Watcher(options.root)
+        watcher = Watcher(*options.roots)
         with Supervisor(console.tell) as supervisor:
             _start(supervisor, services)
             _say_ready(console, services, jobs, store)
@@ -91,7 +91,8 @@ def _start(supervisor: Supervisor, services: Services) -> None:
 
 def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob], store: str) -> None:
     console.say()
-    console.say(f"  Frontend      {services.url(services.team.frontend)}/")
+    if services.team.frontend is not None:
+        console.say(f"  Frontend      {services.url(services.team.frontend)}/")
     console.say(f"  Worker        {services.worker_url}/admin/")
     for service in services.team.others:
         console.say(f"  {service.name:<12}  {services.url(service)}/")
@@ -103,6 +104,8 @@ def _say_ready(console: Console, services: Services, jobs: Sequence[CronJob], st
         often = services.options.cron_every_seconds
         when = job.schedule_text if often is None else f"every {often:g} seconds"
         console.say(f"  Cron          {when}: {job.service}{job.url}")
+    if services.options.bind != LOOPBACK:
+        console.say(f"  Whoever reaches {services.options.bind} may use all of it, the worker's page included")
     for notice in services.team.notices:
         console.say(f"  {notice}")
     console.say()

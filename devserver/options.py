@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from gaesignals.errors import InvalidOptionError
 from gaesignals.stores.opening import open_store
 
 from .place import PROGRAM
+from .processes.ports import LOOPBACK
 
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -20,10 +23,11 @@ _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 class Options:
     """The local cloud's options; a port of 0 is any that is free.
 
-    `frontend` and `receivers` are None if the files in `root` are to say what they are.
+    `frontend` and `receivers` are None if the files in `roots` are to say what they are. `hosts` are names of this
+    machine beside localhost, `bind` is the address at which the services are reached.
     """
 
-    root: Path
+    roots: tuple[Path, ...]
     frontend: str | None
     receivers: str | None
     frontend_port: int
@@ -32,6 +36,8 @@ class Options:
     tasks_port: int
     cron_every_seconds: float | None
     store: str | None = None
+    hosts: tuple[str, ...] = ()
+    bind: str = LOOPBACK
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -53,7 +59,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     )
     add = parser.add_argument
     where = "where app.yaml and the other yaml files and the modules are"
-    add("directory", nargs="?", type=Path, metavar="DIR", help=f"{where} (default: this directory)")
+    add("directories", nargs="*", type=Path, metavar="DIR", help=f"{where} (default: this directory)")
     add("--frontend-port", type=_port, default=8080, metavar="PORT", help="of the frontend (%(default)s; 0: any free)")
     add("--worker-port", type=_port, default=8081, metavar="PORT", help="of the worker (%(default)s; 0: any free)")
     add("--api-port", type=_port, default=0, metavar="PORT", help="of App Engine's API server (default: any free)")
@@ -85,11 +91,41 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         help="a Valkey or Redis server to keep signals in, as valkey://127.0.0.1:6379 (default: SIGNALS_STORE of the "
         "shell, or else the memcache here)",
     )
+    add(
+        "--host",
+        type=_host,
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="hosts",
+        help="a name by which this machine is called beside localhost, as by the web preview of Cloud Shell",
+    )
+    add(
+        "--bind",
+        type=_address,
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="where the services listen (%(default)s; 0.0.0.0 in a container lets in whoever reaches it)",
+    )
     options = vars(parser.parse_args(arguments))
-    directory = options.pop("directory")
-    if directory and options["root"]:
+    directories, root = options.pop("directories"), options.pop("root")
+    if directories and root:
         parser.error("give either DIR or --root DIR")
-    return Options(**options | {"root": (directory or options["root"] or Path()).resolve()})
+    roots = tuple(path.resolve() for path in directories or [root or Path()])
+    return Options(**options | {"roots": tuple(dict.fromkeys(roots)), "hosts": tuple(options["hosts"])})
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a machine, such as shop.example.com, without a port")
+    return text.lower()
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address, such as {LOOPBACK} or 0.0.0.0") from None
 
 
 def _port(text: str) -> int:

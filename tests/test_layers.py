@@ -53,8 +53,8 @@ LAYERS = {
     """,
     "devserver": """
         place
-        options
         processes
+        options
         appengine
         tasks
         cron
@@ -73,9 +73,9 @@ FOLDERS = {
         discard pause repair look""",
     "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover
         fresh deliver""",
-    "gaesignals.appyaml": "errors problem retry_policy schedule sdk service queues jobs project preflight",
+    "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
-        sending pausing dead checks checking finding init local main""",
+        sending pausing dead regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
@@ -83,7 +83,7 @@ FOLDERS = {
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",
     "devserver.processes": """lifeline console ports outgoing service_option child supervisor watcher narrator
-        gunicorn_settings worker""",
+        front gunicorn_settings worker""",
     "devserver.project": "team commands checks reloader",
 }
 # What is imported on first use only, so that whoever has no use for it needs no SDK.

@@ -12,6 +12,8 @@ from .log import escaped
 
 # Where `remember_peer` leaves the address of who connected. App Engine's middleware replaces REMOTE_ADDR by a header.
 PEER = "gaesignals.peer"
+# What the local cloud puts there: other names of this machine, and whether it is meant to be reached from others.
+LOCAL_NAMES, LOCAL_CALLERS = "gaesignals.local_names", "gaesignals.local_callers"
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -26,15 +28,17 @@ def remember_peer(environ: dict[str, Any]) -> None:
 
 def check_local(request: Request) -> None:
     """Refuse callers from other machines, and pages of other sites whose name was pointed at this machine."""
-    if not _is_loopback(request.environ.get(PEER, "")):
+    if not (_is_loopback(request.environ.get(PEER, "")) or request.environ.get(LOCAL_CALLERS)):
         raise Refused("the local server answers callers on this machine only")
     check_local_name(request)
 
 
 def check_local_name(request: Request) -> None:
     """Refuse what was not called by a name of this machine."""
-    if not _is_loopback(_hostname(f"//{request.host}")):
-        raise Refused(f"the local server was called by another name, {escaped(request.host)}; use localhost")
+    name = _hostname(f"//{request.host}")
+    if not (_is_loopback(name) or name in request.environ.get(LOCAL_NAMES, ())):
+        called = f"the local server was called by another name, {escaped(request.host)}"
+        raise Refused(f"{called}; use localhost, or start it with --host")
 
 
 def check_same_site(request: Request) -> None:

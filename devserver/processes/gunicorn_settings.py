@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from .console import print_line
+from .front import Front
 from .lifeline import end_with_starter, ignore_interrupts
 from .narrator import narrate
 
@@ -42,6 +43,7 @@ def post_worker_init(worker: Any) -> None:
     ignore_interrupts()
     end_with_starter(os.getppid(), os.getpid())
     narrate(worker.wsgi)
+    worker.wsgi = Front.from_environ().wrap(worker.wsgi)
 
 
 def pre_request(worker: Any, request: Any) -> None:

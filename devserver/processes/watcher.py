@@ -15,20 +15,23 @@ _NEVER_EDITED = frozenset({"__pycache__", "node_modules", "site-packages", "buil
 
 
 class Watcher:
-    """Remembers the files under `root` as they are when it is made, and from one `look` to the next."""
+    """Remembers the files under `roots` as they are when it is made, and from one `look` to the next."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, *roots: Path) -> None:
+        self._roots = roots
         self._seen = self._stamps()
 
     def look(self) -> set[str]:
-        """Return what was changed, added or removed since the last look, relative to the root."""
+        """Return what was changed, added or removed since the last look, relative to its root."""
         before, self._seen = self._seen, self._stamps()
-        return {os.path.relpath(path, self._root) for path, _ in before.items() ^ self._seen.items()}
+        return {self._relative(path) for path, _ in before.items() ^ self._seen.items()}
+
+    def _relative(self, path: str) -> str:
+        return min((os.path.relpath(path, root) for root in self._roots), key=len)
 
     def _stamps(self) -> dict[str, tuple[int, int]]:
         stamps = {}
-        for directory, directories, files in os.walk(self._root):
+        for directory, directories, files in (each for root in self._roots for each in os.walk(root)):
             directories[:] = [name for name in directories if _is_edited(directory, name)]
             for name in files:
                 if name.endswith(SUFFIXES) and not name.startswith("."):

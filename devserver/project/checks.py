@@ -20,11 +20,14 @@ _STORE_SECONDS = 5.0
 def check_files(team: Team) -> Sequence[CronJob]:
     """See that there are cron.yaml and queue.yaml, and the worker's queue; return the jobs."""
     project = team.project
+    directories = " or ".join(map(str, project.directories))
     for name, found in (("queue.yaml", project.queues), ("cron.yaml", project.jobs)):
         if found is None:
-            raise ConfigError(
-                f"there is no {name} in {project.directory}; `gaesignals check` says what has to be in it"
-            )
+            raise ConfigError(f"there is no {name} in {directories}; `gaesignals check` says what has to be in it")
+    if project.queues is not None and team.queue in project.queues.pull:
+        raise ConfigError(
+            f"queue.yaml: {team.queue} is a pull queue, which the worker cannot use; see `gaesignals check`"
+        )
     if project.queues is None or team.queue not in project.queues.usable:
         raise ConfigError(f"queue.yaml has no queue {team.queue!r}, which the worker uses; SIGNALS_QUEUE names it")
     return project.jobs.usable if project.jobs else ()

@@ -82,7 +82,7 @@ class Reloader:
     def _load(self, services: Services) -> None:
         apps = services.apps()
         self._tell(f"{_first_few(self._changed)} changed: loading {', '.join(app.name for app in apps)} again")
-        for service in self._services.team.others:
+        for service in self._services.team.services:
             if service.label not in [app.name for app in apps]:
                 self._supervisor.drop(service.label)
         for app in apps:

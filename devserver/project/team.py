@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.project import Project
@@ -30,6 +31,7 @@ class Service:
     """One service: App Engine's `name` for it, the `app` to serve, and where that comes from, for messages.
 
     `variables` is what its file sets, `label` what the log calls it, `port_option` what sets its port, or would.
+    `paths` are where it runs and its source root, for modules; none if no file says so.
     """
 
     name: str
@@ -38,13 +40,14 @@ class Service:
     label: str
     port_option: str
     variables: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The application: its default service, the worker, the other services, what is left out, and the files."""
+    """The application: the worker, the default service if it runs here, the others, what is left out, and the files."""
 
-    frontend: Service
+    frontend: Service | None
     worker: Service
     queue: str
     project: Project
@@ -53,24 +56,28 @@ class Team:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        return (self.worker, self.frontend, *self.others)
+        return (self.worker, *([self.frontend] if self.frontend else []), *self.others)
 
 
 def read_team(options: Options, environ: Mapping[str, str]) -> Team:
-    """Find the services; ConfigError in one line if a file is broken, or one of the two that are needed is missing."""
-    project = Project.read(options.root)
+    """Find the services; ConfigError in one line if a file is broken, or one of the two that are needed is missing.
+
+    A default service that cannot run here is left out.
+    """
+    project = Project.read(*options.roots)
     if project.problems:
         raise ConfigError(str(project.problems[0]))
     configs, notices = _served(project)
     found = next((config for config in configs.values() if config in project.workers), None)
     worker = _worker(options, environ, found)
     others = [
-        Service(name, _app(config), f"{config.file}: entrypoint", _label(name), name, config.environ)
+        Service(name, _app(config), f"{config.file}: entrypoint", _label(name), name, config.environ, _paths(config))
         for name, config in configs.items()
         if config is not found and name not in (DEFAULT_SERVICE, worker.name)
     ]
+    default = next((config for config in project.services if config.name == DEFAULT_SERVICE), None)
     return Team(
-        _frontend(options, None if found and found.name == DEFAULT_SERVICE else configs.get(DEFAULT_SERVICE)),
+        _frontend(options, default, configs.get(DEFAULT_SERVICE), found),
         worker,
         environ.get("SIGNALS_QUEUE") or worker.variables.get("SIGNALS_QUEUE") or "signals",
         project,
@@ -113,18 +120,33 @@ def _label(name: str) -> str:
     return f"{name} service" if name in _TAKEN_LABELS else name
 
 
-def _frontend(options: Options, config: Config | None) -> Service:
-    variables = config.environ if config else {}
+def _paths(config: Config | None) -> tuple[Path, ...]:
+    if config is None:
+        return ()
+    place = (config.server.setting("chdir") if config.server else None) or ""
+    return (config.directory / place, config.directory)
+
+
+def _frontend(options: Options, default: Config | None, served: Config | None, worker: Config | None) -> Service | None:
+    """The default service. `default` is what a file says of it, `served` the same if it can run here."""
+    config = None if served is worker else served
     app, origin = options.frontend, f"--frontend {options.frontend}"
     if app is None and config:
         app, origin = config.app, f"{config.file}: entrypoint"
+    if app is None and default:
+        return None
     if app is None and CHECKOUT is not None:
         app, origin = _EXAMPLE_FRONTEND, f"--frontend {_EXAMPLE_FRONTEND}"
     if app is None:
         raise ConfigError(
-            f"no file in {options.root} describes the default service; add an app.yaml, or --frontend MODULE:NAME"
+            f"no file in {_listed(options)} describes the default service; add an app.yaml, or --frontend MODULE:NAME"
         )
-    return Service(DEFAULT_SERVICE, app, origin, "frontend", "--frontend-port", variables)
+    variables = config.environ if config else {}
+    return Service(DEFAULT_SERVICE, app, origin, "frontend", "--frontend-port", variables, _paths(config))
+
+
+def _listed(options: Options) -> str:
+    return " or ".join(map(str, options.roots))
 
 
 def _worker(options: Options, environ: Mapping[str, str], config: Config | None) -> Service:
@@ -138,13 +160,18 @@ def _worker(options: Options, environ: Mapping[str, str], config: Config | None)
     if not receivers and CHECKOUT is not None:
         receivers, origin = _EXAMPLE_RECEIVERS, f"--receivers {_EXAMPLE_RECEIVERS}"
     if not receivers:
-        missing = f"no file in {options.root} describes the worker; add a worker.yaml, as `gaesignals init` writes it"
+        missing = (
+            f"no file in {_listed(options)} describes the worker; add a worker.yaml, as `gaesignals init` writes it"
+        )
         if file:
             missing = f"{file}: SIGNALS_RECEIVERS is not among the env_variables; add it"
+            missing += "" if config and config.is_ours else ", or `gaesignals init --service NAME` if it is no worker"
         raise ConfigError(f"{missing}, or --receivers MODULE:NAME")
     app = WORKER_APP if config is None or config.app in WORKER_APPS else _app(config)
     name = _worker_name(environ, config)
-    return Service(name, app, origin, "worker", "--worker-port", variables | {RECEIVERS_VARIABLE: receivers})
+    return Service(
+        name, app, origin, "worker", "--worker-port", variables | {RECEIVERS_VARIABLE: receivers}, _paths(config)
+    )
 
 
 def _worker_name(environ: Mapping[str, str], config: Config | None) -> str:

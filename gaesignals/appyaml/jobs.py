@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytz  # type: ignore[import-untyped]  # it ships no types; the SDK brings it along
@@ -21,8 +21,10 @@ from .service import DEFAULT_SERVICE
 
 CRON = "cron.yaml"
 MAX_RETRIES = 5
-# Unlike a task, a job that failed is not tried again unless its file says so.
+# Unlike a task, a job that failed is not tried again unless its file has retry_parameters.
 NO_RETRIES = RetryPolicy(max_retries=0)
+# What those leave out: the limit is App Engine's, the times are Cloud Scheduler's, which runs the jobs.
+_DEFAULT_RETRIES = RetryPolicy(max_retries=MAX_RETRIES, min_backoff_seconds=5.0, max_doublings=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _retry_policy(parameters: Any) -> RetryPolicy:
         "max_backoff_seconds": parameters.max_backoff_seconds,
         "max_doublings": parameters.max_doublings,
     }
-    return RetryPolicy(**{name: value for name, value in given.items() if value is not None})
+    return replace(_DEFAULT_RETRIES, **{name: value for name, value in given.items() if value is not None})
 
 
 def _seconds(duration: str | None) -> float | None:

@@ -1,6 +1,7 @@
 """The queues of queue.yaml: how each dispatches, and what App Engine would not take.
 
-App Engine demands a rate, though the SDK's parser does not; Cloud Tasks has no pull queues and limits of its own.
+App Engine demands a rate, though the SDK's parser does not, and has limits of its own. Pull queues, which Cloud Tasks
+does not have, are somebody else's and left alone.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """What a queue.yaml has: the queues that App Engine would take, by name, and what is wrong with the others."""
+    """What a queue.yaml has: the push queues that App Engine would take, by name, and what is wrong with the others."""
 
     usable: Mapping[str, QueueSettings]
     problems: tuple[Problem, ...] = ()
     refused: frozenset[str] = frozenset()
+    pull: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, text: str, *, file: str = QUEUE) -> Queues:
@@ -50,13 +52,16 @@ class Queues:
         usable: dict[str, QueueSettings] = {}
         problems: list[Problem] = []
         names: set[str] = set()
+        pull: set[str] = set()
         for entry in parse_queues(text, file=file):
             found = list(_problems(entry, file, is_twice=entry.name in names))
             names.add(entry.name)
             problems += found
-            if not found:
+            if entry.mode == "pull":
+                pull.add(entry.name)
+            elif not found:
                 usable[entry.name] = _settings(entry)
-        return cls(usable, tuple(problems), frozenset(names - set(usable)))
+        return cls(usable, tuple(problems), frozenset(names - pull - set(usable)), frozenset(pull))
 
 
 def load_queues(text: str) -> Mapping[str, QueueSettings]:
@@ -74,8 +79,8 @@ def _problems(entry: Any, file: str, *, is_twice: bool) -> Iterator[Problem]:
     if is_twice:
         yield Problem(file, "queue-twice", f"{where} is there twice", "remove one of them")
     if entry.mode == "pull":
-        yield Problem(file, "queue-pull", f"{where}: Cloud Tasks has no pull queues", "remove `mode: pull`")
-    elif entry.rate is None:
+        return
+    if entry.rate is None:
         what = f"{where} has no rate, without which it cannot be deployed"
         yield Problem(file, "queue-rate", what, "add `rate: 50/s`")
     elif rate_per_second(entry.rate) > MAX_RATE_PER_SECOND:

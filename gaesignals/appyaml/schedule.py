@@ -1,8 +1,8 @@
 """Schedules of App Engine's cron: when a job runs next.
 
-The SDK does not ship the grammar of the `schedule:` line, so `parse_schedule` is written after its documentation. Not
-known here: anything undocumented. Times of day are those of the job's time zone; where a clock is put forward over one,
-the job runs at what that time would have been, where it is put back, once.
+The SDK does not ship the grammar of the `schedule:` line, so `parse_schedule` is written after Google's. Times of day
+are those of the job's time zone; where a clock is put forward over one, the job runs at what that time would have been,
+where it is put back, once.
 """
 
 from __future__ import annotations
@@ -63,10 +63,27 @@ class EveryWithin:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """`every 5 minutes on mon,tue`: of the times of a schedule, those on these days of the week."""
+
+    schedule: Every | EveryWithin
+    weekdays: frozenset[int]
+
+    def next_after(self, moment: datetime.datetime, zone: pytz.BaseTzInfo) -> datetime.datetime:
+        # A week has 10,080 minutes, and a plain interval may need seven weeks to meet a day.
+        for _ in range(8 * 7 * MINUTES_A_DAY):
+            moment = self.schedule.next_after(moment, zone)
+            if moment.astimezone(zone).weekday() in self.weekdays:
+                break
+        return moment
+
+
+@dataclass(frozen=True, slots=True)
 class OnDays:
     """`1st,third monday of sep,oct 17:00`, `1,15 of month 03:00`: once on each of the days that match.
 
-    Weekdays count from Monday as 0; `ordinals` say which of a month's. Where `month_days` is given, they decide.
+    Weekdays count from Monday as 0; `ordinals` say which of a month's. Where `month_days` is given, they decide, as in
+    "1st day of month".
     """
 
     minute: int
@@ -110,14 +127,15 @@ def _first_after(moment: datetime.datetime, instants: Iterator[datetime.datetime
 
 ACCEPTED = (
     '"every 5 minutes", "every 2 hours synchronized", "every 10 minutes from 09:00 to 17:30", "every day 03:00", '
-    '"every mon,thu 09:00", "1st,third monday of sep,oct 17:00", "1,15 of month 03:00"'
+    '"every mon,thu 09:00", "1st,third monday of sep,oct 17:00", "1,15 of month 03:00", "first sunday of quarter 00:00"'
 )
 
 _TIME = r"(?:[01]?\d|2[0-3]):[0-5]\d"
 _LIST = r"[a-z0-9]+(?:,[a-z0-9]+)*"
 _INTERVAL = re.compile(
-    rf"every (?P<count>\d{{1,6}}) (?P<unit>minutes|mins|hours)"
+    rf"every (?P<count>\d{{1,5}}) (?P<unit>minutes|mins|hours)"
     rf"(?: (?:from (?P<start>{_TIME}) to (?P<end>{_TIME})|(?P<synchronized>synchronized)))?"
+    rf"(?: on (?P<weekdays>{_LIST}))?"
 )
 _QUARTER = rf"(?P<quarter_months>{_LIST}) month of quarter"
 _MONTHS = rf" of (?:{_QUARTER}|(?P<months>{_LIST}))"
@@ -152,6 +170,10 @@ _WEEKDAY_NUMBERS: Mapping[str, int] = {
 _ORDINAL_NUMBERS: Mapping[str, int] = {
     word: number for number, words in enumerate(_ORDINAL_NAMES, 1) for word in words.split()
 }
+_MARKS = "every day month quarter of on from to hours minutes mins synchronized"
+_KNOWN = {*_MONTH_NUMBERS, *_WEEKDAY_NUMBERS, *_ORDINAL_NUMBERS, *_MARKS.split()}
+_KNOWN_WORD = "|".join(sorted((word for word in _KNOWN if word.isalpha()), key=len, reverse=True))
+_TOKEN = re.compile(rf"{_TIME}(?!\d)|\d(?:st|nd|rd|th)|\d+|[a-z]+|\S")
 
 
 class ScheduleError(ConfigError):
@@ -165,7 +187,7 @@ class ScheduleError(ConfigError):
 
 def parse_schedule(text: str) -> Schedule:
     """Read a schedule; ScheduleError, in one line, if App Engine would not take it."""
-    words = re.sub(r"\s*,\s*", ",", " ".join(text.lower().split()))
+    words = re.sub(r" ?, ?", ",", " ".join(_tokens(text.lower())))
     try:
         for pattern, read in ((_INTERVAL, _interval), (_MONTH_DAYS, _month_days), (_WEEKDAYS, _weekdays)):
             if match := pattern.fullmatch(words):
@@ -175,11 +197,23 @@ def parse_schedule(text: str) -> Schedule:
     raise ScheduleError(text, f"it has to look like {ACCEPTED}")
 
 
+def _tokens(text: str) -> Iterator[str]:
+    """The words of a schedule, which need no space between them: "every 12hours" has three."""
+    for token in _TOKEN.findall(text):
+        are_several = token not in _KNOWN and re.fullmatch(f"(?:{_KNOWN_WORD})+", token)
+        yield from re.findall(_KNOWN_WORD, token) if are_several else [token]
+
+
 class _ReasonError(Exception):
     """Why a text that looks like a schedule is none."""
 
 
 def _interval(match: re.Match[str]) -> Schedule:
+    every = _every(match)
+    return Only(every, _weekday_numbers(match["weekdays"])) if match["weekdays"] else every
+
+
+def _every(match: re.Match[str]) -> Every | EveryWithin:
     minutes = int(match["count"]) * (60 if match["unit"] == "hours" else 1)
     if minutes < 1:
         raise _ReasonError("the shortest interval is 1 minutes")
@@ -198,6 +232,10 @@ def _month_days(match: re.Match[str]) -> Schedule:
     days = frozenset(int(day) for day in match["days"].split(","))
     if not days <= frozenset(range(1, 32)):
         raise _ReasonError("the days of a month are 1 to 31")
+    return _on_month_days(match, days)
+
+
+def _on_month_days(match: re.Match[str], days: frozenset[int]) -> Schedule:
     schedule = OnDays(_minute_of_day(match["time"]), months=_months(match), month_days=days)
     if not schedule.is_possible():
         raise _ReasonError("there is no such day in any year")
@@ -210,12 +248,16 @@ def _weekdays(match: re.Match[str]) -> Schedule:
         ordinals = _numbers(
             match["ordinals"], _ORDINAL_NUMBERS, "which of the month's days: every, 1st or first to 5th"
         )
-    weekdays = frozenset(range(7))
-    if match["weekdays"] != "day":
-        weekdays = _numbers(match["weekdays"], _WEEKDAY_NUMBERS, "a day of the week: day, mon or monday to sunday")
-    elif match["ordinals"] != "every":
-        raise _ReasonError('"day" goes with "every"; days of a month are given by number, like "1,15 of month 03:00"')
+        if match["weekdays"] == "day":
+            return _on_month_days(match, ordinals)
+    weekdays = _weekday_numbers(match["weekdays"])
     return OnDays(_minute_of_day(match["time"]), months=_months(match), ordinals=ordinals, weekdays=weekdays)
+
+
+def _weekday_numbers(words: str) -> frozenset[int]:
+    if words == "day":
+        return frozenset(range(7))
+    return _numbers(words, _WEEKDAY_NUMBERS, "a day of the week: day, mon or monday to sunday")
 
 
 def _months(match: re.Match[str]) -> frozenset[int]:
@@ -226,7 +268,9 @@ def _months(match: re.Match[str]) -> frozenset[int]:
         return frozenset(month + offset for month in first for offset in (0, 3, 6, 9))
     if match["months"] in (None, "month"):
         return _ALL_MONTHS
-    return _numbers(match["months"], _MONTH_NUMBERS, "a month: month, jan or january to december")
+    if match["months"] == "quarter":
+        return frozenset({1, 4, 7, 10})
+    return _numbers(match["months"], _MONTH_NUMBERS, "a month: month, quarter, jan or january to december")
 
 
 def _numbers(words: str, known: Mapping[str, int], meaning: str) -> frozenset[int]:

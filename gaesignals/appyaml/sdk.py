@@ -7,7 +7,8 @@ to import, so this module is imported where it is needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from google.appengine.api import appinfo, croninfo, dispatchinfo, queueinfo
@@ -17,9 +18,32 @@ from ruamel.yaml.error import YAMLError
 from .errors import ConfigError
 
 
-def parse_service(text: str, *, file: str = "app.yaml") -> Any:
-    """Read an app.yaml; ConfigError if the SDK refuses it."""
-    return _parse(text, appinfo.LoadSingleAppInfo, file=file)
+def parse_service(text: str, *, file: str = "app.yaml", directory: Path = Path()) -> Any:
+    """Read an app.yaml, with the files of `directory` that it includes; ConfigError if the SDK refuses one."""
+    info = _parse(text, appinfo.LoadSingleAppInfo, file=file)
+    merged = None
+    for include in _included(info.includes, file=file, where=directory, root=directory, seen=set()):
+        merged = appinfo.AppInclude.MergeAppIncludes(merged, include)
+    return appinfo.AppInclude.MergeAppYamlAppInclude(info, merged)
+
+
+def _included(names: list[str] | None, *, file: str, where: Path, root: Path, seen: set[Path]) -> Iterator[Any]:
+    """Each included file once, those that it includes after it. A path begins at the file, or else at the root."""
+    for name in names or ():
+        found = next((path for path in (where / name, root / name) if path.exists()), None)
+        if found is None:
+            raise ConfigError(f"{file}: it includes {name}, and there is no such file")
+        path = found / "include.yaml" if found.is_dir() else found
+        if path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"{file}: it includes {name}, which cannot be read: {error}") from error
+        include = _parse(text, appinfo.LoadAppInclude, file=name)
+        yield include
+        yield from _included(include.includes, file=name, where=path.parent, root=root, seen=seen)
 
 
 def parse_cron(text: str, *, file: str = "cron.yaml") -> list[Any]:

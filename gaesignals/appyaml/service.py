@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from gaesignals.stores.opening import MEMCACHE, STORE_VARIABLE, is_memcache
 
+from .gunicorn import DEFAULT_APP, Gunicorn
+
 DEFAULT_SERVICE = "default"
 RECEIVERS_VARIABLE = "SIGNALS_RECEIVERS"
 TASKS_VARIABLE = "SIGNALS_TASKS"
-# What App Engine serves where there is no entrypoint, and gunicorn where only a module is named.
-DEFAULT_APP = "main:app"
-_DEFAULT_ATTRIBUTE = "application"
-
 # How an entrypoint names the worker's app: as a wheel has it, and as a checkout does.
 WORKER_APPS = ("gaesignals_worker.main:app", "worker.main:app")
-_APP = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)(:[A-Za-z_]\w*(?:\(.*\))?)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: `file` says where it stands, `info` what the SDK's parser read there."""
+    """A service of the source root `directory`: `file` is its yaml file, `info` what the SDK's parser read."""
 
     file: str
     info: Any
+    directory: Path = Path()
 
     @property
     def name(self) -> str:
@@ -86,28 +82,13 @@ class Service:
         return RECEIVERS_VARIABLE in self.environ or self.app in WORKER_APPS
 
     @property
+    def server(self) -> Gunicorn | None:
+        """The gunicorn that it runs; None if it is another server, or a command of its own."""
+        if not self.entrypoint:
+            return Gunicorn(DEFAULT_APP)
+        return Gunicorn.parse(self.entrypoint, directory=self.directory, environ=self.environ)
+
+    @property
     def app(self) -> str | None:
         """The app that gunicorn serves, as gunicorn names it; None if something else is started."""
-        if not self.entrypoint:
-            return DEFAULT_APP
-        try:
-            words = shlex.split(self.entrypoint)
-        except ValueError:
-            words = self.entrypoint.split()
-        names = [PurePosixPath(word).name for word in words]
-        return _last_app(words[names.index("gunicorn") + 1 :]) if "gunicorn" in names else None
-
-    def option(self, *names: str) -> str | None:
-        """The value of an option of its entrypoint, such as `--threads 8`; None if it has none of these."""
-        for name in names:
-            if found := re.search(rf"(?:^|\s){re.escape(name)}(?:\s+|=)(\S+)", self.entrypoint):
-                return found[1]
-        return None
-
-
-def _last_app(words: Sequence[str]) -> str | None:
-    for word in reversed(words):
-        match = _APP.fullmatch(word)
-        if match:
-            return word if match[2] else f"{word}:{_DEFAULT_ATTRIBUTE}"
-    return None
+        return self.server.app if self.server else None

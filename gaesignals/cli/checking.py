@@ -26,24 +26,18 @@ def add(commands: Commands) -> None:
         exits="there is a problem",
         calls_worker=False,
     )
-    add_directory(parser)
+    parser.add_argument(
+        "directories",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="the source roots, all that one project deploys (default: this directory)",
+    )
     parser.add_argument(
         "--receivers",
         type=receivers,
         metavar="MODULE:NAME",
         help="these, instead of those that SIGNALS_RECEIVERS names",
-    )
-
-
-def add_directory(parser: argparse.ArgumentParser) -> None:
-    """Add the directory that a command is about."""
-    parser.add_argument(
-        "directory",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="the source root (default: this directory)",
     )
 
 
@@ -57,9 +51,9 @@ def receivers(text: str) -> str:
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Check, and say each problem with its remedy."""
     # The SDK's parsers take seconds to import, and most commands do without.
-    from .checks.everything import check_directory
+    from .checks.everything import check_directories
 
-    found = check_directory(options.directory, receivers=options.receivers)
+    found = check_directories(*(options.directories or [Path()]), receivers=options.receivers)
     if options.json:
         problems = [problem.to_json() for problem in found.problems]
         context.terminal.say_json({"files": list(found.files), "problems": problems})

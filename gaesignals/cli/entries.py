@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-WORKER_FILE = "worker.yaml"
 DRAIN_PATH = "/cron/drain"
 DEFAULT_QUEUE = "signals"
 ENTRYPOINT = (
@@ -24,11 +23,15 @@ _RETRIES = (
 )
 
 
-def worker_yaml(receivers: str, location: str, *, runtime: str = "") -> str:
+def worker_yaml(
+    receivers: str, location: str, *, runtime: str = "", service: str = "worker", file: str = "worker.yaml"
+) -> str:
     """The text of a worker.yaml; without a `runtime` it is the one of this Python."""
+    variables = {"SIGNALS_RECEIVERS": receivers, **({"SIGNALS_SERVICE": service} if service != "worker" else {})}
+    ours = "".join(f"  {name}: {value}\n" for name, value in variables.items())
     return f"""\
-# The service that delivers signals: `gcloud app deploy {WORKER_FILE}`. cron.yaml and queue.yaml are deployed apart.
-service: worker
+# The service that delivers signals: `gcloud app deploy {file}`. cron.yaml and queue.yaml are deployed apart.
+service: {service}
 runtime: {runtime or runtime_of(sys.version_info[:2])}
 app_engine_apis: true
 
@@ -44,11 +47,10 @@ basic_scaling:
 
 env_variables:
   # package.module:name of your Receivers; the module is imported by the worker.
-  SIGNALS_RECEIVERS: {receivers}
-  # The region of the queue: `gcloud app describe` prints it as locationId (us-central there is us-central1 here).
+{ours}  # The region of the queue: `gcloud app describe` prints it as locationId (us-central is us-central1 here).
   SIGNALS_LOCATION: {location or '""'}
 
-# No `login: admin`: the worker checks every caller by itself, and scripts and tasks have to reach it.
+# No `login:` on /admin: the worker checks every caller by itself, and scripts have to reach it.
 handlers:
 - url: /admin/.*
   script: auto

@@ -1,4 +1,4 @@
-"""Finds the `Receivers` of a source tree by reading it; nothing is imported."""
+"""Finds the `Receivers` of a source tree, and who imports the library, by reading it; nothing is imported."""
 
 from __future__ import annotations
 
@@ -7,20 +7,77 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gaesignals.appyaml.service import Service
+
 # What is somebody else's, or no part of what is deployed.
 _SKIPPED = frozenset(
     {"node_modules", "site-packages", "tests", "test", "build", "dist", "gaesignals", "gaesignals_worker"}
 )
 MAX_FILES = 5000
+# Modules that bring in others which nobody can tell by reading.
+_LOADERS = frozenset({"django", "importlib", "pkgutil"})
 
 
 def find_receivers(directory: Path) -> list[str]:
     """Return `module:name` of every module-level `name = Receivers(...)` below `directory`, sorted."""
-    found = []
+    found: list[str] = []
     for path in _modules(directory):
         module = ".".join(path.relative_to(directory).with_suffix("").parts).removesuffix(".__init__")
         found += [f"{module}:{name}" for name in _assigned(path)]
     return sorted(found)
+
+
+def sends(service: Service) -> bool:
+    """Whether a service that is no worker may send: it is Python, and imports the library."""
+    return service.is_python and imports_library(service.directory, service.app)
+
+
+def imports_library(directory: Path, app: str | None) -> bool:
+    """Whether `app`, a `module:name`, imports gaesignals, as far as reading its modules tells.
+
+    Where it may bring in others by name, as Django does, or the app is not known, any module of the directory counts.
+    """
+    if app is None:
+        return any(_is_library(name) for path in _modules(directory) for name in _imports(path, directory))
+    seen: set[str] = set()
+    found = [app.partition(":")[0]]
+    while found and len(seen) < MAX_FILES:
+        module = found.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        names = [name for path in _files(directory, module) for name in _imports(path, directory)]
+        if any(_is_library(name) for name in names):
+            return True
+        if any(name.partition(".")[0] in _LOADERS for name in names):
+            return imports_library(directory, None)
+        found += names
+    return False
+
+
+def _is_library(name: str) -> bool:
+    return name.partition(".")[0] in ("gaesignals", "gaesignals_worker")
+
+
+def _files(directory: Path, module: str) -> Iterator[Path]:
+    """The files that importing a module runs: its own, and those of the packages that it is in."""
+    path = directory
+    for part in module.split("."):
+        path /= part
+        yield from (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
+
+
+def _imports(path: Path, directory: Path) -> Iterator[str]:
+    tree = _tree(path)
+    package = path.parent.relative_to(directory).parts
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            # What is imported may be a module, or something in it.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def _modules(directory: Path) -> Iterator[Path]:
@@ -35,12 +92,16 @@ def _modules(directory: Path) -> Iterator[Path]:
                 yield Path(root, file)
 
 
-def _assigned(path: Path) -> Iterator[str]:
+def _tree(path: Path) -> ast.Module | None:
     try:
-        tree = ast.parse(path.read_bytes())
+        return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return
-    for node in tree.body:
+        return None
+
+
+def _assigned(path: Path) -> Iterator[str]:
+    tree = _tree(path)
+    for node in tree.body if tree else ():
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )

@@ -13,18 +13,19 @@ from pathlib import Path
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.service import DEFAULT_SERVICE, Service
 
-from .checking import add_directory, receivers, say_problem
+from .checking import receivers, say_problem
 from .context import Context
-from .entries import RUNTIMES, WORKER_FILE, cron_entry, queue_entry, worker_yaml
+from .entries import RUNTIMES, cron_entry, queue_entry, worker_yaml
 from .errors import CommandError, ExitCode, UsageError
 from .finding import find_receivers
 from .options import Commands
+from .regions import advice_on
 from .terminal import Terminal
 
-_LOCATION = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_FILE = re.compile(r"[\w.-]+\.ya?ml")
 _PLACEHOLDER = "receivers:receivers"
 _RUNTIMES = frozenset(f"python3{minor}" for minor in range(RUNTIMES[0], RUNTIMES[1] + 1))
-_ENTRIES = {"cron.yaml": cron_entry("worker"), "queue.yaml": queue_entry()}
 # The problems that the printed entry is the remedy of.
 _ENTRY_MISSING: Mapping[str, frozenset[str]] = {
     "cron.yaml": frozenset({"cron-missing", "cron-drain"}),
@@ -45,7 +46,14 @@ def add(commands: Commands) -> None:
         exits="nothing was written, since there is a worker already or the file cannot be written",
         calls_worker=False,
     )
-    add_directory(parser)
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="the source root (default: this directory)",
+    )
     parser.add_argument(
         "--receivers",
         type=receivers,
@@ -53,6 +61,12 @@ def add(commands: Commands) -> None:
         help="your Receivers (default: the only one in the directory)",
     )
     parser.add_argument("--location", type=_location, help="the region of the queue, such as europe-west1")
+    parser.add_argument(
+        "--service", type=_service, default="worker", metavar="NAME", help="what the service is called (%(default)s)"
+    )
+    parser.add_argument(
+        "--file", type=_file, metavar="NAME", help="what its file is called (default: the service's name with .yaml)"
+    )
 
 
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
@@ -60,33 +74,46 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
     # The SDK's parsers take seconds to import, and most commands do without.
     from gaesignals.appyaml.project import Project
 
-    from .checks.everything import check_directory
+    from .checks.everything import check_directories
 
-    directory: Path = options.directory
-    path = directory / WORKER_FILE
+    directory, service = options.directory, options.service
+    path = directory / (options.file or f"{service}.yaml")
     project = Project.read(directory)
-    _refuse_second_worker(directory, project.workers)
+    _refuse_second(path, service, project.services)
     found = options.receivers or _only(find_receivers(directory))
-    _write(path, worker_yaml(found or _PLACEHOLDER, options.location or "", runtime=_runtime(project.services)))
-    problems = check_directory(directory).problems
-    codes = {each.code for each in problems}
-    entries = {file: entry for file, entry in _ENTRIES.items() if codes & _ENTRY_MISSING[file]}
-    left = [each for each in problems if each.code not in _ENTRY_MISSING.get(each.file, ())]
+    text = worker_yaml(
+        found or _PLACEHOLDER,
+        options.location or "",
+        runtime=_runtime(project.services),
+        service=service,
+        file=path.name,
+    )
+    _write(path, text)
+    problems = check_directories(directory).problems
+    missing = {file for file, codes in _ENTRY_MISSING.items() if codes & {each.code for each in problems}}
+    wanted = {"cron.yaml": cron_entry(service), "queue.yaml": queue_entry()}
+    entries = {file: entry for file, entry in wanted.items() if file in missing}
+    left = [each for each in problems if not any(each.code in codes for codes in _ENTRY_MISSING.values())]
     if options.json:
         answer = {"written": str(path), "entries": entries, "problems": [each.to_json() for each in left]}
         context.terminal.say_json(answer)
     else:
         context.terminal.say(f"wrote {path}")
-        _say_entries(context.terminal, entries)
+        _say_entries(context.terminal, entries, project.files)
         _say_left(context.terminal, left)
     return ExitCode.DONE
 
 
-def _refuse_second_worker(directory: Path, workers: Sequence[Service]) -> None:
-    files = [service.file for service in workers]
-    files += [WORKER_FILE] if (directory / WORKER_FILE).exists() else []
-    if files:
-        raise CommandError(f"{directory / files[0]} is there already, and stays as it is")
+def _refuse_second(path: Path, name: str, services: Sequence[Service]) -> None:
+    ours = next((service.file for service in services if service.is_ours), None)
+    if ours or path.exists():
+        raise CommandError(f"{path.parent / ours if ours else path} is there already, and stays as it is")
+    same = next((service.file for service in services if service.name == name), None)
+    if same:
+        raise CommandError(
+            f"{path.parent / same} has a service {name} that is no worker of gaesignals; "
+            "choose another name with --service NAME, nothing was written"
+        )
 
 
 def _runtime(services: Sequence[Service]) -> str:
@@ -111,13 +138,28 @@ def _write(path: Path, text: str) -> None:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _say_entries(terminal: Terminal, entries: Mapping[str, str]) -> None:
+def _say_entries(terminal: Terminal, entries: Mapping[str, str], files: Mapping[str, Path]) -> None:
+    """As they can be pasted at the end of a file that is there, or into a new one with its head."""
     for file, entry in entries.items():
+        head = f"{file.removesuffix('.yaml')}:"
+        indent = _indent(files[file], head) if file in files else None
+        do = "Make" if indent is None else "Paste at the end of"
         terminal.say()
-        terminal.say(f"Add to {file}, which is project-wide ({_PROJECT_WIDE[file]}):")
+        terminal.say(f"{do} {files.get(file, Path(file)).name}, which is project-wide ({_PROJECT_WIDE[file]}):")
         terminal.say()
-        for line in (f"{file.removesuffix('.yaml')}:", *entry.splitlines()):
-            terminal.say(f"    {line}")
+        for line in (*([head] if indent is None else ()), *entry.splitlines()):
+            terminal.say((indent or "") + line)
+
+
+def _indent(path: Path, head: str) -> str | None:
+    """What stands before the dashes of a list that has its head in `path`; None if the head is not there."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeError):
+        return ""
+    heads = [number for number, line in enumerate(lines) if line.startswith(head)]
+    dashes = (line for line in lines[heads[0] :] if line.lstrip().startswith("-")) if heads else iter(())
+    return None if not heads else next((line[: len(line) - len(line.lstrip())] for line in dashes), "")
 
 
 def _say_left(terminal: Terminal, problems: Sequence[Problem]) -> None:
@@ -129,6 +171,18 @@ def _say_left(terminal: Terminal, problems: Sequence[Problem]) -> None:
 
 
 def _location(text: str) -> str:
-    if not _LOCATION.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no region; it looks like europe-west1")
+    if advice := advice_on(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no region of Cloud Tasks: {advice}")
+    return text
+
+
+def _service(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no service's name: use a-z 0-9 -")
+    return text
+
+
+def _file(text: str) -> str:
+    if not _FILE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file's name, such as signals.yaml")
     return text

@@ -17,29 +17,29 @@ _LATE = datetime.timedelta(minutes=3)
 
 def check_cron(project: Project) -> Iterator[Problem]:
     """What leaves a worker without its fan-out."""
-    if project.jobs is None and project.has(CRON):
+    if project.jobs is None and CRON in project.files:
         return
     for service in project.workers:
-        yield from _check_drain(service, project.jobs)
+        yield from _check_drain(service, project.jobs, project.name_of(CRON))
 
 
-def _check_drain(service: Service, jobs: Jobs | None) -> Iterator[Problem]:
+def _check_drain(service: Service, jobs: Jobs | None, file: str) -> Iterator[Problem]:
     add = f"add {_in_one_line(service.name)}"
     if jobs is None:
         what = f"there is no {CRON} here: nothing would ask the worker to hand out what waits"
-        yield Problem(CRON, "cron-missing", what, f"{add}; deploying it replaces every job of the project")
+        yield Problem(file, "cron-missing", what, f"{add}; deploying it replaces every job of the project")
         return
     targets = [target for path, target in jobs.targets if path == DRAIN_PATH]
     if not targets:
         what = f"no job calls {DRAIN_PATH}: nothing would ask the worker to hand out what waits"
-        yield Problem(CRON, "cron-drain", what, add)
+        yield Problem(file, "cron-drain", what, add)
     elif service.name not in targets:
         what = f"the job {DRAIN_PATH} goes to the service {targets[0]}, and the worker is {service.name}"
-        yield Problem(CRON, "cron-target", what, f"set `target: {service.name}`")
+        yield Problem(file, "cron-target", what, f"set `target: {service.name}`")
     for job in jobs.usable:
         if job.url.partition("?")[0] == DRAIN_PATH and job.service == service.name and _longest_gap(job) > _LATE:
             what = f"the job {DRAIN_PATH} runs {job.schedule_text!r}, and signals wait for that long"
-            yield Problem(CRON, "cron-rare", what, "set `schedule: every 1 minutes`")
+            yield Problem(file, "cron-rare", what, "set `schedule: every 1 minutes`")
 
 
 def _longest_gap(job: CronJob) -> datetime.timedelta:

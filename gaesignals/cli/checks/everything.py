@@ -28,15 +28,15 @@ class Findings:
     files: tuple[str, ...]
 
 
-def check_directory(directory: Path, *, receivers: str | None = None) -> Findings:
-    """Check all files of `directory`, and import the receivers, or those given as `receivers` instead.
+def check_directories(*directories: Path, receivers: str | None = None) -> Findings:
+    """Check all files of `directories`, and import the receivers, or those given as `receivers` instead.
 
-    ConfigError if it is no directory.
+    ConfigError if one is no directory.
     """
-    project = Project.read(directory)
+    project = Project.read(*directories)
     problems = [*project.problems, *_problems(project, receivers)]
     files = [service.file for service in (*project.workers, *project.others)]
-    files += [name for name in (CRON, QUEUE, DISPATCH) if project.has(name)]
+    files += [project.name_of(name) for name in (CRON, QUEUE, DISPATCH) if name in project.files]
     order = list(dict.fromkeys([*files, *(problem.file for problem in problems)]))
     return Findings(tuple(sorted(problems, key=lambda problem: order.index(problem.file))), tuple(files))
 

@@ -13,51 +13,50 @@ from gaesignals.cli.entries import DEFAULT_QUEUE
 
 def check_queue(project: Project) -> Iterator[Problem]:
     """What a worker's tasks would find missing."""
-    if project.queues is None and project.has(QUEUE):
+    if project.queues is None and QUEUE in project.files:
         return
     for service in project.workers:
-        yield from _check_worker(service, project.queues)
+        yield from _check_worker(service, project.queues, project.name_of(QUEUE))
 
 
-def _check_worker(service: Service, queues: Queues | None) -> Iterator[Problem]:
+def _check_worker(service: Service, queues: Queues | None, file: str) -> Iterator[Problem]:
     name = service.environ.get("SIGNALS_QUEUE", "").strip() or DEFAULT_QUEUE
     add = f"add `- {{name: {name}, rate: 50/s}}`"
     if queues is None:
         what = f"there is no {QUEUE} here: the worker's tasks have no queue"
-        yield Problem(QUEUE, "queue-missing", what, f"{add}; deploying it pauses every queue that it does not list")
-        return
-    queue = queues.usable.get(name)
-    if queue is None:
-        if name not in queues.refused:
-            what = f"there is no queue {name}, which SIGNALS_QUEUE of {service.file} names"
-            yield Problem(QUEUE, "queue-unknown", what, f"{add}, or correct SIGNALS_QUEUE")
-        return
+        yield Problem(file, "queue-missing", what, f"{add}; deploying it pauses every queue that it does not list")
+    elif name in queues.pull:
+        what = f"queue {name}, which SIGNALS_QUEUE of {service.file} names, is a pull queue, and Cloud Tasks has none"
+        yield Problem(
+            file, "queue-pull", what, f"give the worker a queue of its own: {add}, with its name in SIGNALS_QUEUE"
+        )
+    elif name in queues.usable:
+        yield from _check_queue(service, queues.usable[name], file)
+    elif name not in queues.refused:
+        what = f"there is no queue {name}, which SIGNALS_QUEUE of {service.file} names"
+        yield Problem(file, "queue-unknown", what, f"{add}, or correct SIGNALS_QUEUE")
+
+
+def _check_queue(service: Service, queue: QueueSettings, file: str) -> Iterator[Problem]:
     if not queue.rate_per_second:
-        what = f"queue {name} has the rate 0, so it is paused, and nothing is delivered"
-        yield Problem(QUEUE, "queue-paused", what, "set `rate: 50/s`")
+        what = f"queue {queue.name} has the rate 0, so it is paused, and nothing is delivered"
+        yield Problem(file, "queue-paused", what, "set `rate: 50/s`")
     if queue.target not in (None, service.name):
-        what = f"queue {name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
-        yield Problem(QUEUE, "queue-target", what, f"remove its target, or set `target: {service.name}`")
-    yield from _check_capacity(service, queue)
-
-
-def _check_capacity(service: Service, queue: QueueSettings) -> Iterator[Problem]:
-    capacity = _capacity(service)
-    if capacity is not None and capacity < queue.max_concurrent_requests:
-        wanted = queue.max_concurrent_requests
+        what = f"queue {queue.name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
+        yield Problem(file, "queue-target", what, f"remove its target, or set `target: {service.name}`")
+    capacity, wanted = _capacity(service), queue.max_concurrent_requests
+    if capacity is not None and capacity < wanted:
         what = f"queue {queue.name} runs {wanted} tasks at once, and {service.file} has threads for {capacity}"
         remedy = f"set `max_concurrent_requests: {capacity}`, or add --threads or max_instances"
-        yield Problem(QUEUE, "queue-capacity", what, remedy)
+        yield Problem(file, "queue-capacity", what, remedy)
 
 
 def _capacity(service: Service) -> int | None:
-    """How many requests all instances can work on; None where App Engine adds instances as it likes."""
+    """How many requests all instances can work on; None where that is not known or not bounded."""
     basic, manual = service.info.basic_scaling, service.info.manual_scaling
     instances = basic.max_instances if basic else manual.instances if manual else None
-    if instances is None or not service.entrypoint:
+    server = service.server if service.entrypoint else None
+    workers, threads = (server.number("workers"), server.number("threads")) if server else (None, None)
+    if instances is None or workers is None or threads is None:
         return None
-    numbers = [service.option("--workers", "-w") or "1", service.option("--threads") or "1", str(instances)]
-    if not all(number.isascii() and number.isdigit() for number in numbers):
-        return None
-    workers, threads, count = map(int, numbers)
-    return workers * threads * count
+    return workers * threads * int(instances)

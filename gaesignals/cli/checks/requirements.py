@@ -20,31 +20,33 @@ _INCLUDE = re.compile(r"(?:-r|--requirement)[ =]\s*(\S+)")
 
 
 def check_requirements(project: Project) -> Iterator[Problem]:
-    """What the worker would not find installed."""
-    if not project.workers:
-        return
-    directory = project.directory
+    """What the workers would not find installed."""
+    for directory in dict.fromkeys(service.directory for service in project.workers):
+        needs_client = any(not is_memcache(each.store) for each in project.workers if each.directory == directory)
+        yield from _check(directory, project.name(directory / FILE), needs_client=needs_client)
+
+
+def _check(directory: Path, file: str, *, needs_client: bool) -> Iterator[Problem]:
     if not (directory / FILE).exists():
         if not any((directory / name).exists() for name in _OTHER_FILES):
             what = "there is none, so App Engine would install nothing for the worker"
-            yield Problem(FILE, "requirements-missing", what, "write one with the line gaesignals[worker]")
+            yield Problem(file, "requirements-missing", what, "write one with the line gaesignals[worker]")
         return
     lines = list(_lines(directory / FILE))
     ours = [line for line in lines if re.search(r"\bgaesignals\b", line)]
     # A source tree of its own is imported without being installed.
     if not ours and not (directory / "gaesignals").is_dir():
-        yield Problem(FILE, "requirements", "gaesignals is not in it", "add the line gaesignals[worker]")
+        yield Problem(file, "requirements", "gaesignals is not in it", "add the line gaesignals[worker]")
         return
     found = {_distribution(line) for line in lines}
-    if not (_is_extra("valkey", ours) or "redis" in found or all(is_memcache(each.store) for each in project.workers)):
+    if needs_client and not (_is_extra("valkey", ours) or "redis" in found):
         what = "the store is a Valkey or Redis server, and its client is not in it"
-        yield Problem(FILE, "requirements-valkey", what, "write gaesignals[worker,valkey]")
+        yield Problem(file, "requirements-valkey", what, "write gaesignals[worker,valkey]")
     missing = sorted(set(_WORKER_EXTRA) - found)
     if missing and not _is_extra("worker", ours):
         what = f"the worker needs {' and '.join(missing)}, and it has no such line"
-        yield Problem(
-            FILE, "requirements-worker", what, "write gaesignals[worker], which brings all that the worker needs"
-        )
+        remedy = "write gaesignals[worker], which brings all that the worker needs"
+        yield Problem(file, "requirements-worker", what, remedy)
 
 
 def _is_extra(name: str, requirements: Iterable[str]) -> bool:

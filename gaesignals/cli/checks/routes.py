@@ -11,7 +11,8 @@ from gaesignals.appyaml.project import DISPATCH, Project
 from gaesignals.appyaml.sdk import dispatch_pattern
 from gaesignals.appyaml.service import Service
 
-# One of each kind, and who calls it.
+# One of each kind, and who calls it. Requests of cron and Cloud Tasks pass `login: admin`.
+_PLATFORM = ("cron", "Cloud Tasks")
 ROUTES: Mapping[str, str] = {
     "/cron/drain": "cron",
     "/tasks/deliver": "Cloud Tasks",
@@ -39,17 +40,17 @@ def _check_handler(service: Service, handler: Any, path: str, caller: str) -> It
     elif handler.static_dir or handler.static_files:
         what = f"the handler {handler.url} serves {path} from files, so {caller} would not reach the worker"
         yield Problem(service.file, "handler-static", what, "narrow its url, or put one with `script: auto` before it")
-    elif handler.login in ("admin", "required"):
+    elif handler.login == "required" or (handler.login == "admin" and caller not in _PLATFORM):
         what = f"`login: {handler.login}` on {handler.url} turns {caller} away from {path} before the worker sees them"
         yield Problem(service.file, "login", what, "remove it: the worker checks every caller by itself")
 
 
 def check_dispatch(project: Project) -> Iterator[Problem]:
     """What dispatch.yaml sends elsewhere. Its rules hold for cron and tasks too, whatever their target says."""
-    rules = project.rules or ()
+    rules, file = project.rules or (), project.name_of(DISPATCH)
     if len(rules) > MAX_RULES:
         what = f"it has {len(rules)} rules, and App Engine takes {MAX_RULES} at most"
-        yield Problem(DISPATCH, "dispatch-rules", what, "merge some, or remove them")
+        yield Problem(file, "dispatch-rules", what, "merge some, or remove them")
     for service in project.workers:
         for path, caller in ROUTES.items():
             rule = next((each for each in rules if _leads(each.url, service.name, path)), None)
@@ -58,7 +59,7 @@ def check_dispatch(project: Project) -> Iterator[Problem]:
                     f"the rule {rule.url} sends {path} to the service {rule.service}, so {caller} would miss the worker"
                 )
                 ours = f'`- url: "*{path.rpartition("/")[0]}/*"` with `service: {service.name}`'
-                yield Problem(DISPATCH, "dispatch-steals", what, f"put {ours} before it, or narrow it")
+                yield Problem(file, "dispatch-steals", what, f"put {ours} before it, or narrow it")
 
 
 def _takes(handler: Any, path: str) -> bool:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gaesignals.appyaml.gunicorn import Gunicorn
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import DEFAULT_SERVICE, Service
 from gaesignals.cli.entries import ENTRYPOINT
+from gaesignals.cli.finding import sends
 
 # How long a task of the worker delivers; its handlers may take longer.
 _TASK_SECONDS = 120
 # The fan-out that cron asks for comes once a minute.
 _LEAST_IDLE_SECONDS = 60
+# The classes of gunicorn that run requests inside a loop.
+_LOOPS = r"gevent|eventlet|tornado|ggevent|geventlet|gunicorn\.workers\.(gg?event|geventlet|gtornado)|uvicorn|meinheld"
 
 
 def check_runtime(project: Project) -> Iterator[Problem]:
@@ -43,7 +47,7 @@ def _check_environment(service: Service, effect: str) -> Iterator[Problem]:
 
 
 def _check_sender(service: Service, project: Project) -> Iterator[Problem]:
-    if not service.is_python:
+    if not sends(service):
         return
     yield from _check_environment(service, "every send fails")
     namespaces = {worker.environ.get("SIGNALS_NAMESPACE", "") for worker in project.workers}
@@ -73,23 +77,31 @@ def _check_entrypoint(service: Service) -> Iterator[Problem]:
     if not service.entrypoint:
         what = "without an entrypoint App Engine starts main:app of your own, which is not the worker"
         yield Problem(service.file, "entrypoint", what, f"add `entrypoint: {ENTRYPOINT}`")
+    if not service.entrypoint or service.server is None:
         return
-    bind = service.option("--bind", "-b")
+    server = service.server
+    bind = server.setting("bind")
     if bind is not None and not re.search(r"\$\{?PORT\}?|:8080$", bind):
         what = f"the entrypoint listens at {bind}, where App Engine does not look"
         yield Problem(service.file, "port", what, "write --bind :$PORT")
-    timeout = service.option("--timeout", "-t")
-    if re.match(r"gunicorn\b", service.entrypoint) and _ends_requests(service) and timeout != "0":
-        what = (
-            f"gunicorn ends a request after {timeout or 30} s, and a task of the worker takes {_TASK_SECONDS} s or more"
-        )
+    timeout = server.setting("timeout")
+    if _ends_requests(server) and timeout not in ("0", None):
+        what = f"gunicorn ends a request after {timeout} s, and a task of the worker takes {_TASK_SECONDS} s or more"
         yield Problem(service.file, "gunicorn-timeout", what, "add --timeout 0; App Engine has deadlines of its own")
+    kind = server.setting("worker_class") or ""
+    if re.match(_LOOPS, kind):
+        what = f"handlers that are `async def` need an event loop of their own, which {kind} does not leave them"
+        yield Problem(service.file, "worker-class", what, "use --threads 8, with gunicorn's own class")
+    if server.setting("header_map") == "dangerous":
+        what = "with `--header-map dangerous`, X_Appengine_Cron of anybody passes for App Engine's X-Appengine-Cron"
+        yield Problem(service.file, "header-map", what, "remove it: gunicorn drops such headers by itself")
 
 
-def _ends_requests(service: Service) -> bool:
-    """Whether gunicorn's timeout is one of requests, as in its plain class: that of one thread and no -k."""
-    kind = service.option("--worker-class", "-k")
-    return kind == "sync" or (kind is None and (service.option("--threads") or "1") == "1")
+def _ends_requests(server: Gunicorn) -> bool:
+    """Whether gunicorn's timeout is one of requests, as in its plain class: that of one thread."""
+    return server.setting("worker_class") == "sync" and (
+        server.number("threads") == 1 or server.settings.get("worker_class") == "sync"
+    )
 
 
 def _check_name(service: Service) -> Iterator[Problem]:

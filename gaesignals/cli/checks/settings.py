@@ -23,6 +23,7 @@ from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import RECEIVERS_VARIABLE, Service
 from gaesignals.cli.errors import CommandError
+from gaesignals.cli.regions import advice_on
 
 IMPORT_SECONDS = 60.0
 # All that the worker reads. Senders read some of them: the namespace, the store and what concerns it.
@@ -66,9 +67,10 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
     for service in (*project.workers, *project.others):
         yield from _check_spelling(service)
     for service in project.workers:
-        yield from _check(project.directory, service.file, {**service.environ, **given})
+        yield from _check(service.directory, service.file, {**service.environ, **given})
+        yield from _check_region(service)
     if not project.workers and receivers is not None:
-        yield from _check(project.directory, "--receivers", {**_NO_SERVICE, **given})
+        yield from _check(project.directories[0], "--receivers", {**_NO_SERVICE, **given})
 
 
 def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
@@ -107,6 +109,13 @@ def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[P
         elif code == "receivers" and "not set" not in what:
             what, remedy = f"{what}: {remedy}", "correct it; the module is imported as it will be on App Engine"
         yield Problem(file, code, what, remedy)
+
+
+def _check_region(service: Service) -> Iterator[Problem]:
+    """A location that the worker takes, and Cloud Tasks does not know."""
+    location = service.environ.get("SIGNALS_LOCATION", "").strip()
+    if location and (remedy := advice_on(location)):
+        yield Problem(service.file, "region", f"SIGNALS_LOCATION={location!r} is no region of Cloud Tasks", remedy)
 
 
 def _check_spelling(service: Service) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import Service
+from gaesignals.cli.finding import sends
 from gaesignals.errors import InvalidOptionError
 from gaesignals.stores.opening import STORE_VARIABLE, is_memcache, open_server
 
@@ -20,11 +21,12 @@ _CONNECTOR = "vpc_access_connector: {name: projects/PROJECT/locations/REGION/con
 def check_store(project: Project) -> Iterator[Problem]:
     """What keeps senders and the worker from meeting, or lets what waits disappear."""
     stores = {worker.store for worker in project.workers}
-    for service in project.others:
-        if service.is_python and stores and service.store not in stores:
+    senders = [service for service in project.others if sends(service)]
+    for service in senders:
+        if stores and service.store not in stores:
             what = f"it sends to {_named(service.store)}, and the worker looks in {', '.join(map(_named, stores))}"
             yield Problem(service.file, "store", what, f"give {STORE_VARIABLE} the value that the worker has")
-    services = [service for service in (*project.workers, *project.others) if not is_memcache(service.store)]
+    services = [service for service in (*project.workers, *senders) if not is_memcache(service.store)]
     for service in services:
         if not (service.is_flexible or service.has_connector):
             what = f"without a connector it cannot reach {_named(service.store)} in its network"

@@ -57,6 +57,12 @@ class TestFile:
         assert often == EVERY_MINUTE
         assert (often.service, often.retry_policy.max_retries) == ("default", 0)
 
+    def test_retries_as_app_engine_does_what_its_parameters_leave_out(self) -> None:
+        (job,) = load_cron("cron:\n- url: /a\n  schedule: every 1 hours\n  retry_parameters:\n    max_doublings: 3\n")
+        policy = job.retry_policy
+        assert [policy.gives_up(attempts=attempts, age_seconds=0) for attempts in (5, 6)] == [False, True]
+        assert [policy.backoff_seconds(attempts=attempts) for attempts in (1, 2, 5)] == [5, 10, 80]
+
     def test_may_have_no_jobs(self) -> None:
         assert load_cron("cron:\n") == []
 

@@ -49,7 +49,7 @@ class Quick(Services):
     def preflights(self) -> dict[str, Command]:
         code = "import json; problems = open('verdict.py').readlines(); "
         code += "print('preflight:', json.dumps({'problems': problems}))"
-        return {"app.yaml": Command("main:app", [sys.executable, "-c", code], {}, self.options.root)}
+        return {"app.yaml": Command("main:app", [sys.executable, "-c", code], {}, self.options.roots[0])}
 
 
 @pytest.fixture

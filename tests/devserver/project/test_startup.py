@@ -47,7 +47,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 class TestOptions:
     def test_have_defaults_that_need_nothing(self) -> None:
         options = read_options([])
-        team = read_team(replace(options, root=ROOT), {})
+        team = read_team(replace(options, roots=(ROOT,)), {})
         assert team.frontend.app == "examples.shop.main:app"
         assert team.worker.variables["SIGNALS_RECEIVERS"] == "examples.shop.receivers:receivers"
         assert (options.frontend_port, options.worker_port, options.api_port, options.tasks_port) == (8080, 8081, 0, 0)
@@ -55,13 +55,13 @@ class TestOptions:
     def test_take_the_receivers_from_the_environment_unless_they_are_given(self) -> None:
         environ = {"SIGNALS_RECEIVERS": "mine:receivers"}
         for arguments, chosen in ([], "mine:receivers"), (["--receivers", "other:receivers"], "other:receivers"):
-            options = replace(read_options(arguments), root=ROOT)
+            options = replace(read_options(arguments), roots=(ROOT,))
             assert read_team(options, environ).worker.variables["SIGNALS_RECEIVERS"] == chosen
 
     def test_name_the_directory_in_either_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments in [str(tmp_path)], ["--root", str(tmp_path)], ["--api-port", "0", str(tmp_path)]:
-            assert read_options(arguments).root == tmp_path
-        assert read_options([]).root == Path.cwd()
+            assert read_options(arguments).roots == (tmp_path,)
+        assert read_options([]).roots == (Path.cwd(),)
         with pytest.raises(SystemExit):
             read_options([str(tmp_path), "--root", str(tmp_path)])
         assert "give either DIR or --root DIR" in capsys.readouterr().err
@@ -74,6 +74,8 @@ class TestOptions:
             ("--worker-port", "70000"),
             ("--worker-port", "x"),
             ("--worker-port", "-1"),
+            ("--host", "a:1"),
+            ("--bind", "localhost"),
             ("--cron-every", "0"),
             ("--cron-every", "nan"),
             ("--cron-every", "x"),
@@ -202,7 +204,7 @@ class TestCheck:
 class TestServices:
     @staticmethod
     def services(**environ: str) -> Services:
-        options = Options(ROOT, "f:app", "r:receivers", 1, 2, 3, 4, cron_every_seconds=2.5)
+        options = Options((ROOT,), "f:app", "r:receivers", 1, 2, 3, 4, cron_every_seconds=2.5)
         return Services(options, read_team(options, environ), PORTS, environ)
 
     def test_get_the_environment_of_a_local_app_engine(self) -> None:
@@ -244,7 +246,7 @@ class TestServices:
         (root / "mine.py").write_text(
             "from gaesignals import Receivers\nfrom worker import MINE\nreceivers = Receivers()\n"
         )
-        options = Options(root, "mine:receivers", "mine:receivers", 1, 2, 3, 4, cron_every_seconds=None)
+        options = Options((root,), "mine:receivers", "mine:receivers", 1, 2, 3, 4, cron_every_seconds=None)
         environ = dict(os.environ)
         preflights = Services(options, read_team(options, environ), PORTS, environ).preflights()
         check = AppCheck(preflights["--receivers mine:receivers"], origin="--receivers")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devserver.options import Options, read_options
+from devserver.processes.front import Front, Rule
 from devserver.project.commands import Services
 from devserver.project.team import WORKER_APP, Team, read_team
 from gaesignals.appyaml.errors import ConfigError
@@ -42,7 +43,7 @@ def options(root: Path, *arguments: str) -> Options:
 def services(root: Path, *arguments: str, **environ: str) -> Services:
     team = read_team(options(root, *arguments), environ)
     ports = dict.fromkeys(["--frontend-port", "--worker-port", "--api-port", "--tasks-port", "api"], 1)
-    return Services(options(root), team, ports, environ)
+    return Services(options(root, *arguments), team, ports, environ)
 
 
 def receivers_of(team: Team) -> str:
@@ -129,6 +130,68 @@ def test_what_is_not_served_here_or_would_differ_on_app_engine_is_a_notice(root:
     (root / "other.yml").write_text(text)
     (found,) = set(read_team(options(root), {}).notices) - before
     assert found.startswith(f"other.yml: {notice}")
+
+
+@pytest.mark.parametrize(
+    ("app", "notice"),
+    [
+        ("runtime: nodejs22\n", "its runtime is nodejs22"),
+        ("runtime: python312\nentrypoint: uvicorn main:app\n", "its entrypoint is not gunicorn with an app"),
+    ],
+)
+def test_the_others_run_without_a_default_service_that_cannot_run_here(root: Path, app: str, notice: str) -> None:
+    (root / "app.yaml").write_text(app)
+    team = read_team(options(root), {})
+    assert team.frontend is None
+    assert [service.name for service in team.services] == ["worker", "api"]
+    assert team.notices[0].startswith(f"app.yaml: {notice}")
+
+
+def test_several_directories_are_one_application_each_with_modules_of_its_own(root: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    (more / "backend").mkdir(parents=True)
+    (more / "mail.yaml").write_text("service: mail\nruntime: python312\nentrypoint: gunicorn --chdir backend app:app\n")
+    (more / "cron.yaml").write_text("cron:\n- url: /a\n  schedule: every 1 hours\n")
+    found = read_options([str(root), str(more)])
+    team = read_team(found, {})
+    assert [service.name for service in team.services] == ["worker", "default", "api", "mail"]
+    ports = dict.fromkeys(["--frontend-port", "--worker-port", "--api-port", "--tasks-port", "api", "mail"], 1)
+    made = Services(found, team, ports, {})
+    mail, worker = made.app(team.others[1]), made.app(team.worker)
+    assert (mail.directory, worker.directory) == (more / "backend", root)
+    assert mail.environ["PYTHONPATH"].split(":")[:2] == [str(more / "backend"), str(more)]
+    assert str(more) not in worker.environ["PYTHONPATH"].split(":")
+    assert str(more / "cron.yaml") in made.cron().arguments
+
+
+def test_dispatch_yaml_leads_to_the_services_that_run_here(root: Path) -> None:
+    (root / "dispatch.yaml").write_text(
+        "dispatch:\n- url: '*/api/*'\n  service: api\n- url: 'x.example.com/'\n  service: gone\n"
+    )
+    found = services(root, "--host", "Shop.Example.com")
+    front = Front.from_environ(found.service_environ(found.team.worker))
+    assert front == Front(
+        "worker",
+        (
+            Rule("", False, "/api/", False, "api", "127.0.0.1:1"),
+            Rule("x.example.com", True, "/", True, "gone", ""),
+        ),
+        ("shop.example.com",),
+    )
+
+
+def test_the_services_can_be_bound_to_another_address_too(root: Path) -> None:
+    def bound(address: str) -> list[str]:
+        found = services(root, "--bind", address)
+        front = Front.from_environ(found.service_environ(found.team.worker))
+        assert front.takes_all_callers == (address != "127.0.0.1")
+        arguments = list(found.app(found.team.worker).arguments)
+        return [arguments[number + 1] for number, word in enumerate(arguments) if word == "--bind"]
+
+    assert bound("127.0.0.1") == ["127.0.0.1:1"]
+    assert bound("0.0.0.0") == ["0.0.0.0:1"]
+    assert bound("10.0.0.7") == ["127.0.0.1:1", "10.0.0.7:1"]
+    assert bound("::") == ["[::]:1"]
 
 
 def test_options_can_stand_for_all_files(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.service import Service
 
 from ..cli.checks.conftest import Directory
 
@@ -32,6 +34,70 @@ def test_reads_services_cron_and_queues(directory: Directory) -> None:
     assert list(project.queues.usable) == ["signals"]
     assert project.rules is None
     assert project.problems == ()
+
+
+def test_files_may_end_in_yml(directory: Directory) -> None:
+    for path in list(directory.path.glob("*.yaml")):
+        path.rename(path.with_suffix(".yml"))
+    project = Project.read(directory.path)
+    assert [service.file for service in project.workers] == ["worker.yml"]
+    assert {file: path.name for file, path in project.files.items()} == {
+        "cron.yaml": "cron.yml",
+        "queue.yaml": "queue.yml",
+    }
+    assert (project.problems, project.name_of("cron.yaml")) == ((), "cron.yml")
+
+
+def test_several_directories_are_one_project(directory: Directory, tmp_path: Path) -> None:
+    directory.write("api/app.yaml", "runtime: python312\n")
+    directory.write("api/queue.yaml", "queue:\n- name: other\n  rate: 1/s\n")
+    api = tmp_path / "api"
+    project = Project.read(api, tmp_path)
+    assert [(service.name, service.directory, service.file) for service in project.services] == [
+        ("default", api, str(api / "app.yaml")),
+        ("worker", tmp_path, str(tmp_path / "worker.yaml")),
+    ]
+    assert (project.files["queue.yaml"], project.files["cron.yaml"]) == (api / "queue.yaml", tmp_path / "cron.yaml")
+    (problem,) = project.problems
+    assert (problem.file, problem.code) == (str(tmp_path / "queue.yaml"), "project-wide")
+    assert "deploying one pauses the queues of the other" in problem.what
+
+
+class TestIncludes:
+    @pytest.fixture
+    def service(self, directory: Directory) -> Callable[[], Service]:
+        directory.change("worker.yaml", "env_variables:", "includes: [a.yaml, parts]\nenv_variables:")
+        directory.write("a.yaml", "includes: [a.yaml, b.yaml]\nenv_variables:\n  A: a\n  SIGNALS_LOCATION: us-east1\n")
+        directory.write("b.yaml", "env_variables:\n  A: b\n  B: b\n")
+        directory.write("parts/include.yaml", "handlers:\n- url: /x\n  script: auto\n")
+        return lambda: Project.read(directory.path).workers[0]
+
+    def test_are_merged_as_the_sdk_does(self, service: Callable[[], Service]) -> None:
+        found = service()
+        assert {name: found.environ.get(name) for name in ("A", "B", "SIGNALS_LOCATION")} == {
+            "A": "b",
+            "B": "b",
+            "SIGNALS_LOCATION": "us-east1",
+        }
+        assert found.environ["SIGNALS_RECEIVERS"] == "shop.receivers:receivers"
+        assert [handler.url for handler in found.info.handlers] == ["/x", "/admin/.*", "/.*"]
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            (None, "it includes a.yaml, and there is no such file"),
+            ("runtime: python312\n", "a.yaml: line 1: Unexpected attribute 'runtime'"),
+            ("- a\n", "a.yaml: "),
+        ],
+    )
+    def test_that_are_missing_or_broken_are_a_problem(
+        self, directory: Directory, service: object, text: str | None, what: str
+    ) -> None:
+        directory.remove("a.yaml")
+        if text is not None:
+            directory.write("a.yaml", text)
+        (problem,) = [each for each in Project.read(directory.path).problems if each.file == "worker.yaml"]
+        assert what in problem.what
 
 
 @pytest.mark.parametrize("text", ["steps: []\n", "swagger: '2.0'\n", "kind: Service\n", "- a\n", ""])

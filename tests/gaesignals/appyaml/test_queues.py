@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gaesignals.appyaml.errors import ConfigError
-from gaesignals.appyaml.queues import QueueSettings, load_queues
+from gaesignals.appyaml.queues import Queues, QueueSettings, load_queues
 from gaesignals.appyaml.retry_policy import RetryPolicy
 
 
@@ -46,6 +46,11 @@ def test_leaves_the_rest_as_the_service_does() -> None:
     )
 
 
+def test_pull_queues_are_left_alone() -> None:
+    queues = Queues.parse("queue:\n- name: theirs\n  mode: pull\n- name: q\n  rate: 5/s\n")
+    assert (list(queues.usable), queues.pull, queues.problems) == (["q"], {"theirs"}, ())
+
+
 def test_a_file_without_queues_is_one() -> None:
     assert load_queues("queue:\n") == {}
 
@@ -61,7 +66,6 @@ def test_a_file_without_queues_is_one() -> None:
         ("queue:\n- name: q\n  rate: fast\n", "queue.yaml: "),
         ("queue:\n- name: q\n  rate: 5/sec\n", "line 3: Unable to assign value '5/sec' to attribute 'rate'"),
         ("queue:\n- name: q\n  rate: 501/s\n", "the rate 501/s is more than App Engine takes; use 500/s at most"),
-        ("queue:\n- name: q\n  rate: 5/s\n  mode: pull\n", "no pull queues"),
         ("queue:\n- name: q\n  rate: 5/s\n  bucket_size: 0\n", "bucket_size cannot be 0; use a number from 1 to 500"),
         (
             "queue:\n- name: q\n  rate: 5/s\n  max_concurrent_requests: 5001\n",

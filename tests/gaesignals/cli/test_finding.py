@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gaesignals.cli.finding import find_receivers
+import pytest
+
+from gaesignals.cli.finding import find_receivers, imports_library
 
 
 def write(directory: Path, **modules: str) -> None:
@@ -38,3 +40,36 @@ def test_leaves_out_what_is_not_deployed_or_not_there_when_the_module_is_importe
     hidden.mkdir()
     (hidden / "x.py").write_text(found)
     assert find_receivers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("app", "imports"),
+    [
+        ("direct:app", True),
+        ("shop.main:app", True),
+        ("shop.alone:app", False),
+        ("alone:app", False),
+        ("gone:app", False),
+        ("mysite:application", True),
+        (None, True),
+    ],
+)
+def test_an_app_imports_the_library_if_one_of_its_modules_does(tmp_path: Path, app: str | None, imports: bool) -> None:
+    write(
+        tmp_path,
+        direct="from gaesignals import Signal\n",
+        alone="import alone\nimport json\n",
+        mysite="import django\n",
+        broken="import (\n",
+        shop__main="import broken\nfrom . import views\n",
+        shop__views="def view():\n    from .signals import paid\n",
+        shop__signals="import gaesignals.testing\n",
+        shop__alone="import shop.other\n",
+    )
+    assert imports_library(tmp_path, app) is imports
+
+
+def test_nobody_imports_a_library_that_is_nowhere(tmp_path: Path) -> None:
+    write(tmp_path, mysite="import django\n", gaesignals2="import gaesignals2\n")
+    assert not imports_library(tmp_path, "mysite:application")
+    assert not imports_library(tmp_path, None)

@@ -26,9 +26,8 @@ def add_receivers(directory: Path) -> None:
 
 def printed_file(output: str, file: str) -> str:
     """The entry that was printed for `file`."""
-    lines = output.partition(f"Add to {file}, ")[2].splitlines()[2:]
-    kept = [line for line in lines[: lines.index("") if "" in lines else None] if line.startswith("    ")]
-    return "\n".join(line[4:] for line in kept)
+    lines = output.partition(f" {file}, which is project-wide")[2].splitlines()[2:]
+    return "\n".join(lines[: lines.index("") if "" in lines else None]) + "\n"
 
 
 def test_what_it_writes_and_prints_passes_the_check(shell: Shell, tmp_path: Path) -> None:
@@ -68,7 +67,55 @@ def test_the_project_wide_files_are_never_written(shell: Shell, tmp_path: Path) 
 def test_entries_that_are_there_already_are_not_asked_for(shell: Shell, tmp_path: Path) -> None:
     for file in ("cron.yaml", "queue.yaml"):
         (tmp_path / file).write_text(GOOD[file])
-    assert "Add to" not in shell("init", str(tmp_path)).output
+    assert "project-wide" not in shell("init", str(tmp_path)).output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cron:\n- url: /other\n  schedule: every day 03:00\n",
+        "cron:\n  # Ours.\n  - url: /other\n    schedule: every day 03:00\n",
+        "cron:\n",
+    ],
+)
+def test_what_it_prints_can_be_pasted_under_a_head_that_is_there(shell: Shell, tmp_path: Path, text: str) -> None:
+    add_receivers(tmp_path)
+    (tmp_path / "cron.yml").write_text(text)
+    outcome = shell("init", str(tmp_path), "--location", "europe-west1")
+    (tmp_path / "cron.yml").write_text(text + printed_file(outcome.output, "cron.yml"))
+    (tmp_path / "queue.yaml").write_text(printed_file(outcome.output, "queue.yaml"))
+    assert shell("check", str(tmp_path)).output == "no problem found (worker.yaml, cron.yml, queue.yaml)\n"
+
+
+def test_the_service_and_its_file_may_have_another_name(shell: Shell, tmp_path: Path) -> None:
+    add_receivers(tmp_path)
+    theirs = "service: worker\nruntime: nodejs22\n"
+    (tmp_path / "worker.yaml").write_text(theirs)
+    (tmp_path / "jobs.yaml").write_text("service: jobs\nruntime: nodejs22\n")
+    options = ("--location", "europe-west1", "--service", "signals", "--file", "sig.yaml")
+    for taken in ("worker", "jobs"):
+        outcome = shell("init", str(tmp_path), "--service", taken, "--file", "new.yaml")
+        assert (outcome.code, f"{taken} that is no worker of gaesignals" in outcome.errors) == (1, True)
+    outcome = shell("init", str(tmp_path), *options)
+    assert outcome.lines[0] == f"wrote {tmp_path / 'sig.yaml'}"
+    for file in ("cron.yaml", "queue.yaml"):
+        (tmp_path / file).write_text(printed_file(outcome.output, file))
+    assert "target: signals" in (tmp_path / "cron.yaml").read_text()
+    assert shell("check", str(tmp_path)).code == 0
+    assert (tmp_path / "worker.yaml").read_text() == theirs
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--service", "Worker"), ("--file", "../a.yaml"), ("--file", "a"), ("--location", "mars-west1")],
+)
+def test_names_that_cannot_be_are_refused(
+    shell: Shell, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        shell("init", option, value)
+    assert exited.value.code == 2
+    assert repr(value) in capsys.readouterr().err
 
 
 def test_a_worker_yaml_stays_as_it_is(shell: Shell, tmp_path: Path) -> None:

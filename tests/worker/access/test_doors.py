@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from google.appengine.ext import testbed
@@ -13,6 +14,7 @@ from gaesignals import Receivers
 from worker.access.doors import Door, caller, door, door_of
 from worker.access.tokens import GOOGLE, IAP, Issuer
 from worker.config import Environment
+from worker.origin import LOCAL_CALLERS, LOCAL_NAMES
 
 from ..conftest import CRON_HEADERS, TASK_HEADERS, Client, MakeClient
 from ..signing import IAP_AUDIENCE, OIDC_AUDIENCE, KeyServer, signed_with_the_public_key, token, unsigned
@@ -294,6 +296,22 @@ class TestOffAppEngine:
         for _, headers in good_tokens():
             assert is_refused(look(client, headers))
             assert not is_refused(look(client, headers, REMOTE_ADDR="127.0.0.1"))
+
+    @pytest.mark.parametrize(
+        "header", ["X-Gaesignals-Local-Names", "gaesignals.local_names", "Gaesignals.Local_Callers"]
+    )
+    def test_the_local_server_has_other_names_and_callers_only_if_its_front_says_so(
+        self, make_guarded: MakeClient, header: str
+    ) -> None:
+        client = make_guarded(LOCALDEV)
+        here, named = {"REMOTE_ADDR": "127.0.0.1"}, {"HTTP_HOST": "shop.example.com"}
+        assert is_refused(look(client, {header: "shop.example.com"}, **here, **named))
+        names: Any = {LOCAL_NAMES: ("shop.example.com",)}
+        assert not is_refused(look(client, {}, **here, **named, **names))
+        assert is_refused(look(client, {}, **named, **names))
+        callers: Any = {LOCAL_CALLERS: True}
+        assert not is_refused(look(client, {}, **named, **names, **callers))
+        assert is_refused(look(client, {}, HTTP_HOST="evil.example", **names, **callers))
 
 
 def look(client: Client, headers: dict[str, str], *, Accept: str = "*/*", **environ: str) -> TestResponse:

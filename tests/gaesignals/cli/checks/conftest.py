@@ -15,6 +15,8 @@ GOOD = {
     "worker.yaml": worker_yaml("shop.receivers:receivers", "europe-west1"),
     "cron.yaml": f"cron:\n{cron_entry('worker')}",
     "queue.yaml": f"queue:\n{queue_entry()}",
+    # What an app.yaml would serve, if there were one.
+    "main.py": "import gaesignals\n",
     "requirements.txt": "gaesignals[worker]==0.1\n",
     "shop/__init__.py": "",
     "shop/receivers.py": (

@@ -19,7 +19,7 @@ def test_a_file_with_the_workers_queue_has_no_problem(directory: Directory) -> N
         ("  rate: 50/s\n", "", "queue-rate", "queue signals has no rate", "rate: 50/s"),
         ("rate: 50/s", "rate: 501/s", "queue-rate", "the rate 501/s is more", "500/s at most"),
         ("rate: 50/s", "rate: 0", "queue-paused", "so it is paused", "rate: 50/s"),
-        ("  rate: 50/s\n", "  mode: pull\n", "queue-pull", "no pull queues", "mode: pull"),
+        ("  rate: 50/s\n", "  mode: pull\n", "queue-pull", "is a pull queue", "a queue of its own"),
         ("bucket_size: 100", "bucket_size: 501", "queue-limit", "bucket_size cannot be 501", "from 1 to 500"),
         ("requests: 20", "requests: 5001", "queue-limit", "max_concurrent_requests cannot be 5001", "from 1 to 5000"),
         ("name: signals", "name: other", "queue-unknown", "there is no queue signals", "name: signals"),

@@ -25,16 +25,17 @@ def test_handlers_that_let_everything_through(directory: Directory, handlers: st
 
 
 @pytest.mark.parametrize("login", ["admin", "required"])
-def test_a_login_turns_scripts_away(directory: Directory, login: str) -> None:
+def test_a_login_on_the_admin_page_turns_scripts_away(directory: Directory, login: str) -> None:
     directory.change("worker.yaml", "- url: /admin/.*\n", f"- url: /admin/.*\n  login: {login}\n")
     problem = directory.only(check_handlers)
     assert (problem.file, problem.code) == ("worker.yaml", "login")
     assert problem.what.startswith(f"`login: {login}` on /admin/.* turns administrators and scripts away")
 
 
-def test_a_login_on_everything_is_a_problem_of_every_route(directory: Directory) -> None:
-    directory.write("worker.yaml", f"{WITHOUT_HANDLERS}handlers:\n- url: /.*\n  script: auto\n  login: admin\n")
-    assert [problem.code for problem in directory.problems(check_handlers)] == ["login"] * 3
+@pytest.mark.parametrize(("login", "count"), [("required", 3), ("admin", 1)])
+def test_cron_and_tasks_pass_a_login_of_administrators(directory: Directory, login: str, count: int) -> None:
+    directory.write("worker.yaml", f"{WITHOUT_HANDLERS}handlers:\n- url: /.*\n  script: auto\n  login: {login}\n")
+    assert [problem.code for problem in directory.problems(check_handlers)] == ["login"] * count
 
 
 def test_static_files_in_the_place_of_a_route_are_a_problem(directory: Directory) -> None:

@@ -23,12 +23,31 @@ def test_a_directory_that_deploys_well_has_no_problem(directory: Directory) -> N
         ("app_engine_apis: true\n", "", "app-engine-apis", "nothing is delivered", "app_engine_apis: true"),
         ("instance_class: B2", "instance_class: F2", "instance-class", "F2 with basic or manual", "use B1"),
         ("idle_timeout: 10m", "idle_timeout: 30s", "idle-timeout", "an idle_timeout of 30 s", "idle_timeout: 10m"),
-        ("--timeout 0 ", "--timeout 120 --threads=1 ", None, "", ""),
+        ("--timeout 0 ", "--timeout 120 ", None, "", ""),
+        ("--timeout 0 ", "--timeout 120 --threads=1 ", "gunicorn-timeout", "ends a request after 120 s", "--timeout 0"),
         ("--threads 8 --timeout 0", "", "gunicorn-timeout", "ends a request after 30 s", "--timeout 0"),
         ("--timeout 0", "--timeout=60 -k sync", "gunicorn-timeout", "ends a request after 60 s", "--timeout 0"),
         ("--bind :$PORT", "--bind :8000", "port", "listens at :8000", "--bind :$PORT"),
         ("--bind :$PORT", "-b 0.0.0.0:${PORT}", None, "", ""),
         ("--bind :$PORT ", "", None, "", ""),
+        (
+            "--threads 8",
+            "--threads 8 -k gevent",
+            "worker-class",
+            "an event loop of their own, which gevent",
+            "--threads 8",
+        ),
+        (
+            "--threads 8",
+            "--threads 8 --worker-class=eventlet",
+            "worker-class",
+            "which eventlet does not",
+            "--threads 8",
+        ),
+        ("--threads 8", "-k uvicorn.workers.UvicornWorker", "worker-class", "uvicorn.workers", "--threads 8"),
+        ("--threads 8", "--threads 8 -k gthread", None, "", ""),
+        ("--threads 8", "--threads 8 --header-map dangerous", "header-map", "of anybody passes for", "remove it"),
+        ("--threads 8", "--threads 8 --header-map refuse", None, "", ""),
         (
             "service: worker",
             "service: signals",
@@ -89,6 +108,22 @@ def test_a_service_that_sends_needs_the_bundled_services(directory: Directory) -
     problem = directory.only(check_runtime)
     assert (problem.file, problem.code) == ("app.yaml", "app-engine-apis")
     assert "every send fails" in problem.what
+
+
+def test_the_file_that_gunicorn_reads_counts_as_its_options_do(directory: Directory) -> None:
+    directory.change("worker.yaml", " --threads 8 --timeout 0", "")
+    directory.write("gunicorn.conf.py", "threads = 8\nheader_map = 'dangerous'\n")
+    assert directory.only(check_runtime).code == "header-map"
+    directory.write("gunicorn.conf.py", "import os\nthreads = int(os.environ['THREADS'])\n")
+    assert directory.problems(check_runtime) == []
+
+
+def test_a_service_that_never_imports_the_library_does_not_send(directory: Directory) -> None:
+    directory.write("batch.yaml", "service: batch\nruntime: python39\nentrypoint: gunicorn -b :$PORT batch:app\n")
+    directory.write("batch.py", "import json\n")
+    assert directory.problems(check_runtime) == []
+    directory.write("batch.py", "from shop import receivers\n")
+    assert [problem.code for problem in directory.problems(check_runtime)] == ["runtime", "app-engine-apis"]
 
 
 def test_a_service_in_another_language_does_not_send(directory: Directory) -> None:

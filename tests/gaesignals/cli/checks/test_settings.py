@@ -79,6 +79,24 @@ def test_the_settings_whose_spelling_is_checked_are_those_that_the_worker_reads(
     assert set(settings.VARIABLES) == set(re.findall(r"SIGNALS_[A-Z_]+[A-Z]", inspect.getsource(config)))
 
 
+@pytest.mark.parametrize(
+    ("location", "remedy"),
+    [
+        ("europe-west1-b", "that is a zone; write europe-west1"),
+        ("mars-west1", "write us-west1 or"),
+        ("europe-wset1", "write europe-west1"),
+        ("xx", "`gcloud app describe` prints it"),
+    ],
+)
+def test_a_location_that_cloud_tasks_does_not_know_is_a_problem(
+    directory: Directory, location: str, remedy: str
+) -> None:
+    directory.change("worker.yaml", "europe-west1", location)
+    problem = directory.only(check)
+    assert (problem.code, problem.what) == ("region", f"SIGNALS_LOCATION={location!r} is no region of Cloud Tasks")
+    assert problem.remedy.startswith(remedy)
+
+
 def test_what_is_not_set_is_a_problem(directory: Directory) -> None:
     text = (directory.path / "worker.yaml").read_text()
     lines = [line for line in text.splitlines() if "SIGNALS_LOCATION" not in line and "SIGNALS_RECEIVERS" not in line]
