@@ -40,6 +40,12 @@ class Message(Generic[DataT]):
     namespace: str = ""
     _marks: list[str | Retry] = field(default_factory=list, repr=False, compare=False)
     context: str = field(default="", repr=False, compare=False)
+    _due: float = field(default=0.0, repr=False, compare=False)
+
+    @property
+    def waits_since(self) -> float:
+        """When it could first be handled, in seconds since 1970: when it was sent, or due if it was for later."""
+        return self._due or self.sent_at.timestamp()
 
     def fail(self, reason: object = "") -> None:
         """Mark this message alone as failed; the others of its batch are not touched.

@@ -35,7 +35,8 @@ class Handling:
     """A call of a handler that is about to be made.
 
     `pattern` is the name or template that the receiver was connected to. It is empty for a plain pair, whose name may
-    have been made at run time. `waited_seconds` has one number a message, from its sending until now.
+    have been made at run time. `waited_seconds` has one number a message, from its sending until now, or from when it
+    was due if it was for later.
     """
 
     receiver: str

@@ -207,7 +207,7 @@ def _handling(receiver: Receiver, messages: Sequence[Message], now: float) -> Ha
         pattern="" if receiver.is_pair else str(receiver.template),
         is_reliable=receiver.reliable,
         is_batch=receiver.batch is not None,
-        waited_seconds=[max(0.0, now - message.sent_at.timestamp()) for message in messages],
+        waited_seconds=[max(0.0, now - message.waits_since) for message in messages],
     )
 
 

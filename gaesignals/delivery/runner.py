@@ -133,7 +133,14 @@ class Runner:
             run.failures.append(fail(match.receiver, self._name, run, error))
             return None
         return Message(
-            record.id, self._name, data, record.sent_at, record.attempt, record.namespace, context=record.context
+            record.id,
+            self._name,
+            data,
+            record.sent_at,
+            record.attempt,
+            record.namespace,
+            context=record.context,
+            _due=record.due_ms / 1000,
         )
 
 

@@ -12,6 +12,7 @@ from gaesignals.errors import InvalidOptionError
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
 from gaesignals.mailbox.rescue import Answer, rescue
+from gaesignals.observing import HandlerCall, Observer
 from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.tasks.queue import MAX_BODY_BYTES, TaskError
 from gaesignals.testing import ManualClock, MemoryStore
@@ -99,6 +100,22 @@ class TestLater:
         Signal("a").send(delay_seconds=60)
         ((_, record),) = Rescue.from_bytes(tasks.waiting(LATER)[0].task.body).messages
         assert record.age_from_ms == (clock() + 60) * 1000
+
+    def test_its_wait_counts_from_when_it_was_due(
+        self, store: MemoryStore, tasks: MemoryTasks, clock: ManualClock
+    ) -> None:
+        waited: list[float] = []
+
+        class Listener(Observer):
+            def handled(self, call: HandlerCall) -> None:
+                waited.extend(call.handling.waited_seconds)
+
+        with use_mailbox_everywhere(Mailbox(store, clock=clock, tasks=tasks, observer=Listener())) as mailbox:
+            Signal("a").send(delay_seconds=60)
+            clock.advance(63)
+            bring(mailbox, tasks)
+            handled()
+        assert waited == [3]
 
     def test_many_share_tasks(self, mailbox: Mailbox, tasks: MemoryTasks, clock: ManualClock) -> None:
         ids = send_many([("a", number) for number in range(1000)], delay_seconds=5)
