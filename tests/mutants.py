@@ -39,7 +39,7 @@ GROUPS = (
     "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py gaesignals/stores/test_valkey.py "
     "contract",
     "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
-    "worker/access/test_gate.py gaesignals/data/test_codec.py",
+    "worker/access/test_gate.py worker/test_sending.py gaesignals/data/test_codec.py",
 )
 # What is caught by one group alone has it first.
 _FIRST = {
@@ -755,6 +755,12 @@ FAULTS = (
         "worker/config.py",
         'return email.lower() if email.isascii() else ""',
         "return email.casefold()",
+    ),
+    Fault(
+        "doors: who may call the administrators' routes may send, too",
+        "worker/access/doors.py",
+        'self._settings.oidc_senders, "SIGNALS_OIDC_SENDERS")',
+        'self._settings.oidc_senders | self._settings.oidc_callers, "SIGNALS_OIDC_SENDERS")',
     ),
     Fault(
         "doors: what the SDK answers by itself is asked of anybody",

@@ -45,7 +45,7 @@ LAYERS = {
         access
         travel
         fanout
-        tasks rescue
+        tasks rescue sending
         cron
         admin
         app

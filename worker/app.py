@@ -23,7 +23,7 @@ from gaesignals.stores.store import Store
 from gaesignals.tasks.queue import Tasks
 from gaesignals.telemetry.spans import Telemetry
 
-from . import cron, rescue, tasks
+from . import cron, rescue, sending, tasks
 from .access.doors import Door, Doorkeeper, door
 from .access.gate import Gate
 from .access.keys import Fetch, fetch_keys
@@ -137,6 +137,7 @@ def create_app(
     app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=health.note_fan_out))
     app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
     app.register_blueprint(rescue.blueprint(mailbox))
+    app.register_blueprint(sending.blueprint(mailbox))
     desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)

@@ -16,23 +16,32 @@ _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 _FLAGS = {"1": True, "0": False}
 
 
-def json_fields(request: Request, *, allowed: Collection[str]) -> dict[str, Any]:
-    """The fields of the JSON object that is the body. Raises `BadRequest` or `UnsupportedMediaType`."""
+def json_body(request: Request) -> Any:
+    """The JSON value that is the body. Raises `BadRequest` or `UnsupportedMediaType`."""
     _refuse_cut_body(request)
     if not request.is_json:
         raise UnsupportedMediaType("send JSON, with Content-Type: application/json")
     try:
-        fields = json.loads(
+        return json.loads(
             request.get_data(), parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated_fields
         )
     except (ValueError, RecursionError) as error:
         # The error's own text has a position at most; the body itself is never repeated.
         position = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise BadRequest(f"the body is not JSON{position}") from error
-    if not isinstance(fields, dict):
-        raise BadRequest(f"the body has to be a JSON object, not {_kind(fields)}")
-    _check_fields(fields, allowed)
-    return fields
+
+
+def json_fields(request: Request, *, allowed: Collection[str]) -> dict[str, Any]:
+    """The fields of the JSON object that is the body. Raises `BadRequest` or `UnsupportedMediaType`."""
+    return checked_fields(json_body(request), allowed=allowed)
+
+
+def checked_fields(value: object, *, allowed: Collection[str], what: str = "the body") -> dict[str, Any]:
+    """`value`, which an error calls `what`, as a JSON object with no fields but those allowed."""
+    if not isinstance(value, dict):
+        raise BadRequest(f"{what} has to be a JSON object, not {_kind(value)}")
+    _check_fields(value, allowed)
+    return value
 
 
 def any_fields(request: Request, *, allowed: Mapping[str, bool]) -> dict[str, Any]:

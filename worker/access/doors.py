@@ -45,6 +45,7 @@ class Door(enum.Enum):
     TASKS = "tasks"
     RESCUES = "rescues"
     PLATFORM = "platform"
+    SENDERS = "senders"
     ADMIN = "admin"
 
 
@@ -91,6 +92,7 @@ class Doorkeeper:
                 {settings.safety_queue: "SIGNALS_SAFETY_QUEUE", settings.later_queue: "SIGNALS_LATER_QUEUE"},
             ),
             Door.PLATFORM: self._check_platform,
+            Door.SENDERS: self._check_sender,
             Door.ADMIN: self._check_admin,
         }
 
@@ -171,6 +173,17 @@ class Doorkeeper:
         else:
             check_same_site(request)
 
+    def _check_sender(self, request: Request) -> None:
+        """A token of a listed service, wherever the request comes from; nobody is one by being an administrator."""
+        if self._settings.environment is Environment.LOCALDEV:
+            check_local(request)
+        else:
+            bearer = _bearer_token(request)
+            if bearer is None:
+                raise Refused("no bearer token, and only a token of SIGNALS_OIDC_SENDERS counts")
+            self._check_listed(_vouched_for(self._bearers, bearer), self._settings.oidc_senders, "SIGNALS_OIDC_SENDERS")
+        check_same_site(request)
+
     def _check_admin(self, request: Request) -> None:
         if self._settings.environment is Environment.LOCALDEV:
             check_local(request)
@@ -192,14 +205,15 @@ class Doorkeeper:
         bearer = _bearer_token(request)
         if bearer is not None:
             # Its signature and audience say who sent it to whom, so it does not matter who stands in front.
-            return self._check_script(_vouched_for(self._bearers, bearer))
+            email = _vouched_for(self._bearers, bearer)
+            self._check_listed(email, self._settings.oidc_callers, "SIGNALS_OIDC_CALLERS")
+            return email
         self._check_headers_count(request)
         return self._check_person(signed_in_person(), visitor)
 
-    def _check_script(self, email: str) -> str:
-        if comparable(email) not in self._settings.oidc_callers:
-            raise Refused(f"{escaped(email)} has a good bearer token and is not in SIGNALS_OIDC_CALLERS")
-        return email
+    def _check_listed(self, email: str, listed: Collection[str], setting: str) -> None:
+        if comparable(email) not in listed:
+            raise Refused(f"{escaped(email)} has a good bearer token and is not in {setting}")
 
     def _check_person(self, person: Person | None, visitor: str) -> str:
         """`visitor` has come through IAP, which says who somebody is and not what they may do."""

@@ -1,0 +1,64 @@
+"""Sending over HTTP: for services in other languages, which know who they are by a token that Google signed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import BadRequest
+
+from gaesignals.data.codec import dumps
+from gaesignals.errors import InvalidDataError, SendError
+from gaesignals.mailbox.box import Mailbox
+
+from .access.doors import Door, door
+from .fields import checked_fields, checked_name, json_body
+from .log import escaped_names
+
+logger = logging.getLogger("gaesignals.worker")
+
+SEND_PATH = "/send"
+MAX_MESSAGES = 1000
+
+
+def blueprint(mailbox: Mailbox) -> Blueprint:
+    sending = Blueprint("sending", __name__)
+
+    @sending.post(SEND_PATH)
+    @door(Door.SENDERS)
+    def send() -> tuple[Response, int]:
+        """Send what the body says, one message or a list of them; 200 only once all are stored.
+
+        503 says how many are stored: those that may be, sent again, may come twice.
+        """
+        outgoing = _read(json_body(request))
+        names = escaped_names(name for name, _ in outgoing)
+        try:
+            ids = mailbox.send(outgoing)
+        except SendError as error:
+            logger.error("messages of a sender were not stored", extra={"detail": str(error), "signals_names": names})
+            counts = {"stored": len(error.stored), "unsure": len(error.unsure), "failed": len(error.failed)}
+            return jsonify({"error": "not all messages were stored", **counts}), 503
+        logger.info("messages of a sender", extra={"signals_count": len(ids), "signals_names": names})
+        return jsonify({"sent": len(ids), "ids": ids}), 200
+
+    return sending
+
+
+def _read(body: object) -> list[tuple[str, bytes]]:
+    messages = body if isinstance(body, list) else [body]
+    if not 0 < len(messages) <= MAX_MESSAGES:
+        raise BadRequest(f"the list has {len(messages)} messages; send 1 to {MAX_MESSAGES} at a time")
+    return [_message(each) for each in messages]
+
+
+def _message(each: object) -> tuple[str, bytes]:
+    fields: Mapping[str, Any] = checked_fields(each, allowed=("name", "data"), what="a message")
+    if "name" not in fields:
+        raise BadRequest("name is missing: whom to send to?")
+    try:
+        return checked_name(fields["name"]), dumps(fields.get("data"))
+    except InvalidDataError as error:
+        raise BadRequest(str(error)) from error
