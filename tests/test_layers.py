@@ -59,6 +59,7 @@ LAYERS = {
         tasks
         cron
         project
+        cloud
         __main__
     """,
 }
@@ -74,8 +75,8 @@ FOLDERS = {
     "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover
         fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
-    "gaesignals.cli": """errors entries text terminal address token client context options wording status draining
-        sending pausing dead regions finding checks checking init local main""",
+    "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
+        draining sending pausing dead regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",

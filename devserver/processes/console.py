@@ -1,4 +1,7 @@
-"""What the local cloud prints: a line for each event, with the process that it is about in front."""
+"""What the local cloud prints: a line for each event, with the process that it is about in front.
+
+What applications and messages say is data: nothing in it acts on the terminal, or passes for another line.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,21 @@ import threading
 from collections.abc import Mapping
 from typing import TextIO
 
+from gaesignals.cli.text import printable
+
 _COLOURS: Mapping[str, int] = {"frontend": 36, "worker": 32, "tasks": 33, "cron": 35, "api": 34}
 _WIDTH = max(map(len, _COLOURS))
 
 
 def print_line(line: str) -> None:
     """Print a line of this process, whole: its threads print at the same time."""
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{harmless(line)}\n")
     sys.stdout.flush()
+
+
+def harmless(line: str) -> str:
+    """Return `line` with everything escaped that is no visible character, space or tab."""
+    return printable(line.expandtabs())
 
 
 class Console:
@@ -28,10 +38,13 @@ class Console:
 
     def tell(self, name: str, line: str) -> None:
         """Write a line about the process `name`."""
-        self.say(f"{self._label(name)} | {line}")
+        self._write(f"{self._label(name)} | {harmless(line)}")
 
     def say(self, line: str = "") -> None:
-        """Write a line as it is; what a closed pipe does not take is dropped."""
+        """Write a line; what a closed pipe does not take is dropped."""
+        self._write(harmless(line))
+
+    def _write(self, line: str) -> None:
         with self._lock:
             try:
                 self._out.write(f"{line}\n")

@@ -1,7 +1,8 @@
 """A worker's administration over HTTP.
 
-Every answer is the worker's JSON, or an error. A redirect is not followed: it leads to a login page, and would take the
-token along. What is on this machine is not asked for through a proxy.
+Every answer is the worker's JSON, or an error, and neither its time nor its size is the server's to choose. A redirect
+is not followed: it leads to a login page, and would take the token along. What is on this machine is not asked for
+through a proxy.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from .address import Address
 from .errors import CommandError, UnreachableError
+from .waiting import within
 
+# Far more than five thousand names come to.
+MAX_ANSWER_BYTES = 64 * 2**20
 _REDIRECTS = range(300, 400)
 # Where App Engine answers in the place of an instance that is starting, crashes, or is not to be had.
 _NO_INSTANCE = (429, 500, 502, 503, 504)
@@ -31,13 +35,19 @@ class RefusedError(CommandError):
 
 
 class Client:
-    """Asks the worker at `address`, with an identity token if there is one; waits `timeout_seconds` for an answer."""
+    """Asks the worker at `address`, with an identity token if there is one; waits `timeout_seconds` for an answer.
+
+    That is for all of it. `waiting` is told every second, from the third on, how long an answer has taken so far.
+    """
+
+    waiting: Callable[[float], None]
 
     def __init__(self, address: Address, *, token: str | None, timeout_seconds: float) -> None:
         self.url = address.url
         self._is_loopback = address.is_loopback
         self._token = token
         self._timeout_seconds = timeout_seconds
+        self.waiting = lambda seconds: None
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if address.is_loopback:
             handlers.append(urllib.request.ProxyHandler({}))
@@ -66,7 +76,7 @@ class Client:
         if self._token is not None:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         try:
-            status, answer = self._open(request)
+            status, answer = within(self._timeout_seconds, lambda: self._open(request), waiting=self.waiting)
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(f"cannot reach {self.url}: {self._reason(error)}") from error
         return self._read(path, status, answer, may_be_gone=may_be_gone)
@@ -74,14 +84,18 @@ class Client:
     def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
             with self._opener.open(request, timeout=self._timeout_seconds) as response:
-                return response.status, response.read()
+                return response.status, _body(response)
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.read()
+                return error.code, _body(error)
 
     def _read(self, path: str, status: int, answer: bytes, *, may_be_gone: bool) -> dict[str, Any]:
         if status in (401, 403) or status in _REDIRECTS:
             raise UnreachableError(f"not allowed: {self.url} answers {status}; {self._advice()}")
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise UnreachableError(
+                f"{self.url}{path} answers with over {MAX_ANSWER_BYTES >> 20} MB, which no worker does"
+            )
         try:
             fields = json.loads(answer)
         except (ValueError, RecursionError):
@@ -106,6 +120,14 @@ class Client:
         if isinstance(cause, ConnectionRefusedError) and self._is_loopback:
             return "nothing listens there; `gaesignals local` starts the local cloud, --url names another worker"
         return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+
+
+def _body(response: Any) -> bytes:
+    body: bytes = response.read(MAX_ANSWER_BYTES + 1)
+    # What a bounded read leaves unsaid: the connection ended before the answer did.
+    if len(body) <= MAX_ANSWER_BYTES and len(body) < int(response.headers.get("Content-Length") or 0):
+        raise http.client.IncompleteRead(body)
+    return body
 
 
 def _checked(fields: dict[str, Any], having: str) -> dict[str, Any]:

@@ -11,11 +11,15 @@ from .context import Context
 from .errors import ExitCode
 from .options import Commands, signal_name
 from .terminal import Terminal
-from .wording import count_of, counts_line
+from .wording import count_of, counts_line, distance, listed
 
 _DONE = ("delivered", "failed", "retried", "dead", "lost", "overtaken", "expired")
+# With an answer that takes up to 50 s this is a long night.
+MAX_ROUNDS = 1000
+# Of all rounds; no person reads more.
+MAX_ERRORS = 1000
 # What each answer says anew, rather than adds to what the earlier ones said.
-_LATEST = ("remaining", "more", "unmatched", "paused")
+_LATEST = ("remaining", "more", "unmatched", "paused", "which")
 _BAD = ("failed", "retried", "dead", "lost", "refused", "unreadable", "remaining")
 # A name that was asked for and is not delivered: misspelt, or paused.
 _BAD_NAMES = ("unmatched", "paused")
@@ -38,9 +42,9 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
     """Drain, and say what came of it."""
     client, terminal = context.client(options), context.terminal
     if options.wait:
-        counts = _deliver(client, terminal, options.names)
+        counts, is_done = _deliver(client, terminal, options.names)
     else:
-        counts = client.post("/admin/drain", _fields(options.names), having="tasks")
+        counts, is_done = client.post("/admin/drain", _fields(options.names), having="tasks"), True
     if options.json:
         terminal.say_json(counts)
     elif options.wait:
@@ -48,38 +52,49 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
     else:
         _say_dispatched(terminal, counts)
     bad = (*_BAD, *(_BAD_NAMES if options.names else ()))
-    return ExitCode.FAILED if any(counts.get(name) for name in bad) else ExitCode.DONE
+    return ExitCode.DONE if is_done and not any(counts.get(name) for name in bad) else ExitCode.FAILED
 
 
 def _fields(names: Sequence[str]) -> dict[str, Any]:
     return {"names": list(dict.fromkeys(names))} if names else {}
 
 
-def _deliver(client: Client, terminal: Terminal, names: Sequence[str]) -> dict[str, Any]:
-    """Have it delivered until nothing remains, or nothing more can be done at once; the answers added up."""
+def _deliver(client: Client, terminal: Terminal, names: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Have it delivered until nothing more can be done at once; the answers added up, and whether it came to that."""
     total: dict[str, Any] = {}
-    while True:
+    so_far = "delivering"
+    client.waiting = lambda seconds: terminal.show_wait(f"{so_far}; waiting for the worker, {distance(seconds)}")
+    for _ in range(MAX_ROUNDS):
         answer = client.post("/admin/drain", {**_fields(names), "wait": True}, having="delivered")
         total = _added(total, answer)
         is_left = bool(answer.get("remaining") or answer.get("more"))
         if not is_left or not any(answer.get(name) for name in _DONE):
-            return total
-        remaining = answer.get("remaining", 0)
-        terminal.show_progress(f"delivered {total.get('delivered', 0):,}, {count_of(remaining, 'message')} left")
+            return total, True
+        left = count_of(answer.get("remaining", 0), "message")
+        so_far = f"delivered {total.get('delivered', 0):,}, {left} left"
+        terminal.show_progress(so_far)
+    terminal.remark(f"it was asked {MAX_ROUNDS:,} times, and there is more")
+    return total, False
 
 
 def _added(total: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: total[name] + value if name in total and name not in _LATEST and not isinstance(value, bool) else value
+        name: _sum(total[name], value)
+        if name in total and name not in _LATEST and not isinstance(value, bool)
+        else value
         for name, value in answer.items()
     }
+
+
+def _sum(before: Any, value: Any) -> Any:
+    return (before + value)[:MAX_ERRORS] if isinstance(value, list) else before + value
 
 
 def _say_dispatched(terminal: Terminal, counts: Mapping[str, Any]) -> None:
     terminal.say(f"handed {count_of(counts['names'], 'name')} to the queue in {count_of(counts['tasks'], 'task')}")
     _remark_names(terminal, counts)
     if counts.get("refused"):
-        terminal.remark(f"the queue refused {count_of(counts['refused'], 'name')}, which cron tries again")
+        terminal.remark(f"the queue refused {_which(counts, 'refused')}, which cron tries again")
     if counts.get("unreadable"):
         terminal.remark(f"memcache did not answer for {count_of(counts['unreadable'], 'slot')} of the index")
 
@@ -97,6 +112,10 @@ def _say_delivered(terminal: Terminal, counts: Mapping[str, Any]) -> None:
 
 def _remark_names(terminal: Terminal, counts: Mapping[str, Any]) -> None:
     if counts.get("unmatched"):
-        terminal.remark(f"no receiver of the worker listens to {count_of(counts['unmatched'], 'name')}")
+        terminal.remark(f"no receiver of the worker listens to {_which(counts, 'unmatched')}")
     if counts.get("paused"):
-        terminal.remark(f"{count_of(counts['paused'], 'name')} paused; `gaesignals resume` ends that")
+        terminal.remark(f"paused: {_which(counts, 'paused')}; `gaesignals resume` ends that")
+
+
+def _which(counts: Mapping[str, Any], kind: str) -> str:
+    return listed(counts.get("which", {}).get(kind, []), counts[kind], "name")

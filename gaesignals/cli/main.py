@@ -13,7 +13,7 @@ from gaesignals.errors import SignalsError
 from . import checking, dead, draining, init, local, pausing, sending, status
 from .client import RefusedError
 from .context import Context
-from .errors import CommandError, ExitCode
+from .errors import CommandError, ExitCode, UnreachableError
 from .options import Commands, Parser
 from .terminal import OutputError, Terminal
 
@@ -90,7 +90,17 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
         return _fail(context, error, error.exit_code)
     except (SignalsError, OSError) as error:
         return _fail(context, error, ExitCode.FAILED)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        if not hasattr(options, "url"):
+            raise
+        # Of the worker's answer, nothing but its being a mapping was looked at.
+        return _fail(context, UnreachableError(_senseless(error)), ExitCode.UNREACHABLE)
     return code
+
+
+def _senseless(error: Exception) -> str:
+    said = f"{type(error).__name__}: {error}"[:100]
+    return f"the answer makes no sense ({said}): is this a worker, of this version? --url names it"
 
 
 def _fail(context: Context, error: Exception, code: ExitCode) -> ExitCode:

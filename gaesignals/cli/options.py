@@ -11,7 +11,7 @@ from gaesignals.errors import InvalidNameError
 from gaesignals.template import check_name
 
 from .address import LOCAL_WORKER
-from .context import Context
+from .context import URL_VARIABLE, Context
 from .errors import ExitCode
 from .text import printable
 from .token import TOKEN_VARIABLE
@@ -54,7 +54,9 @@ class Commands:
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
     """Say which worker, and how to be let in."""
     group = parser.add_argument_group("the worker")
-    group.add_argument("--url", default=LOCAL_WORKER, help="its address (%(default)s, where the local cloud has it)")
+    group.add_argument(
+        "--url", help=f"its address (or else {URL_VARIABLE}, or {LOCAL_WORKER}, where the local cloud has it)"
+    )
     group.add_argument(
         "--token", help=f"the identity token to send (or else {TOKEN_VARIABLE}, which others cannot list)"
     )
@@ -64,7 +66,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=DEFAULT_TIMEOUT_SECONDS,
         metavar="SECONDS",
-        help="how long to wait for an answer (%(default)g)",
+        help="how long to wait for all of an answer (%(default)g)",
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from .client import Client
 from .context import Context
-from .errors import ExitCode
-from .options import Commands
+from .errors import CommandError, ExitCode
+from .options import Commands, seconds
 from .terminal import Terminal
-from .wording import age, clock_time, count_of, distance, parse_time
+from .wording import NOT_KNOWN, age, clock_time, count_of, distance, number, parse_time
 
 _TOTALS = ("waiting", "leased", "retrying", "dead", "unmatched", "paused")
 # A worker that has just started has not been called by cron yet.
@@ -19,6 +20,7 @@ _STARTING_SECONDS = 180.0
 # A person wants the head of the list, and the health above it, on one screen.
 TERMINAL_LIMIT = 20
 MAX_NUMBER = 1_000_000
+WATCH_SECONDS = 5.0
 
 
 def add(commands: Commands) -> None:
@@ -28,6 +30,14 @@ def add(commands: Commands) -> None:
         run,
         help="show the worker's health and what waits",
         exits="memcache does not answer, the fan-out is late, or the queue is not running",
+    )
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=seconds,
+        const=WATCH_SECONDS,
+        metavar="SECONDS",
+        help=f"show it again every so often ({WATCH_SECONDS:g}) until Ctrl-C",
     )
     parser.add_argument("--search", metavar="TEXT", help="only names with TEXT in them, in any case")
     parser.add_argument("--page", type=_positive, metavar="N", help="another thousand of the names, from 1 on")
@@ -40,8 +50,25 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, context: Context) -> ExitCode:
-    """Show the status."""
-    client, terminal = context.client(options), context.terminal
+    """Show the status, once or over and over."""
+    client = context.client(options)
+    if options.watch is None:
+        return _show(client, context.terminal, options)
+    try:
+        while True:
+            context.terminal.clear()
+            try:
+                _show(client, context.terminal, options)
+            except CommandError as error:
+                # A worker that starts again will be there the next time.
+                context.terminal.remark(str(error))
+            context.terminal.flush()
+            context.sleep(options.watch)
+    except KeyboardInterrupt:
+        return ExitCode.DONE
+
+
+def _show(client: Client, terminal: Terminal, options: argparse.Namespace) -> ExitCode:
     asked = {"search": options.search, "page": options.page}
     query = {name: str(value) for name, value in asked.items() if value is not None}
     status = client.get("/admin/status", having="totals", **query)
@@ -100,7 +127,7 @@ def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
             f"memcache {health.get('memcache')}{flushed}; last fan-out {_fan_out(health)}; queue {health.get('queue')}"
         )
     totals = status["totals"]
-    terminal.say(", ".join(f"{name} {totals[name]:,}" for name in _TOTALS if name in totals))
+    terminal.say(", ".join(f"{name} {number(totals[name])}" for name in _TOTALS if name in totals))
 
 
 def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool, limit: int | None) -> None:
@@ -114,7 +141,8 @@ def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool
         _say_table(terminal, status["unmatched"][:limit], now, has_receivers=False)
         _say_cut(terminal, status["unmatched"], limit)
     if not names and not status["unmatched"]:
-        terminal.say("no such name" if is_search else "nothing waits")
+        nothing = "nothing waits" if status.get("health", {}).get("memcache") != "down" else "what waits is not known"
+        terminal.say("no such name" if is_search else nothing)
     if status.get("omitted"):
         terminal.say(f"{count_of(status['omitted'], 'more name')} not looked at: see --page and --search")
 
@@ -137,10 +165,13 @@ def _say_table(
 
 
 def _row(name: Mapping[str, Any], now: datetime | None) -> list[str]:
-    # What memcache did not answer for is not known.
-    counts = [f"{name[count]:,}" if name["readable"] else "?" for count in ("waiting", "leased", "retrying")]
+    # What memcache did not answer for is not known, whatever stands there.
+    counts = [number(name[count] if name["readable"] else None) for count in ("waiting", "leased", "retrying")]
+    oldest = age(name["oldest_sent_at"], now)
+    if oldest == "-" and (not name["readable"] or name["waiting"]):
+        oldest = NOT_KNOWN
     label = f"{name['name']} (paused)" if name.get("paused") else name["name"]
-    return [label, *counts, f"{name['dead']:,}", age(name["oldest_sent_at"], now), ", ".join(name["receivers"])]
+    return [label, *counts, number(name["dead"]), oldest, ", ".join(name["receivers"])]
 
 
 def _has_something(name: Mapping[str, Any]) -> bool:

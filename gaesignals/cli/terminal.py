@@ -15,6 +15,7 @@ from .errors import UsageError
 from .text import cut, printable, table
 
 _CLEAR_LINE = "\r\x1b[K"
+_CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
 class OutputError(Exception):
@@ -66,6 +67,16 @@ class Terminal:
         self._errors.write(_CLEAR_LINE + cut(printable(line), shutil.get_terminal_size().columns - 1))
         self._errors.flush()
         self._has_progress = True
+
+    def show_wait(self, line: str) -> None:
+        """Say on a terminal that something still goes on; a file of lines has no use for it."""
+        if self._errors.isatty():
+            self.show_progress(line)
+
+    def clear(self) -> None:
+        """Begin the result again at the top of a screen; in a pipe, set it off by an empty line."""
+        with _output():
+            self._output.write(_CLEAR_SCREEN if self._output.isatty() else "\n")
 
     def confirm(self, question: str, *, is_agreed: bool) -> bool:
         """Ask a person, unless it `is_agreed` beforehand; UsageError where there is nobody to ask."""

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+NOT_KNOWN = "not known"
+
+
+def number(count: int | None) -> str:
+    """`2,000`; what is not known is never taken for 0."""
+    return NOT_KNOWN if count is None else f"{count:,}"
+
+
+def listed(names: Sequence[str], count: int, noun: str, *, most: int = 3) -> str:
+    """`a, b, c and 2 more`; `5 names` where it is not known which."""
+    if not names:
+        return count_of(count, noun)
+    first = list(names)[:most]
+    return ", ".join(first) + (f" and {count - len(first):,} more" if count > len(first) else "")
 
 
 def count_of(count: int, noun: str) -> str:
@@ -17,7 +33,7 @@ def count_of(count: int, noun: str) -> str:
 def counts_line(counts: Mapping[str, Any], *, always: str, others: tuple[str, ...]) -> str:
     """`delivered 3, dead 1`: the count that is `always` said, and of the `others` those that are not 0."""
     told = [always, *(name for name in others if counts.get(name))]
-    return ", ".join(f"{name.replace('_', ' ')} {counts.get(name, 0):,}" for name in told)
+    return ", ".join(f"{name.replace('_', ' ')} {number(counts.get(name, 0))}" for name in told)
 
 
 def parse_time(text: object) -> datetime | None:

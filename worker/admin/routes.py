@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,8 @@ logger = logging.getLogger("gaesignals.worker")
 MAX_SENT = 1000
 MAX_SENT_BYTES = 16_000_000
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+# Names of each kind in an answer to a drain.
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _add_drain(admin: Blueprint, desk: Desk) -> None:
             return _drained(replace(desk.dispatcher.fan_out_named(names), unmatched=unmatched))
         chosen = names if names is not None else desk.inspector.deliverable_names()
         shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL)
-        return _delivered(shift, unmatched=len(unmatched))
+        return _delivered(shift, unmatched)
 
 
 def _add_actions(admin: Blueprint, desk: Desk) -> None:
@@ -195,17 +197,24 @@ def _drained(dispatch: Dispatch) -> Response:
     """503 if the queue took nothing: then nothing was started. What waits is due all the same."""
     if wants_page(request):
         return back("dispatched", dispatch.counts())
-    response = jsonify(dispatch.counts())
+    which = _which(refused=dispatch.refused, unmatched=dispatch.unmatched, paused=dispatch.paused)
+    response = jsonify({**dispatch.counts(), "which": which})
     response.status_code = 503 if dispatch.has_failed else 200
     return response
 
 
-def _delivered(shift: Shift, *, unmatched: int) -> Response:
-    """`unmatched` of the names that were asked for have no receiver: they may be misspelt."""
-    counts = {**shift.counts(), "unmatched": unmatched}
+def _which(**names: Sequence[str]) -> dict[str, list[str]]:
+    """The first names of each kind that has some: what to look at, not all there is."""
+    return {kind: list(some[:MAX_LISTED]) for kind, some in names.items() if some}
+
+
+def _delivered(shift: Shift, unmatched: Sequence[str]) -> Response:
+    """`unmatched` are those of the names that were asked for that have no receiver: they may be misspelt."""
+    counts = {**shift.counts(), "unmatched": len(unmatched)}
     if wants_page(request):
         return back("delivered", counts)
-    return jsonify({**counts, "more": list(shift.report.more), "errors": _errors(shift.report)})
+    which = _which(refused=shift.refused, unmatched=unmatched, paused=shift.paused)
+    return jsonify({**counts, "which": which, "more": list(shift.report.more), "errors": _errors(shift.report)})
 
 
 def _errors(report: DeliveryReport) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from devserver.processes.child import Child, Command
-from devserver.processes.console import Console
+from devserver.processes.console import Console, print_line
 from devserver.processes.supervisor import StartError, StoppedError, Supervisor
 
 from ..conftest import wait_until
@@ -145,6 +145,15 @@ def test_a_process_with_a_lifeline_ends_with_its_starter() -> None:
 
 
 class TestConsole:
+    def test_shows_what_applications_say_so_that_it_acts_on_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        out = io.StringIO()
+        console = Console(out, {})
+        console.tell("worker", "a\x1b[2Jb\tc\rd\u202ee\x85f")
+        console.say("g\nh")
+        assert out.getvalue() == "worker   | a\\x1b[2Jb  c\\rd\\u202ee\\x85f\ng\\nh\n"
+        print_line("i\x1bj")
+        assert capsys.readouterr().out == "i\\x1bj\n"
+
     def test_puts_the_name_in_front(self) -> None:
         out = io.StringIO()
         Console(out, {}).tell("cron", "a line")

@@ -38,7 +38,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The line with which a start is refused."""
     assert main([*FREE, *arguments]) == 2
     written = capsys.readouterr()
-    assert written.out == ""
+    assert written.out.startswith("Starting the local cloud of ")
+    assert written.out.count("\n") == 1
     (line,) = written.err.splitlines()
     assert line.startswith(f"{PROGRAM}: ")
     return line

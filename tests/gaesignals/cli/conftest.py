@@ -52,13 +52,14 @@ class Shell:
 
     def __init__(self) -> None:
         self.environ: dict[str, str] = {}
+        self.sleep: Any = None
 
     def __call__(self, *arguments: str, typed: str | None = None) -> Outcome:
         kind = io.StringIO if typed is None else Screen
         output, errors = kind(), kind()
         terminal = Terminal(input=kind(typed or ""), output=output, errors=errors)
         options = build_parser().parse_args(arguments)
-        code = run(options, Context(terminal, self.environ))
+        code = run(options, Context(terminal, self.environ, self.sleep))
         terminal.flush()
         return Outcome(code, output.getvalue(), errors.getvalue())
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -156,6 +158,67 @@ def silent() -> Iterator[str]:
 def test_an_answer_that_does_not_come_is_unreachable_and_may_have_been_acted_on(silent: str) -> None:
     with pytest.raises(UnreachableError, match=r"no answer in 0\.05 s; what was asked for may still be done"):
         client(silent, timeout_seconds=0.05).post("/admin/drain", {})
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The URL of something that sends a byte now and then, for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                for _ in range(100000):
+                    connection.sendall(b" ")
+                    time.sleep(0.01)
+
+        threading.Thread(target=drip, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_answer_that_never_ends_takes_no_longer_than_any_other(dripping: str) -> None:
+    with pytest.raises(UnreachableError, match=r"no answer in 0\.2 s"):
+        client(dripping, timeout_seconds=0.2).get("/admin/status")
+
+
+def test_an_answer_may_not_be_larger_than_a_workers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaesignals.cli.client.MAX_ANSWER_BYTES", 2**20)
+    for status in "200 OK", "500 ERROR":
+        with pytest.raises(UnreachableError, match="answers with over 1 MB, which no worker does"):
+            client(serve(Answering(status, b" " * (2**20 + 1)))).get("/admin/status")
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        (["status"], {"totals": 3}),
+        (["status"], {"totals": {"waiting": "many"}, "names": [], "unmatched": []}),
+        (["status"], {"totals": {}, "names": [{"name": 1}], "unmatched": []}),
+        (["status"], {"totals": {}, "health": {"last_fan_out_age_seconds": 1e999}, "names": [], "unmatched": []}),
+        (["drain"], {"tasks": [], "names": {}}),
+        (["drain", "--wait"], {"delivered": "x", "remaining": "y"}),
+        (["drain", "--wait"], {"delivered": 1, "errors": [3]}),
+        (["dead", "list"], {"names": [1]}),
+        (["dead", "list", "a"], {"letters": [{"id": 3}]}),
+        (["send", "a"], {"sent": None}),
+    ],
+    ids=str,
+)
+def test_an_answer_that_makes_no_sense_is_one_line(
+    shell: Shell, serve: Serve, command: list[str], answer: dict[str, Any]
+) -> None:
+    outcome = shell(*command, "--url", serve(Answering("200 OK", answer)))
+    assert outcome.code == 3
+    assert re.fullmatch(r"gaesignals: the answer makes no sense \(\w+: .*\): is this a worker, .*\n", outcome.errors)
+
+
+def test_a_url_may_stand_in_the_environment(shell: Shell, serve: Serve) -> None:
+    shell.environ = {"GAESIGNALS_URL": serve(Answering("200 OK", {"sent": 1, "ids": ["x"]}))}
+    assert shell("send", "a").output == "sent 1 message to a: x\n"
+    assert shell("send", "a", "--url", serve(Answering("200 OK", {"sent": 2}))).output == "sent 2 messages to a\n"
+    shell.environ = {"GAESIGNALS_URL": "nonsense"}
+    assert shell("send", "a").code == 2
 
 
 def test_an_answer_that_ends_early_is_unreachable() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import pytest
 
 from .conftest import Ask, Serve, Shell, Worker
 
@@ -29,7 +32,7 @@ def test_a_name_without_a_receiver_is_a_failure_if_it_was_asked_for(ask: Ask, wo
     assert ask("drain").code == 0
     outcome = ask("drain", "mistaken")
     assert outcome.code == 1
-    assert outcome.errors == "no receiver of the worker listens to 1 name\n"
+    assert outcome.errors == "no receiver of the worker listens to mistaken\n"
 
 
 def test_a_paused_name_is_a_failure_if_it_was_asked_for(ask: Ask, worker: Worker) -> None:
@@ -38,7 +41,7 @@ def test_a_paused_name_is_a_failure_if_it_was_asked_for(ask: Ask, worker: Worker
     assert ask("drain").code == 0
     outcome = ask("drain", "order_paid")
     assert outcome.code == 1
-    assert outcome.errors == "1 name paused; `gaesignals resume` ends that\n"
+    assert outcome.errors == "paused: order_paid; `gaesignals resume` ends that\n"
 
 
 def test_what_the_queue_refuses_is_a_failure(ask: Ask, worker: Worker) -> None:
@@ -46,7 +49,7 @@ def test_what_the_queue_refuses_is_a_failure(ask: Ask, worker: Worker) -> None:
     worker.queue.refuse = lambda task: True
     outcome = ask("drain")
     assert outcome.code == 1
-    assert outcome.errors == "the queue refused 1 name, which cron tries again\n"
+    assert outcome.errors == "the queue refused order_paid, which cron tries again\n"
 
 
 class TestWait:
@@ -108,6 +111,32 @@ class TestRepeating:
         assert outcome.errors == (
             "\r\x1b[Kdelivered 1,000, 500 messages left\r\x1b[Kdelivered 2,000, 500 messages left\n"
         )
+
+    def test_says_on_a_terminal_that_it_still_waits(
+        self, shell: Shell, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gaesignals.cli.waiting.FIRST_SECONDS", 0.01)
+        rounds, gate = Rounds(LAST), threading.Event()
+
+        def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            gate.wait(0.1)
+            return rounds(environ, start_response)
+
+        outcome = shell("drain", "--wait", "--url", serve(slow), typed="")
+        assert outcome.errors.startswith("\r\x1b[Kdelivering; waiting for the worker, 0 s")
+        assert outcome.output == "delivered 500\n"
+
+    def test_asks_no_more_often_than_a_night_is_long(
+        self, shell: Shell, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gaesignals.cli.draining.MAX_ROUNDS", 3)
+        monkeypatch.setattr("gaesignals.cli.draining.MAX_ERRORS", 2)
+        endless = {**LAST, "more": ["a"], "errors": [{"x": 1}]}
+        rounds = Rounds(*[endless] * 5)
+        outcome = shell("drain", "--wait", "--json", "--url", serve(rounds))
+        assert (outcome.code, len(rounds.asked)) == (1, 3)
+        assert outcome.errors.splitlines()[-1] == "it was asked 3 times, and there is more"
+        assert (outcome.json["delivered"], outcome.json["errors"]) == (1500, [{"x": 1}] * 2)
 
     def test_ends_when_what_remains_cannot_be_delivered_now(self, shell: Shell, serve: Serve) -> None:
         stuck = {"delivered": 0, "remaining": 4, "more": []}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from gaesignals.mailbox.box import Mailbox
 from worker.health import HealthCheck
 from worker.queue import QueueState
 
-from .conftest import Ask, Shell, Worker
+from .conftest import Ask, Serve, Shell, Worker
+from .test_client import Answering
 
 
 def cron(worker: Worker) -> None:
@@ -131,3 +133,56 @@ class TestExitCode:
 
     def test_is_0_for_a_worker_that_has_just_started(self, ask: Ask) -> None:
         assert ask("status").code == 0
+
+
+HEALTH = {"memcache": "ok", "queue": "running", "last_fan_out_age_seconds": 1}
+NAME = {"waiting": 5, "leased": 0, "retrying": 0, "dead": 0, "readable": True, "oldest_sent_at": None, "receivers": []}
+
+
+def table_row(shell: Shell, serve: Serve, **fields: Any) -> str:
+    totals = {"waiting": None, "leased": 0}
+    status = {"totals": totals, "health": HEALTH, "names": [{"name": "a", **NAME, **fields}], "unmatched": []}
+    outcome = shell("status", "--url", serve(Answering("200 OK", status)))
+    assert outcome.lines[2] == "waiting not known, leased 0"
+    return " ".join(outcome.lines[-1].split())
+
+
+def test_what_is_not_known_is_said_so_and_never_0(shell: Shell, serve: Serve) -> None:
+    assert table_row(shell, serve) == "a 5 0 0 0 not known"
+    unread = dict.fromkeys(["waiting", "leased", "retrying", "dead"])
+    assert table_row(shell, serve, readable=False, **unread) == "a" + " not known" * 5
+
+
+def test_a_memcache_that_does_not_answer_is_no_empty_one(shell: Shell, serve: Serve) -> None:
+    status = {"totals": {}, "health": {**HEALTH, "memcache": "down"}, "names": [], "unmatched": []}
+    outcome = shell("status", "--url", serve(Answering("503 DOWN", status)))
+    assert outcome.lines[-1] == "what waits is not known"
+
+
+class Watch:
+    """Lets `status --watch` look so many times, and then presses Ctrl-C."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.slept: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if len(self.slept) == self.times:
+            raise KeyboardInterrupt
+
+
+def test_watching_shows_it_again_until_ctrl_c(ask: Ask, shell: Shell, worker: Worker) -> None:
+    shell.sleep = Watch(2)
+    outcome = ask("status", "--watch", "7")
+    assert (outcome.code, shell.sleep.slept) == (0, [7.0, 7.0])
+    assert outcome.output.count("nothing waits") == 2
+    shell.sleep = Watch(1)
+    assert ask("status", "--watch", typed="").output.startswith("\x1b[H\x1b[2Jworker at ")
+
+
+def test_watching_goes_on_while_the_worker_is_away(shell: Shell, serve: Serve) -> None:
+    shell.sleep = Watch(2)
+    outcome = shell("status", "--watch", "--url", serve(Answering("502 BAD GATEWAY", b"")))
+    assert outcome.code == 0
+    assert outcome.errors.count("answers 502") == 2

@@ -36,7 +36,7 @@ ODD_NAMES = [
     "' OR 1=1",
 ]
 HTML = {"Accept": "text/html"}
-DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0}
+DRAINED = {"names": 0, "tasks": 0, "refused": 0, "unmatched": 0, "unreadable": 0, "paused": 0, "which": {}}
 
 
 @pytest.fixture
@@ -76,7 +76,13 @@ def script(client: Client, path: str, body: object = None, **options: Any) -> Te
 class TestDrain:
     def test_without_anything_dispatches_all_that_waits(self, client: Client) -> None:
         send_many([("weak", 1), ("user_7_changed", 2), ("nobodys", 3)])
-        assert script(client, "/admin/drain").json == {**DRAINED, "names": 2, "tasks": 1, "unmatched": 1}
+        assert script(client, "/admin/drain").json == {
+            **DRAINED,
+            "names": 2,
+            "tasks": 1,
+            "unmatched": 1,
+            "which": {"unmatched": ["nobodys"]},
+        }
 
     def test_that_waits_is_refused_on_an_instance_that_stops(self, client: Client) -> None:
         Signal("weak").send()
@@ -103,7 +109,13 @@ class TestDrain:
     )
     def test_of_names_dispatches_those(self, client: Client, send: Callable[[Client], TestResponse]) -> None:
         send_many([("weak", 1), ("user_7_changed", 2)])
-        assert send(client).json == {**DRAINED, "names": 2, "tasks": 1, "unmatched": 1}
+        assert send(client).json == {
+            **DRAINED,
+            "names": 2,
+            "tasks": 1,
+            "unmatched": 1,
+            "which": {"unmatched": ["never_sent"]},
+        }
         assert sorted(client.queue.tasks[0].names) == ["firm", "weak"]
 
     @pytest.mark.parametrize(
@@ -161,7 +173,11 @@ class TestDrain:
     def test_that_the_queue_refuses_is_a_failure_and_loses_nothing(self, client: Client, handled: list[Any]) -> None:
         Signal("weak").send(1)
         client.queue.refuse = lambda task: True
-        assert script(client, "/admin/drain", status=503).json == {**DRAINED, "refused": 1}
+        assert script(client, "/admin/drain", status=503).json == {
+            **DRAINED,
+            "refused": 1,
+            "which": {"refused": ["weak"]},
+        }
         client.queue.refuse = lambda task: False
         client.cron()
         client.run_tasks()
