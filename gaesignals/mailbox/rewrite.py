@@ -156,9 +156,18 @@ class _Rewriting:
         self._give_up_on(dict.fromkeys(left, CONTENDED))
 
     def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
+        started_ms = self._connection.now_ms()
         seen = look(self._connection, dict(wanted) | {key: each.kind for key, each in self._tries.items()})
-        self._failures.update(key for key, each in seen.items() if each.state is State.FAILED)
+        self._count_failures([key for key, each in seen.items() if each.state is State.FAILED], started_ms)
         return seen
+
+    def _count_failures(self, keys: Sequence[bytes], started_ms: int) -> None:
+        """`keys` are those that failed in the call which began then.
+
+        Where the store hangs, two such calls are enough: a request may be waiting for this.
+        """
+        cost = (self._most_failures + 1) // 2 if keys and self._connection.took_long(started_ms) else 1
+        self._failures.update(dict.fromkeys(keys, cost))
 
     def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Try]:
         """Find out what became of the last writes; return those to be repeated as they are."""
@@ -188,20 +197,25 @@ class _Rewriting:
     def _prepared(self, tries: Sequence[_Try]) -> list[_Try]:
         """Write what comes before; a plan whose part failed is made anew in the next pass."""
         parts = {part.key: part for each in tries for part in each.plan.before if part.key not in self._written}
+        started_ms = self._connection.now_ms()
         outcomes = self._connection.write(list(parts.values()))
         self._written.update(key for key, outcome in outcomes.items() if outcome is Outcome.STORED)
-        ready = []
+        # The other writes of this pass would hang as well.
+        hangs = Outcome.FAILED in outcomes.values() and self._connection.took_long(started_ms)
+        ready, unready = [], []
         for each in tries:
-            if self._written.issuperset(part.key for part in each.plan.before):
+            if not hangs and self._written.issuperset(part.key for part in each.plan.before):
                 ready.append(each)
             else:
-                self._failures[each.plan.key] += 1
+                unready.append(each.plan.key)
                 self._planner.settle(each.plan, Fate.UNPREPARED)
+        self._count_failures(unready, started_ms)
         return ready
 
     def _write(self, tries: Sequence[_Try]) -> None:
         now_ms = self._connection.now_ms()
         outcomes = self._connection.write([each.plan.write() for each in tries])
+        self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
         for each in tries:
             each.outcome = outcomes[each.plan.key]
             each.planned_ms = each.planned_ms or now_ms
@@ -209,7 +223,6 @@ class _Rewriting:
                 self._tries.pop(each.plan.key, None)
                 self._planner.settle(each.plan, Fate.STORED)
                 continue
-            self._failures[each.plan.key] += each.outcome is Outcome.FAILED
             self._tries[each.plan.key] = each
 
     def _failing(self) -> dict[bytes, str]:

@@ -95,22 +95,32 @@ class Connection:
                 self._sleep(self.random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.002 * 2 ** min(attempt, 10))))
             yield attempt
 
+    def took_long(self, started_ms: int) -> bool:
+        """Whether what began then took about as long as the store lets a call take: it hangs, and so may the next."""
+        deadline_seconds: float | None = getattr(self.store, "deadline_seconds", None)
+        return deadline_seconds is not None and self.now_ms() - started_ms >= deadline_seconds * 900
+
     def gets(self, keys: Iterable[bytes]) -> dict[bytes, Read]:
         """Read any number of small values, as many a call as the store takes."""
         return self.gets_sized(dict.fromkeys(keys, 0))
 
     def gets_sized(self, sizes: Mapping[bytes, int]) -> dict[bytes, Read]:
         """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
-        found: dict[bytes, Read] = {}
+        found: dict[bytes, Read] = dict.fromkeys(sizes, Absent.FAILED)
         for keys in _chunks(list(sizes), lambda key: sizes[key], self.store.limits):
-            found |= self._gets(keys)
+            started_ms = self.now_ms()
+            reads = self._gets(keys)
+            found |= reads
+            if _is_all_failed(reads) and self.took_long(started_ms):
+                break  # the next call would hang as well
         return found
 
     def _gets(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
         self.on_call("gets")
+        started_ms = self.now_ms()
         answers = self.store.gets(keys)
         reads = {key: answers.get(key, Absent.FAILED) for key in keys}
-        if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads):
+        if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads) and not self.took_long(started_ms):
             # Pages and slots that are larger than they usually are may exceed what one answer may have.
             reads |= self._gets_in_parts(keys)
         return reads
@@ -137,10 +147,14 @@ class Connection:
         for key in outcomes:
             logger.error("a value is too large for the store and is not written", extra={"signals_key": ascii(key)})
         fitting = [write for write in writes if write.key not in outcomes]
+        outcomes |= {write.key: Outcome.FAILED for write in fitting}
         for chunk in _chunks(fitting, lambda write: len(write.value), limits):
             self.on_call("write")
+            started_ms = self.now_ms()
             answers = self.store.write(chunk)
-            outcomes.update((write.key, answers.get(write.key, Outcome.FAILED)) for write in chunk)
+            outcomes |= answers
+            if self.took_long(started_ms) and all(answer is Outcome.FAILED for answer in answers.values()):
+                break  # the next call would hang as well
         return outcomes
 
     def delete(self, keys: Iterable[bytes]) -> None:
