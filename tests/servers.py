@@ -142,44 +142,43 @@ def _cluster_info(node: Server) -> dict[str, str]:
     return answer if isinstance(answer, dict) else dict(line.split(":") for line in answer.decode().split())
 
 
+# Returns of each key what identifies its value and what is left of it, and keeps it for good.
+_TAKE_OVER = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    table.insert(found, {key, redis.call('GETRANGE', key, 0, 7), redis.call('PTTL', key)})
+    redis.call('PERSIST', key)
+end
+return found
+"""
+
+
 class ServerClock(ManualClock):
-    """A clock by which what these servers keep expires: the expiries are kept here, and taken from the servers."""
+    """A clock by which what these servers keep expires: the expiries are taken over from them when time passes."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         super().__init__()
-        self._servers = servers
-        self._expiries: dict[tuple[int, bytes], tuple[bytes, float]] = {}
+        self._clients = [redis.Redis(port=server.port, protocol=2) for server in servers]
+        self._expiries: list[dict[bytes, tuple[bytes, float]]] = [{} for _ in servers]
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
 
     def advance(self, seconds: float) -> None:
-        for server in self._servers:
-            with redis.Redis(port=server.port, protocol=2) as client:
-                self._take_over(server.port, client)
+        now = self()
         super().advance(seconds)
-        over = {at for at, (_, expires_at) in self._expiries.items() if expires_at <= self()}
-        for server in self._servers:
-            gone = [key for port, key in over if port == server.port]
-            if gone:
-                with redis.Redis(port=server.port, protocol=2) as client:
-                    for key in gone:
-                        client.delete(key)
-        for at in over:
-            del self._expiries[at]
-
-    def _take_over(self, port: int, client: redis.Redis) -> None:
-        """Note when each value expires that was written since, and have the server keep it until then."""
-        seen: set[tuple[int, bytes]] = set()
-        for key in client.scan_iter(count=1000):
-            seen.add((port, key))
-            value, left = client.getrange(key, 0, 7), client.pttl(key)
-            known = self._expiries.get((port, key))
-            if left >= 0:
-                rounded = -(-left // (1000 * ROUNDED_SECONDS)) * ROUNDED_SECONDS
-                self._expiries[port, key] = (value, self() + rounded)
-                client.persist(key)
-            elif known is not None and known[0] != value:
-                del self._expiries[port, key]
-        for at in [at for at in self._expiries if at[0] == port and at not in seen]:
-            del self._expiries[at]
+        for number, client in enumerate(self._clients):
+            known, expiries = self._expiries[number], {}
+            for key, value, left in client.eval(_TAKE_OVER, 0):
+                if left >= 0:
+                    expiries[key] = (value, now - -left // (1000 * ROUNDED_SECONDS) * ROUNDED_SECONDS)
+                elif known.get(key, (b"", 0))[0] == value:
+                    expiries[key] = known[key]
+            over = [key for key, (_, expires_at) in expiries.items() if expires_at <= self()]
+            if over:
+                client.delete(*over)
+            self._expiries[number] = {key: expiries[key] for key in expiries.keys() - set(over)}
 
 
 @contextlib.contextmanager

@@ -81,7 +81,9 @@ def _on_servers(servers: list[Server]) -> Iterator[World]:
             stack.callback(store.close)
             return store
 
-        yield World(open_store(), ServerClock(servers), lambda when: losing(servers, when), open_store)
+        clock = ServerClock(servers)
+        stack.callback(clock.close)
+        yield World(open_store(), clock, lambda when: losing(servers, when), open_store)
 
 
 @contextlib.contextmanager

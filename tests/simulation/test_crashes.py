@@ -17,7 +17,9 @@ from gaesignals.errors import SignalsError
 from gaesignals.mailbox.look import look
 from gaesignals.stores.app_engine import MemcacheStore
 from gaesignals.stores.store import Outcome, Read, Store, Write
+from gaesignals.stores.valkey import ValkeyStore
 from gaesignals.testing import ManualClock, MemoryStore
+from tests.servers import NO_FILES, Server, ServerClock
 
 from .scenes import FULL_ENTRIES, SCENARIOS, DiedError, Scenario, Scene, small_index
 
@@ -73,6 +75,23 @@ def app_engine() -> Iterator[Scene]:
         apiproxy_stub_map.apiproxy = before
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(*NO_FILES) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def on_server(server: Server) -> Iterator[Scene]:
+    server.command("FLUSHALL")
+    store, clock = ValkeyStore(server.url), ServerClock([server])
+    try:
+        yield Scene(store, clock)
+    finally:
+        store.close()
+        clock.close()
+
+
 def recover_and_check(scene: Scene) -> None:
     """Besides what `Scene.check` says, all that is weak and still waited when the process died runs."""
     waiting = look(scene.box(), ["weak"])["weak"].waiting
@@ -113,11 +132,20 @@ def test_nothing_acknowledged_is_lost_where_a_call_is_carried_out_in_part(scenar
             recover_and_check(scene)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_nothing_acknowledged_is_lost_wherever_the_process_dies_on_a_server(scenario: Scenario, server: Server) -> None:
+    die_everywhere(scenario, lambda: on_server(server))
+
+
 @pytest.mark.parametrize("kind", [memory, app_engine])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_acknowledged_is_lost_wherever_the_process_dies(
     scenario: Scenario, kind: Callable[[], contextlib.AbstractContextManager[Scene]]
 ) -> None:
+    die_everywhere(scenario, kind)
+
+
+def die_everywhere(scenario: Scenario, kind: Callable[[], contextlib.AbstractContextManager[Scene]]) -> None:
     points = 0
     for dies_at in range(1, 10_000):
         was_reached = False
