@@ -62,6 +62,13 @@ def test_the_readme_has_running_code_in_its_first_25_lines() -> None:
     assert SNIPPET.search(head)
 
 
+def test_the_readme_is_short_and_says_first_what_memcache_may_do() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) < 1200
+    assert "memcache may forget anything at any time" in " ".join(text.splitlines()[:25])
+    assert text.index("## Add it to your app") < text.index("SignalsMiddleware")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_files_that_a_page_links_to_exist(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):

@@ -61,7 +61,7 @@ class Environment(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment variables say that README lists under "Add it to your app", parsed.
+    """What the environment variables say that docs/deploy.md lists under "Settings", parsed.
 
     A value made directly, as tests do, is not validated; `from_env` is what does that.
     """

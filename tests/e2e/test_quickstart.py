@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def test_has_the_files_that_it_speaks_of() -> None:
 def test_init_prints_the_entries_that_the_page_shows_and_check_finds_no_problem(root: Path) -> None:
     printed = prepare(root)
     for name in PROJECT_WIDE:
-        assert textwrap.indent(FILES[name], "    ") in printed
+        assert FILES[name] in printed
     assert "SIGNALS_RECEIVERS: signals:receivers\n" in (root / "worker.yaml").read_text()
     assert run(root, "gaesignals", "check") == shown("gaesignals check")
 
