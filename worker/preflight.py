@@ -2,7 +2,8 @@
 
 It is a process of its own: what an application's modules do when they are imported stays there. It reads JSON with a
 `directory`, the source root, and an `environ`, the `env_variables` of app.yaml; it writes a line that begins with
-`VERDICT` and goes on in JSON: `problems`, a line each, and the ids of the `receivers`.
+`VERDICT` and goes on in JSON: `problems`, a line each, the ids of the `receivers`, and the `lease_seconds` of those
+that declare them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def look(environ: Mapping[str, str]) -> dict[str, Any]:
             problems += error.problems
     if receivers is not None and not len(receivers):
         problems.append(f"{NAME_OF_RECEIVERS}={path!r}: no receiver is connected to it; import the modules that do so")
-    return {"problems": problems, "receivers": [each.id for each in receivers or ()]}
+    return {
+        "problems": problems,
+        "receivers": [each.id for each in receivers or ()],
+        "lease_seconds": {each.id: each.lease_seconds for each in receivers or () if each.lease_seconds is not None},
+    }
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gaesignals
@@ -26,6 +26,8 @@ from gaesignals.cli.errors import CommandError
 from gaesignals.cli.regions import advice_on
 
 IMPORT_SECONDS = 60.0
+# What App Engine gives a request with automatic scaling.
+_AUTOMATIC_SECONDS = 600.0
 # All that the worker reads. Senders read some of them: the namespace, the store and what concerns it.
 VARIABLES = (
     RECEIVERS_VARIABLE,
@@ -55,10 +57,14 @@ _NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the worker's code says: the lines about settings, and the ids of the receivers that it found."""
+    """What the worker's code says: the lines about settings, the ids of the receivers that it found, and their leases.
+
+    `lease_seconds` has those that declare one, by id.
+    """
 
     problems: tuple[str, ...]
     receivers: tuple[str, ...] = ()
+    lease_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]:
@@ -67,10 +73,12 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
     for service in (*project.workers, *project.others):
         yield from _check_spelling(service)
     for service in project.workers:
-        yield from _check(service.directory, service.file, {**service.environ, **given})
+        verdict = preflight(service.directory, {**service.environ, **given})
+        yield from _problems(service.file, verdict)
+        yield from _check_leases(service, verdict)
         yield from _check_region(service)
     if not project.workers and receivers is not None:
-        yield from _check(project.directories[0], "--receivers", {**_NO_SERVICE, **given})
+        yield from _problems("--receivers", preflight(project.directories[0], {**_NO_SERVICE, **given}))
 
 
 def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
@@ -94,11 +102,11 @@ def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
             said = f"ends the process, with {said}" if isinstance(said, str) else said
     if isinstance(said, str):
         return Verdict((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
-    return Verdict(tuple(said["problems"]), tuple(said["receivers"]))
+    return Verdict(tuple(said["problems"]), tuple(said["receivers"]), said["lease_seconds"])
 
 
-def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[Problem]:
-    for line in preflight(directory, environ).problems:
+def _problems(file: str, verdict: Verdict) -> Iterator[Problem]:
+    for line in verdict.problems:
         found = _LINE.fullmatch(line)
         what, remedy = found.groups() if found else (line, "correct it")
         what = re.sub(r"=''$", " is empty", what)
@@ -109,6 +117,19 @@ def _check(directory: Path, file: str, environ: Mapping[str, str]) -> Iterator[P
         elif code == "receivers" and "not set" not in what:
             what, remedy = f"{what}: {remedy}", "correct it; the module is imported as it will be on App Engine"
         yield Problem(file, code, what, remedy)
+
+
+def _check_leases(service: Service, verdict: Verdict) -> Iterator[Problem]:
+    """Receivers that take longer than a request may: a day with basic and manual scaling is what a lease may be too."""
+    if service.info.basic_scaling or service.info.manual_scaling:
+        return
+    for receiver, seconds in verdict.lease_seconds.items():
+        if seconds > _AUTOMATIC_SECONDS:
+            what = f"{receiver} has a lease of {seconds:g} s, and automatic scaling ends a request after 10 minutes"
+            remedy = (
+                f"add basic_scaling, with an instance_class such as B2, or set lease_seconds={_AUTOMATIC_SECONDS:g}"
+            )
+            yield Problem(service.file, "lease", what, remedy)
 
 
 def _check_region(service: Service) -> Iterator[Problem]:

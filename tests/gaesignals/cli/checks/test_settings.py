@@ -143,6 +143,20 @@ def test_receivers_that_would_keep_the_worker_from_starting(directory: Directory
     assert what in " ".join(problem.what.split())
 
 
+def test_a_lease_has_to_fit_into_what_the_scaling_gives_a_request(directory: Directory) -> None:
+    with (directory.path / "shop/receivers.py").open("a") as module:
+        module.write("receivers.connect('film', print, id='cut', lease_seconds=3600)\n")
+        module.write("receivers.connect('photo', print, id='crop', lease_seconds=600)\n")
+    assert directory.problems(check) == []
+    text = (directory.path / "worker.yaml").read_text()
+    start, end = text.index("instance_class"), text.index("env_variables")
+    directory.write("worker.yaml", text[:start] + text[end:])
+    problem = directory.only(check)
+    assert (problem.file, problem.code) == ("worker.yaml", "lease")
+    assert problem.what.startswith("cut has a lease of 3600 s")
+    assert "basic_scaling" in problem.remedy
+
+
 def test_what_modules_print_and_start_does_no_harm(directory: Directory) -> None:
     with (directory.path / "shop/receivers.py").open("a") as module:
         module.write("import threading\nprint('preflight: hello', end='')\n")
