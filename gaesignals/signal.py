@@ -6,7 +6,7 @@ Everything about a name or its data is checked before anything is stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
@@ -29,8 +29,26 @@ else:
     DataT = TypeVar("DataT")
 
 
-@dataclass(frozen=True, init=False, repr=False, eq=False)
-class Signal(Generic[DataT]):
+class _ReadOnly:
+    """Has no attribute that can be set, but methods: a test may put something else in their place.
+
+    `mock.patch.object(order_paid, "send")` sets the attribute of an instance, and takes it away again.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._refuse(name)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name)
+        object.__delattr__(self, name)
+
+    def _refuse(self, name: str) -> None:
+        if name.startswith("__") or not callable(getattr(type(self), name, None)):
+            raise FrozenInstanceError(f"{name!r} of a {type(self).__name__} cannot be changed; make another one")
+
+
+class Signal(_ReadOnly, Generic[DataT]):
     """A name that can be sent, or a template that is called to fill it in.
 
     `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template. With `data_type`, a
@@ -39,7 +57,6 @@ class Signal(Generic[DataT]):
     data type.
     """
 
-    # Not by dataclass(slots=True), with which `Signal[Paid]("order_paid")` fails before Python 3.12.
     __slots__ = ("data_type", "filled_from", "template")
 
     template: Template

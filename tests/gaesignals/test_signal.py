@@ -7,8 +7,10 @@ import pickle
 import re
 import string
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
 from datetime import datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import assume, given
@@ -440,3 +442,23 @@ def test_an_unknown_option_is_an_error_of_ours(make: Any) -> None:
 def test_a_number_with_too_many_digits_for_a_name_is_refused() -> None:
     with pytest.raises(InvalidNameError, match="too many digits"):
         Signal("user_{user_id}")(user_id=10**5000)
+
+
+def test_a_test_may_patch_the_methods_of_a_signal_and_gets_them_back() -> None:
+    signal = Signal("user_{id}_paid")
+    with mock.patch.object(signal, "send") as send:
+        signal.send(3)
+    send.assert_called_once_with(3)
+    with mock.patch.object(signal, "send", autospec=True) as send, pytest.raises(TypeError):
+        signal.send(1, 2, 3)  # type: ignore[misc]  # the mistake
+    assert vars(signal) == {}
+    assert signal == Signal("user_{id}_paid")
+
+
+@pytest.mark.parametrize("name", ["template", "data_type", "filled_from", "name", "sned", "__class__", "__dict__"])
+def test_nothing_else_of_a_signal_can_be_changed(name: str) -> None:
+    signal = Signal("a")
+    with pytest.raises(FrozenInstanceError, match="make another one"):
+        setattr(signal, name, "b")
+    with pytest.raises(FrozenInstanceError, match="make another one"):
+        delattr(signal, name)
