@@ -29,7 +29,7 @@ class Message(Generic[DataT]):
     `id` is the same on every attempt: use it to make a handler idempotent. `data` is of the type that the receiver's
     signal declares, if it does. `sent_at` is in UTC and aware. `attempt` is 1 for the first run. `namespace` is the
     sender's, and the one that is set while the handler runs. `context` is the sender's trace context, if it had one: a
-    W3C traceparent, and behind a space its tracestate.
+    W3C traceparent, behind a space its tracestate, and behind a line break its baggage.
     """
 
     id: str

@@ -69,7 +69,7 @@ FOLDERS = {
     "gaesignals.format": "keys names entries lease page slot letter pauses rescue wake",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
-    "gaesignals.telemetry": "instruments spans",
+    "gaesignals.telemetry": "instruments carried spans",
     "gaesignals.mailbox": """emptied rewrite bundles lanes send defer box rescue claim load slots settle index hold dead
         discard pause repair look""",
     "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover

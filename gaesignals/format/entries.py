@@ -27,8 +27,8 @@ MAX_ID_CHARACTERS = 60
 """Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
 
 
-MAX_CONTEXT_CHARACTERS = 600
-"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512."""
+MAX_CONTEXT_CHARACTERS = 1600
+"""Of a trace context: a W3C traceparent has 55, a tracestate at most 512, and baggage the rest."""
 
 
 _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {

@@ -16,21 +16,22 @@ from typing import Final, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gaesignals.errors import SendError
 from gaesignals.message import Message
 from gaesignals.observing import HandlerCall, Handling, Observer, Sending
-from gaesignals.raised import Drop, Retry
+from gaesignals.raised import Drop, Retry, text_of, wait_of
 from gaesignals.report import DeliveryReport
 
+from .carried import current_text, span_of, with_baggage_of
 from .instruments import Instruments
 
 logger = logging.getLogger("gaesignals")
 
 SCOPE: Final = "gaesignals"
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
 _MAX_EVENTS: Final = 32
+# What OpenTelemetry's SDK keeps of a span's links by default; it drops the others without a word.
+_MAX_LINKS: Final = 128
 
 Attributes: TypeAlias = dict[str, str | int | float]
 
@@ -80,9 +81,7 @@ class Telemetry(Observer):
     def context(self) -> str:
         if not self._is_tracing():
             return ""
-        carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier)
-        return " ".join(carrier[header] for header in ("traceparent", "tracestate") if header in carrier)
+        return current_text()
 
     def delivering(self) -> AbstractContextManager[object]:
         if not self._is_tracing():
@@ -101,21 +100,26 @@ class Telemetry(Observer):
         if not self._is_tracing():
             return nullcontext()
         outer = trace.get_current_span().get_span_context()
-        contexts = [(message, _extracted(message.context)) for message in handling.messages]
+        contexts = [(message, span_of(message.context)) for message in handling.messages]
         links = [trace.Link(found, _message(message)) for message, found in contexts if found is not None]
-        parent = None
-        if not handling.is_batch and contexts and contexts[0][1] is not None:
-            # One message's handler belongs to the trace of its sender; the delivery that ran it is linked.
-            parent = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0][1]))
-            links += [trace.Link(outer)] if outer.is_valid else []
+        attributes = _handling(handling)
+        if len(links) > _MAX_LINKS:
+            attributes["messaging.gaesignals.unlinked"] = len(links) - _MAX_LINKS
+        around, parent = None, None
+        if not handling.is_batch and contexts:
+            around = with_baggage_of(handling.messages[0].context)
+            if contexts[0][1] is not None:
+                # One message's handler belongs to the trace of its sender; the delivery that ran it is linked.
+                parent = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0][1]), around)
+                links += [trace.Link(outer)] if outer.is_valid else []
         span = self._tracer.start_span(
             f"process {handling.pattern}".strip(),
             context=parent,
             kind=trace.SpanKind.CONSUMER,
-            attributes=_handling(handling),
-            links=links,
+            attributes=attributes,
+            links=links[:_MAX_LINKS],
         )
-        return _Block(span, lambda error: _end_handling(span, handling, error))
+        return _Block(span, lambda error: _end_handling(span, handling, error), around=around)
 
     def handled(self, call: HandlerCall) -> None:
         handling = call.handling
@@ -138,16 +142,25 @@ class Telemetry(Observer):
 
 
 class _Block:
-    """A span while it is the current one; `end` says how it ended. `is_counting` counts memcache calls on it."""
+    """A span while it is the current one; `end` says how it ended. `is_counting` counts memcache calls on it.
 
-    __slots__ = ("_context", "_end", "_is_counting", "_token", "calls", "span")
+    `around` is the context to be the current one with the span in it, None for the one that is.
+    """
+
+    __slots__ = ("_around", "_context", "_end", "_is_counting", "_token", "calls", "span")
 
     def __init__(
-        self, span: trace.Span, end: Callable[[BaseException | None], None], *, is_counting: bool = False
+        self,
+        span: trace.Span,
+        end: Callable[[BaseException | None], None],
+        *,
+        is_counting: bool = False,
+        around: otel_context.Context | None = None,
     ) -> None:
         self.span = span
         self.calls = 0
         self._end = end
+        self._around = around
         self._is_counting = is_counting
         self._context: Token[otel_context.Context] | None = None
         self._token: Token[_Block | None] | None = None
@@ -156,7 +169,7 @@ class _Block:
         # A span that is none must not hide the current one.
         own = self.span.get_span_context()
         if own.is_valid and own != trace.get_current_span().get_span_context():
-            self._context = otel_context.attach(trace.set_span_in_context(self.span))
+            self._context = otel_context.attach(trace.set_span_in_context(self.span, self._around))
         if self._is_counting:
             self._token = _work.set(self)
 
@@ -225,16 +238,6 @@ def _handling(handling: Handling) -> Attributes:
     return _operation("process") | _receiver(handling) | (own if handling.is_batch else _message(handling.messages[0]))
 
 
-def _extracted(context: str) -> trace.SpanContext | None:
-    """The span that a message was sent in, or None where it carries none that can be read."""
-    if not context:
-        return None
-    traceparent, _, tracestate = context.partition(" ")
-    carrier = {"traceparent": traceparent, "tracestate": tracestate}
-    found = trace.get_current_span(_PROPAGATOR.extract(carrier, otel_context.Context())).get_span_context()
-    return found if found.is_valid else None
-
-
 def _end_handling(span: trace.Span, handling: Handling, error: BaseException | None) -> None:
     """Say what became of a call: done, dropped, to be run again as the handler asked, or failed."""
     if not span.is_recording():
@@ -245,8 +248,7 @@ def _end_handling(span: trace.Span, handling: Handling, error: BaseException | N
         span.add_event("drop", {"messaging.gaesignals.reason": str(error)})
     elif isinstance(error, Retry) and handling.is_reliable:
         outcome = "retry"
-        after = {} if error.after_seconds is None else {"messaging.gaesignals.after_seconds": error.after_seconds}
-        span.add_event("retry", {"messaging.gaesignals.reason": str(error), **after})
+        _add_retry(span, error, {})
     elif error is not None:
         outcome = "failed"
         _end_in_error(span, error)
@@ -255,7 +257,16 @@ def _end_handling(span: trace.Span, handling: Handling, error: BaseException | N
     span.set_attribute("messaging.gaesignals.outcome", outcome)
 
 
+def _add_retry(span: trace.Span, retry: Retry, attributes: Attributes) -> None:
+    wait = wait_of(retry)
+    after: Attributes = {} if wait is None else {"messaging.gaesignals.after_seconds": wait}
+    span.add_event("retry", {"messaging.gaesignals.reason": text_of(retry)} | attributes | after)
+
+
 def _end_marked(span: trace.Span, handling: Handling) -> str:
+    for message in handling.messages:
+        if isinstance(message.mark, Retry) and handling.is_reliable:
+            _add_retry(span, message.mark, _message(message))
     marked = [message for message in handling.messages if message.failure is not None]
     for message in marked[:_MAX_EVENTS]:
         span.add_event("failed", _message(message) | {"messaging.gaesignals.reason": str(message.failure)})

@@ -5,6 +5,7 @@ With the OpenTelemetry SDK's in-memory exporters.
 
 from __future__ import annotations
 
+import logging
 import random
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -96,6 +98,10 @@ def ids(span: ReadableSpan) -> tuple[int, int]:
     return context.trace_id, context.span_id
 
 
+def ids_of(context: trace.SpanContext) -> tuple[int, int]:
+    return context.trace_id, context.span_id
+
+
 def links(span: ReadableSpan) -> list[tuple[int, int]]:
     return [(link.context.trace_id, link.context.span_id) for link in span.links]
 
@@ -151,6 +157,109 @@ def test_what_a_handler_does_is_in_its_span(watch: Watch) -> None:
     assert second.parent.span_id == ids(watch.span("process a"))[1]
     assert ids(second)[0] == ids(first)[0]
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_what_becomes_of_a_message_is_logged_in_its_span(
+    watch: Watch, caplog: pytest.LogCaptureFixture, is_coroutine: bool
+) -> None:
+    class Filter(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            logged.append((record.getMessage(), ids_of(trace.get_current_span().get_span_context())))
+            return True
+
+    raised: dict[str, Exception] = {"failed": ValueError("no"), "retry": Retry(), "drop": Drop()}
+
+    def handle(data: str) -> None:
+        if data == "mark":
+            current_message().fail("no")
+        else:
+            raise raised[data]
+
+    async def handle_soon(data: str) -> None:
+        handle(data)
+
+    caplog.set_level(logging.INFO, logger="gaesignals")
+    logged: list[tuple[str, tuple[int, int]]] = []
+    receivers = Receivers()
+    receivers.connect("a", handle_soon if is_coroutine else handle, reliable=True)
+    logger, keep = logging.getLogger("gaesignals"), Filter()
+    logger.addFilter(keep)
+    try:
+        for data in (*raised, "mark"):
+            Signal("a").send(data)
+        deliver(receivers)
+    finally:
+        logger.removeFilter(keep)
+    assert sorted(where for _, where in logged) == sorted(ids(span) for span in watch.spans("process a"))
+    assert {line for line, _ in logged} == {
+        "a handler failed",
+        "a handler asked for a retry",
+        "a handler dropped messages",
+        "a handler marked a message as failed",
+    }
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_baggage_travels_with_a_message_and_from_none_to_another(watch: Watch, is_coroutine: bool) -> None:
+    seen: list[dict[str, object]] = []
+
+    def handle(data: object) -> None:
+        seen.append(dict(baggage.get_all()))
+        otel_context.attach(baggage.set_baggage("left", "behind"))
+
+    async def handle_soon(data: object) -> None:
+        handle(data)
+
+    token = otel_context.attach(baggage.set_baggage("tenant", "acme, inc & söhne"))
+    Signal("a").send(1)
+    otel_context.detach(token)
+    Signal("a").send(2)
+    deliver([("a", handle_soon if is_coroutine else handle)])
+    assert seen == [{"tenant": "acme, inc & söhne"}, {}]
+    assert not baggage.get_all()
+    assert len({ids(span)[0] for span in watch.spans("process")}) == 2
+
+
+def test_baggage_that_is_too_long_stays_behind_and_the_trace_does_not(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = otel_context.attach(baggage.set_baggage("tenant", "x" * 1000))
+    Signal("a").send()
+    otel_context.detach(token)
+    seen: list[object] = []
+    deliver([("a", lambda data: seen.append(baggage.get_all()))])
+    assert seen == [{}]
+    assert ids(watch.span("process"))[0] == ids(watch.span("send"))[0]
+    assert "baggage is too long to travel with a message" in caplog.messages
+
+
+def test_of_a_large_batch_it_is_said_how_many_sends_are_not_linked(watch: Watch) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda messages: None, batch=200)
+    for number in range(150):
+        Signal("a").send(number)
+    deliver(receivers)
+    handled = watch.span("process a")
+    assert len(handled.links) == 128
+    assert (handled.attributes or {})["messaging.gaesignals.unlinked"] == 22
+
+
+def test_a_message_that_is_marked_to_be_run_again_is_an_event(watch: Watch) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda messages: messages[0].retry(60, "busy"), batch=10, reliable=True)
+    id_ = Signal("a").send()
+    deliver(receivers)
+    (event,) = watch.span("process a").events
+    assert (event.name, dict(event.attributes or {})) == (
+        "retry",
+        {
+            "messaging.gaesignals.reason": "busy",
+            "messaging.gaesignals.after_seconds": 60,
+            "messaging.message.id": id_,
+            "messaging.gaesignals.attempt": 1,
+        },
+    )
 
 
 def test_many_messages_of_one_call_share_one_span(watch: Watch) -> None:
@@ -412,7 +521,7 @@ def test_a_provider_that_cannot_be_had_is_done_without(caplog: pytest.LogCapture
     ]
 
 
-@pytest.mark.parametrize("context", ["x" * 601, "字", 7, None])
+@pytest.mark.parametrize("context", ["x" * 1601, "字", 7, None])
 def test_a_context_that_cannot_be_stored_is_left_out(context: object, store: MemoryStore) -> None:
     class Odd(Observer):
         def context(self) -> str:
