@@ -65,7 +65,7 @@ LAYERS = {
 }
 # Inside a folder a module may import those before it.
 FOLDERS = {
-    "gaesignals.data": "bounds packing unpacking codec shape containers declaring",
+    "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": "keys names entries lease page slot letter pauses rescue wake",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",

@@ -180,7 +180,7 @@ class Alternatives:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a dataclass: its shape, and whether there is a default for it."""
+    """A field of a class: its shape, and whether there is a default for it, or it may be missing."""
 
     shape: Shape
     is_required: bool
@@ -188,7 +188,7 @@ class Field:
 
 @dataclass(slots=True)
 class Fields:
-    """A dataclass, which travels as a dict. Its fields are found later where it contains itself."""
+    """A dataclass or a NamedTuple, which travels as a dict. Its fields are found later where it contains itself."""
 
     cls: type[Any]
     fields: Mapping[str, Field]
@@ -227,3 +227,39 @@ class Fields:
             return self.cls(**values)
         except Exception as error:
             raise Misfit(f"is refused by {self}(...), which raised {type(error).__name__}") from error
+
+
+@dataclass(slots=True)
+class Keys:
+    """A TypedDict: a dict with these keys and no others."""
+
+    cls: type[Any]
+    keys: Mapping[str, Field]
+    kinds: ClassVar[frozenset[type]] = frozenset({dict})
+    is_plain: ClassVar[bool] = False
+    is_hashable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return type_name(self.cls)
+
+    def takes(self, value: object) -> bool:
+        return type(value) is dict
+
+    def write(self, value: Any) -> object:
+        self._check(value)
+        unknown = next((key for key in value if key not in self.keys), None)
+        if unknown is not None:
+            raise Misfit(f"is no key of {self}", f"[{shown(unknown)}]")
+        return {key: placed(f"[{shown(key)}]", self.keys[key].shape.write, item) for key, item in value.items()}
+
+    def read(self, written: Any) -> object:
+        self._check(written)
+        known = {key: item for key, item in written.items() if key in self.keys}
+        return {key: placed(f"[{shown(key)}]", self.keys[key].shape.read, item) for key, item in known.items()}
+
+    def _check(self, value: Any) -> None:
+        if not self.takes(value):
+            raise misfit_of(value, self)
+        missing = next((key for key, field in self.keys.items() if field.is_required and key not in value), None)
+        if missing is not None:
+            raise Misfit(f"is missing, and {self} requires it", f"[{shown(missing)}]")

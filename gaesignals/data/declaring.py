@@ -10,13 +10,13 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar, Union
 
 from gaesignals.errors import InvalidOptionError
 
-from .containers import Alternatives, Field, Fields, Row, Series, Table
+from .containers import Alternatives, Field, Fields, Keys, Row, Series, Table
 from .shape import SCALARS, Anything, Choice, Scalar, Shape, type_name
 
 _BARE: Final[Mapping[Any, tuple[Any, ...]]] = {
@@ -55,10 +55,10 @@ def _shape_of(data_type: Any) -> Shape:
 
 
 class _Declaration:
-    """The reading of one declaration. Knows the dataclasses met so far, which may contain themselves."""
+    """The reading of one declaration. Knows the classes met so far, which may contain themselves."""
 
     def __init__(self) -> None:
-        self._known: dict[type[Any], Fields] = {}
+        self._known: dict[type[Any], Fields | Keys] = {}
 
     def shape(self, hint: Any) -> Shape:
         origin = typing.get_origin(hint)
@@ -75,8 +75,10 @@ class _Declaration:
             return self._container(origin or hint, typing.get_args(hint), is_bare=origin is None)
         if isinstance(hint, type) and issubclass(hint, Enum):
             return self._choice(hint)
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or _is_named_tuple(hint)):
             return self._known.get(hint) or self._fields(hint)
+        if _is_typed_dict(hint):
+            return self._known.get(hint) or self._keys(hint)
         return self.shape(self._named(hint))
 
     def _named(self, hint: Any) -> Any:
@@ -88,7 +90,8 @@ class _Declaration:
             return hint.__origin__
         known = ", ".join(sorted(type_name(kind) for kind in (*SCALARS, *_BARE)))
         raise _RefusedError(
-            f"{hint!r:.80} is no type that can be carried; use a dataclass, an enum, Any or one of {known}"
+            f"{hint!r:.80} is no type that can be carried; use a dataclass, a NamedTuple, a TypedDict, an enum, Any or "
+            f"one of {known}"
         )
 
     def _literal(self, values: Sequence[object]) -> Shape:
@@ -134,11 +137,21 @@ class _Declaration:
         fields: dict[str, Field] = {}
         known = self._known[cls] = Fields(cls, fields)
         hints = _hints(cls)
-        for field in dataclasses.fields(cls):
-            if field.init:
-                is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-                fields[field.name] = Field(self._field(cls, field.name, hints[field.name]), is_required)
+        for name, is_required in _declared_fields(cls):
+            fields[name] = Field(self._field(cls, name, hints.get(name, Any)), is_required)
         _check_call(cls, fields)
+        return known
+
+    def _keys(self, cls: type[Any]) -> Shape:
+        keys: dict[str, Field] = {}
+        known = self._known[cls] = Keys(cls, keys)
+        for name, hint in _hints(cls).items():
+            is_required = name in cls.__required_keys__
+            while getattr(typing.get_origin(hint), "_name", None) in ("Required", "NotRequired", "ReadOnly"):
+                marker = typing.get_origin(hint)._name
+                is_required = is_required if marker == "ReadOnly" else marker == "Required"
+                (hint,) = typing.get_args(hint)
+            keys[name] = Field(self._field(cls, name, hint), is_required)
         return known
 
     def _field(self, cls: type[Any], name: str, hint: Any) -> Shape:
@@ -148,22 +161,46 @@ class _Declaration:
             raise _RefusedError(f"{cls.__qualname__}.{name}: {error}") from None
 
 
+def _is_named_tuple(hint: type[Any]) -> bool:
+    return issubclass(hint, tuple) and hasattr(hint, "_fields") and hasattr(hint, "_field_defaults")
+
+
+def _is_typed_dict(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__")
+
+
+def _declared_fields(cls: type[Any]) -> Iterator[tuple[str, bool]]:
+    """The fields that the class is called with, and whether they have to be given."""
+    if not dataclasses.is_dataclass(cls):
+        yield from ((name, name not in cls._field_defaults) for name in cls._fields)
+        return
+    for field in dataclasses.fields(cls):
+        if field.init:
+            yield (
+                field.name,
+                field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+            )
+
+
 def _hints(cls: type[Any]) -> dict[str, Any]:
     _refuse_init_vars(cls)
     try:
-        hints = typing.get_type_hints(cls)
+        # With their extras, since what a TypedDict requires is one. Others are looked through anyway.
+        hints = typing.get_type_hints(cls, include_extras=True)
     except Exception as error:  # noqa: BLE001 - whatever looking up an application's names may raise
         raise _RefusedError(
             f"the types of {cls.__qualname__}'s fields cannot be looked up ({error}); "
             "declare it and them at the top of a module, and import them at run time"
         ) from None
     if any(isinstance(hint, TypeVar) for hint in hints.values()):
-        raise _RefusedError(f"{cls.__qualname__} is generic; use a dataclass whose types are given")
+        raise _RefusedError(f"{cls.__qualname__} is generic; use a class whose types are given")
     return hints
 
 
 def _refuse_init_vars(cls: type[Any]) -> None:
     """Before the types are looked up: that fails for an InitVar on Python 3.10."""
+    if not dataclasses.is_dataclass(cls):
+        return
     kept = {field.name for field in dataclasses.fields(cls)}
     for name in inspect.signature(cls).parameters:
         if name in cls.__dataclass_fields__ and name not in kept:

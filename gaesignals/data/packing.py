@@ -13,7 +13,7 @@ import dataclasses
 import enum
 import json
 from collections.abc import Callable, Collection, Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -23,6 +23,7 @@ from cbor2 import CBORTag
 
 from gaesignals.errors import InvalidDataError
 
+from .advice import conversion_of
 from .bounds import MAX_DEPTH, MAX_INTEGER_BITS, trouble_with_keys
 
 # What plain CBOR lacks or leaves open has a tag of ours. The tags that CBOR decoders know (times, patterns, addresses,
@@ -99,11 +100,14 @@ class _Packer:
 
     def elements(self, values: Collection[object], depth: int) -> list[object]:
         _check_sent_keys(values)
-        return [self.named(value, depth, "<element {}>", value) for value in values]
+        packed = [self.named(value, depth, "<element {}>", value) for value in values]
+        _check_moments(values)
+        return packed
 
     def mapping(self, values: dict[object, object], depth: int) -> object:
         _check_sent_keys(values)
         keys = [self.named(key, depth, "<key {}>", key) for key in values]
+        _check_moments(values)
         items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]
         if all(type(key) in PLAIN_KEYS for key in values):
             return dict(zip(keys, items, strict=True))
@@ -132,13 +136,13 @@ def shown(key: object) -> str:
 
 def _refusal(kind: type) -> _Refused:
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    base = next((base for base in kind.__mro__[1:] if base in _CONTAINERS or base in _SCALARS), None)
+    base = next((base for base in kind.__mro__[1:] if base in _CONTAINERS or base in _SCALARS or base is float), None)
     if issubclass(kind, enum.Enum):
         advice = "which would not come back as one: send its .value"
     elif kind in (bytearray, memoryview):
         advice = "which would come back as bytes: send bytes(...) of it"
     elif base is not None:
-        advice = f"which would come back as a plain {base.__name__}: convert it to one first"
+        advice = f"which would come back as a plain {base.__name__}: send {conversion_of(kind)}"
     elif dataclasses.is_dataclass(kind):
         advice = "a dataclass, which is carried where it is declared: Signal(..., data_type=...); or send a dict"
     else:
@@ -198,6 +202,26 @@ def _check_sent_keys(keys: Collection[object]) -> None:
     reason = trouble_with_keys(keys)
     if reason:
         raise _Refused(f"has {reason}: send a list in place of it")
+
+
+def _check_moments(keys: Collection[object]) -> None:
+    """Of an hour that a clock change repeats, zones keep moments apart that are one when they come back."""
+    moments = [_moment(key) for key in keys if type(key) in _MAY_HAVE_ZONES]
+    if len(set(moments)) != len(moments):
+        raise _Refused(
+            "has two keys that are one moment, in an hour that a clock change repeats: use datetimes in UTC as keys"
+        )
+
+
+def _moment(key: Any) -> object:
+    """The key as it comes back, with an offset in place of a zone."""
+    if type(key) is tuple or type(key) is frozenset:
+        return type(key)(map(_moment, key))
+    offset = key.utcoffset() if type(key) in (datetime, time) else None
+    return key if offset is None else key.replace(tzinfo=timezone(offset))
+
+
+_MAY_HAVE_ZONES: Final = frozenset({datetime, time, tuple, frozenset})
 
 
 def _one(value: object) -> int:

@@ -19,15 +19,26 @@ from uuid import UUID
 
 from gaesignals.errors import DecodeError, InvalidDataError
 
+from .advice import conversion_of
+
+_PLAIN: Final[tuple[type, ...]] = (
+    type(None),
+    bool,
+    str,
+    bytes,
+    datetime,
+    time,
+    timedelta,
+    Decimal,
+    Fraction,
+    UUID,
+)
 SCALARS: Final[Mapping[type, frozenset[type]]] = {
     # What may stand where the first is declared, as for a type checker. It comes back as what it was.
-    kind: frozenset({kind, *also})
-    for kind, also in {
-        float: (int, bool),
-        int: (bool,),
-        date: (datetime,),
-        **dict.fromkeys((type(None), bool, str, bytes, datetime, time, timedelta, Decimal, Fraction, UUID), ()),
-    }.items()
+    float: frozenset({float, int, bool}),
+    int: frozenset({int, bool}),
+    date: frozenset({date, datetime}),
+    **{kind: frozenset({kind}) for kind in _PLAIN},
 }
 _EVERYTHING: Final = frozenset({*SCALARS, list, dict, tuple, set, frozenset})
 
@@ -92,7 +103,9 @@ def type_name(kind: Any) -> str:
 
 
 def misfit_of(value: object, shape: object) -> Misfit:
-    return Misfit(f"is of type {type_name(type(value))}; {shape} is declared")
+    conversion = conversion_of(type(value)) if type(value) not in _EVERYTHING else ""
+    advice = f": send {conversion}" if conversion else ""
+    return Misfit(f"is of type {type_name(type(value))}; {shape} is declared{advice}")
 
 
 def placed(place: str, work: Callable[[Any], object], value: object) -> object:
