@@ -53,6 +53,7 @@ _FIRST = {
     "worker/tasks.py": 6,
     "worker/access/doors.py": 7,
     "worker/config.py": 7,
+    "worker/origin.py": 7,
     "worker/access/gate.py": 7,
     "worker/access/keys.py": 7,
     "worker/access/tokens.py": 7,
@@ -755,6 +756,18 @@ FAULTS = (
         "worker/config.py",
         'return email.lower() if email.isascii() else ""',
         "return email.casefold()",
+    ),
+    Fault(
+        "doors: the local server is called by whatever name a page chooses",
+        "worker/origin.py",
+        "name in request.environ.get(LOCAL_NAMES, ())",
+        "name",
+    ),
+    Fault(
+        "doors: the local server answers other machines unasked",
+        "worker/origin.py",
+        "request.environ.get(LOCAL_CALLERS)",
+        "not request.environ.get(LOCAL_CALLERS)",
     ),
     Fault(
         "doors: who may call the administrators' routes may send, too",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 DRAIN_PATH = "/cron/drain"
-DEFAULT_QUEUE = "signals"
+DEFAULT_QUEUE, SAFETY_QUEUE, LATER_QUEUE = "signals", "signals-safety", "signals-later"
 ENTRYPOINT = (
     "gunicorn --bind :$PORT --workers 1 --threads 8 --timeout 0 --forwarder-headers= gaesignals_worker.main:app"
 )
@@ -76,6 +76,20 @@ def cron_entry(service: str) -> str:
     )
 
 
-def queue_entry(name: str = DEFAULT_QUEUE) -> str:
-    """The entry of a queue that suits the worker that `init` writes."""
-    return f"- name: {name}\n  rate: 50/s\n  bucket_size: 100\n  max_concurrent_requests: 20\n{_RETRIES}"
+def queue_entry() -> str:
+    """The entries of the queues that suit the worker that `init` writes."""
+    ours = f"- name: {DEFAULT_QUEUE}\n  rate: 50/s\n  bucket_size: 100\n  max_concurrent_requests: 20\n{_RETRIES}"
+    return ours + _unlimited(SAFETY_QUEUE, "600", "3600") + _unlimited(LATER_QUEUE, "1", "300")
+
+
+def _unlimited(name: str, least_seconds: str, most_seconds: str) -> str:
+    """A queue whose tasks are the only copies: none is given up."""
+    return (
+        f"- name: {name}\n"
+        "  rate: 100/s\n"
+        "  bucket_size: 100\n"
+        "  max_concurrent_requests: 6\n"
+        "  retry_parameters:\n"
+        f"    min_backoff_seconds: {least_seconds}\n"
+        f"    max_backoff_seconds: {most_seconds}\n"
+    )

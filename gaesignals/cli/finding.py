@@ -27,6 +27,23 @@ def find_receivers(directory: Path) -> list[str]:
     return sorted(found)
 
 
+def ways_of_sending(directory: Path) -> Iterator[str]:
+    """The keywords with which signals are declared and sent below `directory`, such as `durable`."""
+    for path in _modules(directory):
+        tree = _tree(path)
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.Call) and _name(node.func) in ("Signal", "send", "send_many"):
+                yield from (word.arg for word in node.keywords if word.arg and not _is_false(word.value))
+
+
+def _name(called: ast.expr) -> str | None:
+    return called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)
+
+
+def _is_false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and not value.value
+
+
 def sends(service: Service) -> bool:
     """Whether a service that is no worker may send: it is Python, and imports the library."""
     return service.is_python and imports_library(service.directory, service.app)
@@ -113,5 +130,4 @@ def _makes_receivers(node: ast.stmt) -> bool:
     value = getattr(node, "value", None)
     if not isinstance(value, ast.Call):
         return False
-    called = value.func
-    return (called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)) == "Receivers"
+    return _name(value.func) == "Receivers"

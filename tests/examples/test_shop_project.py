@@ -49,8 +49,9 @@ def test_cron_and_queue_have_what_the_worker_needs() -> None:
     (job,) = croninfo.LoadSingleCron((SHOP / "cron.yaml").read_text()).cron
     assert (job.url, job.target) == ("/cron/drain", "worker")
     parse_schedule(job.schedule)
-    (queue,) = queueinfo.LoadSingleQueue((SHOP / "queue.yaml").read_text()).queue
-    assert queue.name == Settings().queue
+    queues = queueinfo.LoadSingleQueue((SHOP / "queue.yaml").read_text()).queue
+    settings = Settings()
+    assert [queue.name for queue in queues] == [settings.queue, settings.safety_queue, settings.later_queue]
 
 
 @pytest.mark.parametrize("name", ["cron.yaml", "queue.yaml"])

@@ -8,15 +8,31 @@ from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.queues import QUEUE, Queues, QueueSettings
 from gaesignals.appyaml.service import Service
-from gaesignals.cli.entries import DEFAULT_QUEUE
+from gaesignals.cli.entries import DEFAULT_QUEUE, LATER_QUEUE, SAFETY_QUEUE
+from gaesignals.cli.finding import ways_of_sending
+
+# The variable that names a queue, its name without that, and what is said of a signal or a send that needs it.
+_KINDS = (
+    ("SIGNALS_SAFETY_QUEUE", SAFETY_QUEUE, frozenset({"durable"}), "durable"),
+    (
+        "SIGNALS_LATER_QUEUE",
+        LATER_QUEUE,
+        frozenset({"durable", "at", "delay_seconds", "transactional"}),
+        "for later, or of a transaction",
+    ),
+)
 
 
 def check_queue(project: Project) -> Iterator[Problem]:
     """What a worker's tasks would find missing."""
     if project.queues is None and QUEUE in project.files:
         return
+    file = project.name_of(QUEUE)
+    used = frozenset(word for directory in project.directories for word in ways_of_sending(directory))
     for service in project.workers:
-        yield from _check_worker(service, project.queues, project.name_of(QUEUE))
+        yield from _check_worker(service, project.queues, file)
+        if project.queues is not None:
+            yield from _check_kinds(service, project.queues, file, used)
 
 
 def _check_worker(service: Service, queues: Queues | None, file: str) -> Iterator[Problem]:
@@ -35,6 +51,16 @@ def _check_worker(service: Service, queues: Queues | None, file: str) -> Iterato
     elif name not in queues.refused:
         what = f"there is no queue {name}, which SIGNALS_QUEUE of {service.file} names"
         yield Problem(file, "queue-unknown", what, f"{add}, or correct SIGNALS_QUEUE")
+
+
+def _check_kinds(service: Service, queues: Queues, file: str, used: frozenset[str]) -> Iterator[Problem]:
+    """The queues of those ways of sending that the modules use."""
+    for variable, name, words, kind in _KINDS:
+        name = service.environ.get(variable, "").strip() or name
+        if used & words and name not in queues.usable and name not in queues.refused:
+            what = f"there is no queue {name}, which holds messages that are {kind}"
+            remedy = f"add `- {{name: {name}, rate: 100/s, max_concurrent_requests: 6}}`, or correct {variable}"
+            yield Problem(file, "queue-unknown", what, remedy)
 
 
 def _check_queue(service: Service, queue: QueueSettings, file: str) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ def test_a_file_with_the_workers_queue_has_no_problem(directory: Directory) -> N
         ("rate: 50/s", "rate: 501/s", "queue-rate", "the rate 501/s is more", "500/s at most"),
         ("rate: 50/s", "rate: 0", "queue-paused", "so it is paused", "rate: 50/s"),
         ("  rate: 50/s\n", "  mode: pull\n", "queue-pull", "is a pull queue", "a queue of its own"),
-        ("bucket_size: 100", "bucket_size: 501", "queue-limit", "bucket_size cannot be 501", "from 1 to 500"),
+        ("100\n  max_concurrent_requests: 20", "501", "queue-limit", "bucket_size cannot be 501", "from 1 to 500"),
         ("requests: 20", "requests: 5001", "queue-limit", "max_concurrent_requests cannot be 5001", "from 1 to 5000"),
         ("name: signals", "name: other", "queue-unknown", "there is no queue signals", "name: signals"),
         ("  rate:", "  target: shop\n  rate:", "queue-target", "all its tasks to the service shop", "target: worker"),
@@ -72,3 +72,25 @@ def test_a_missing_file_is_a_problem(directory: Directory) -> None:
 def test_a_file_that_cannot_be_read_is_no_second_problem(directory: Directory) -> None:
     directory.write("queue.yaml", "- a\n")
     assert directory.only(check_queue).code == "queue-yaml"
+
+
+@pytest.mark.parametrize(
+    ("sending", "missing"),
+    [
+        ("Signal('a', durable=True)", ["signals-safety", "signals-later"]),
+        ("Signal('a').send(1, delay_seconds=3)", ["signals-later"]),
+        ("send_many([], transactional=True)", ["signals-later"]),
+        ("Signal('a', durable=False).send(1, at=None)", []),
+        ("mail.post(at=3, durable=True)", []),
+    ],
+)
+def test_the_queues_of_durable_and_later_messages_are_needed_where_such_are_sent(
+    directory: Directory, sending: str, missing: list[str]
+) -> None:
+    directory.write("shop/sending.py", f"{sending}\n")
+    assert directory.problems(check_queue) == []
+    text = (directory.path / "queue.yaml").read_text()
+    directory.write("queue.yaml", text[: text.index("- name: signals-safety")])
+    problems = directory.problems(check_queue)
+    assert [problem.what.split()[4].rstrip(",") for problem in problems] == missing
+    assert {problem.code for problem in problems} <= {"queue-unknown"}
