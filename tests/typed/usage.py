@@ -1,12 +1,14 @@
-"""Read by mypy, never run: it has to refuse the lines marked so, and no other."""
+"""Read by mypy and pyright, never run: each has to refuse the lines marked so, and no other."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
-from gaesignals import Message, Receivers, Signal, deliver, send_many
+from gaesignals import Message, Receivers, Retry, Signal, deliver, send_many
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ receivers.connect(order_paid, Till().charge)
 receivers.connect(order_paid, Till().charge_other)  # refused
 receivers.connect(order_paid, lambda paid: print(paid.order))
 receivers.connect(order_paid, charge, retries=3)  # refused
+receivers.connect(order_paid, charge, retry_on=ConnectionError, drop_on=[KeyError], backoff=[1, 60])
+receivers.connect(order_paid, charge, backoff=lambda attempt: attempt * 60.0, max_age_seconds=60)
+receivers.connect(order_paid, charge, lease_seconds=3600, queue="mail")
+receivers.connect(order_paid, charge, retry_on="ConnectionError")  # refused
+receivers.connect(order_paid, charge, backoff=lambda attempt: "soon")  # refused
 receivers.connect(user_paid, charge_of)
 receivers.connect(user_paid, charge_other_of)  # refused
 receivers.connect(user_paid(user_id=5), charge)
@@ -148,6 +155,49 @@ decorated_of(Paid(1), user_id="5")
 decorated_of(Paid(1))  # refused
 decorated_untyped({"a": 1})
 decorated_name(messages=[])
+
+
+@receivers.receiver(order_paid, batch=10, reliable=True)
+def decorated_marks(messages: list[Message[Paid]]) -> None:
+    messages[0].retry(after_seconds=60, charge=False)
+    messages[0].retry("later")  # refused
+    raise Retry(60, "busy", charge=False)
+
+
+# What is around handlers
+
+
+@contextmanager
+def around() -> Iterator[None]:
+    yield
+
+
+async def keep(message: Message, error: str) -> None: ...
+def keep_nothing(message: Message) -> None: ...
+
+
+Receivers(around=around, on_dead=keep, max_dead_letters=500)
+Receivers(around=keep)  # refused
+Receivers(on_dead=keep_nothing)  # refused
+
+# Typed dicts and named tuples
+
+
+class Address(TypedDict):
+    street: str
+
+
+class Point(NamedTuple):
+    x: int
+
+
+moved = Signal("moved", data_type=Address)
+moved.send({"street": "High Street"})
+moved.send({"road": "High Street"})  # refused
+found = Signal("found", data_type=Point)
+found.send(Point(1))
+found.send((1,))  # refused
+receivers.connect(found, lambda point: print(point.x))
 
 # Mappings stay what they were
 
