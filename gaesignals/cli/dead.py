@@ -38,6 +38,11 @@ def add(commands: Commands) -> None:
         help="throw dead letters of a name away, for good",
         exits="not all of the given IDs are there any more, or the answer was no",
     )
+    requeue.add_argument(
+        "--to-current",
+        action="store_true",
+        help="to all receivers that the name has today, and not to those that failed: one was renamed, say",
+    )
     for parser in (requeue, drop):
         parser.add_argument("name", type=signal_name, metavar="NAME")
         parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
@@ -72,7 +77,8 @@ def run_payload(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def run_requeue(options: argparse.Namespace, context: Context) -> ExitCode:
     """Send letters again."""
-    return _change("requeue", "requeued", options, context)
+    fields = {"receivers": "current"} if options.to_current else {}
+    return _change("requeue", "requeued", options, context, fields)
 
 
 def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
@@ -84,9 +90,11 @@ def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
     return _change("drop", "dropped", options, context)
 
 
-def _change(action: str, done: str, options: argparse.Namespace, context: Context) -> ExitCode:
+def _change(
+    action: str, done: str, options: argparse.Namespace, context: Context, also: Mapping[str, str] | None = None
+) -> ExitCode:
     ids = list(dict.fromkeys(options.ids))
-    fields = {"name": options.name, **({"ids": ids} if ids else {})}
+    fields = {"name": options.name, **({"ids": ids} if ids else {}), **(also or {})}
     answer = context.client(options).post(f"/admin/dead/{action}", fields, having=done)
     gone = answer.get("missing", 0)
     # Of one message several letters may have been changed; one whose payload was evicted cannot be sent again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, jsonify, render_template, request
@@ -32,6 +33,8 @@ MAX_CHANGED_NAMES = 1000
 # A screenful of names with dead letters, and where it may start.
 MAX_ROWS = 100
 MAX_START = 1_000_000
+# The fields that say which letters are to be changed, and whether there may be several of each.
+_CHANGE = {"name": False, "names": True, "ids": True}
 
 
 def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
@@ -42,7 +45,11 @@ def add_routes(admin: Blueprint, dead_letters: DeadLetters) -> None:
     @admin.post("/dead/requeue")
     @door(Door.ADMIN)
     def requeue() -> Response:
-        return _change("requeued", dead_letters, dead_letters.requeue)
+        """To the receivers that failed, or, with `receivers=current`, to all that the name has today."""
+        whom = any_fields(request, allowed=_CHANGE | {"receivers": False}).get("receivers", "failed")
+        if whom not in ("failed", "current"):
+            raise BadRequest("receivers has to be failed or current")
+        return _change("requeued", dead_letters, partial(dead_letters.requeue, to_current=whom == "current"))
 
     @admin.post("/dead/drop")
     @door(Door.ADMIN)
@@ -168,7 +175,7 @@ def _shown(letter: DeadLetter) -> str:
 
 
 def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:
-    fields = any_fields(request, allowed={"name": False, "names": True, "ids": True})
+    fields = any_fields(request, allowed=_CHANGE | ({"receivers": False} if action == "requeued" else {}))
     names = _all_of(fields) if "names" in fields else (_whose(fields),)
     ids = checked_strings("ids", fields["ids"], at_most=MAX_NAMES) if "ids" in fields else None
     missing = None if ids is None else len(set(ids).difference(letter.id for letter in dead_letters.peek(names[0])))

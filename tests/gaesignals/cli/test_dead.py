@@ -75,6 +75,11 @@ class TestRequeue:
 
     def test_sends_those_that_are_named(self, ask: Ask, letters: list[str]) -> None:
         assert ask("dead", "requeue", "poison", letters[0], "--json").json == {"requeued": 1, "missing": 0}
+
+    def test_can_be_meant_for_the_receivers_of_today(self, ask: Ask, letters: list[str]) -> None:
+        assert ask("dead", "requeue", "poison", letters[0], "--to-current").output == (
+            "requeued 1 dead letter of poison\n"
+        )
         assert ask("dead", "list", "--json").json == {"names": {"poison": 1}}
 
     def test_one_that_is_gone_is_a_failure(self, ask: Ask, letters: list[str]) -> None:

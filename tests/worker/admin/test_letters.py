@@ -273,3 +273,29 @@ def test_requeueing_some_reads_the_payloads_of_those_alone(make_client: MakeClie
     client.http.post_json("/admin/dead/requeue", {"name": "firm", "ids": [newest["id"]]})
     read = {key for call in store.calls[before:] if call.verb == "gets" for key in call.keys}
     assert len([key for key in read if key.startswith(b"gs:b:dead.")]) == 1
+
+
+def test_letters_of_a_receiver_that_was_renamed_can_be_requeued_for_those_of_today(make_client: MakeClient) -> None:
+    handled: list[object] = []
+
+    def fail(data: object) -> None:
+        raise ValueError
+
+    receivers = Receivers()
+    receivers.connect("firm", fail, reliable=True, max_attempts=1, id="before")
+    store = MemoryStore()
+    client = make_client(receivers, store=store)
+    client.http.post_json("/admin/send", {"name": "firm", "data": "7"})
+    client.task({"names": ["firm"]})
+    renamed = Receivers()
+    renamed.connect("firm", handled.append, reliable=True, id="after")
+    client = make_client(renamed, store=store)
+    asked = {"name": "firm", "receivers": "current"}
+    assert client.http.post_json("/admin/dead/requeue", asked).json == {"requeued": 1}
+    client.task({"names": ["firm"]})
+    assert handled == ["7"]
+
+
+@pytest.mark.parametrize(("path", "whom"), [("requeue", "all"), ("requeue", ""), ("drop", "current")])
+def test_whom_letters_are_requeued_for_is_one_of_two(client: Client, path: str, whom: str) -> None:
+    client.http.post_json(f"/admin/dead/{path}", {"name": "firm", "receivers": whom}, status=400)
