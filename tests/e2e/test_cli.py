@@ -67,7 +67,7 @@ def test_signals_are_sent_paused_drained_and_discarded(gaesignals: Commands) -> 
     assert gaesignals("send", "mine", "--count", "250").stdout == "sent 250 messages to mine\n"
     assert gaesignals.json("status")["totals"]["waiting"] == 251
     assert "mine (paused)" in gaesignals("status", "--search", "MINE").stdout
-    assert "1 name paused" in gaesignals("drain", "mine", "--wait", code=1).stderr
+    assert "paused: mine;" in gaesignals("drain", "mine", "--wait", code=1).stderr
     gaesignals("resume", "mine")
     gaesignals("drain", "--wait")
     wait_until(lambda: gaesignals.cloud.has_printed("handled {'number': 7}"))

@@ -116,13 +116,19 @@ class TestRestart:
         wait_until(works)
 
 
+def said_after_the_first(cloud: Cloud) -> list[str]:
+    """What it says besides what it is about to do."""
+    assert cloud.lines[0].startswith("Starting the local cloud of ")
+    return [line for line in cloud.lines[1:] if not line.startswith("cloud    | ")]
+
+
 class TestStart:
     def test_a_busy_port_is_one_clear_line(self, start: Start) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             cloud = start("--worker-port", str(port))
             assert cloud.wait() == 2
-        (line,) = cloud.lines
+        (line,) = said_after_the_first(cloud)
         assert f"port {port} is taken" in line
         assert "--worker-port" in line
 
@@ -130,13 +136,13 @@ class TestStart:
         (root / "cron.yaml").write_text("cron:\n- url: /a\n  schedule: now and then\n")
         cloud = start("--root", str(root))
         assert cloud.wait() == 2
-        (line,) = cloud.lines
+        (line,) = said_after_the_first(cloud)
         assert "cron.yaml: job /a: 'now and then' is not a schedule" in line
 
     def test_a_missing_receiver_module_is_one_clear_line(self, start: Start) -> None:
         cloud = start("--receivers", "nowhere.to:be")
         assert cloud.wait() == 2
-        (line,) = cloud.lines
+        (line,) = said_after_the_first(cloud)
         assert "there is no module nowhere" in line
         assert "--receivers nowhere.to:be" in line
 
