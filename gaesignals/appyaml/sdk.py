@@ -17,10 +17,18 @@ from ruamel.yaml.error import YAMLError
 
 from .errors import ConfigError
 
+# What App Engine takes and the SDK's parser does not know.
+_NEWER = re.compile(r"^app_engine_bundled_services[ \t]*:.*(?:\n(?:[ \t-].*|$))*", re.MULTILINE)
+
+
+def _blank(found: re.Match[str]) -> str:
+    """As many lines as there were: errors are told by their numbers."""
+    return "\n" * found[0].count("\n")
+
 
 def parse_service(text: str, *, file: str = "app.yaml", directory: Path = Path()) -> Any:
     """Read an app.yaml, with the files of `directory` that it includes; ConfigError if the SDK refuses one."""
-    info = _parse(text, appinfo.LoadSingleAppInfo, file=file)
+    info = _parse(_NEWER.sub(_blank, text), appinfo.LoadSingleAppInfo, file=file)
     merged = None
     for include in _included(info.includes, file=file, where=directory, root=directory, seen=set()):
         merged = appinfo.AppInclude.MergeAppIncludes(merged, include)

@@ -49,7 +49,8 @@ class Service:
 
     @property
     def is_python(self) -> bool:
-        return self.runtime.startswith("python")
+        """Whether it runs Python 3; 2.7 is another platform, whose apps gunicorn does not serve."""
+        return self.runtime.startswith("python3")
 
     @property
     def is_flexible(self) -> bool:

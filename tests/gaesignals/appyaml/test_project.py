@@ -31,7 +31,7 @@ def test_reads_services_cron_and_queues(directory: Directory) -> None:
     assert project.jobs is not None
     assert project.queues is not None
     assert [job.url for job in project.jobs.usable] == ["/cron/drain"]
-    assert list(project.queues.usable) == ["signals"]
+    assert list(project.queues.usable) == ["signals", "signals-safety", "signals-later"]
     assert project.rules is None
     assert project.problems == ()
 

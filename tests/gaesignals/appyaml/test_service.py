@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.sdk import parse_service
 from gaesignals.appyaml.service import Service
 
@@ -17,6 +18,20 @@ def service(text: str) -> Service:
 def test_the_app_is_that_of_its_gunicorn() -> None:
     assert service(f"{PYTHON}entrypoint: gunicorn -b :$PORT shop.main:app\n").app == "shop.main:app"
     assert service(f"{PYTHON}entrypoint: uvicorn main:app\n").app is None
+
+
+@pytest.mark.parametrize(("runtime", "is_python"), [("python312", True), ("python27", False), ("nodejs22", False)])
+def test_python_is_python_3(runtime: str, is_python: bool) -> None:
+    assert service(f"runtime: {runtime}\n").is_python is is_python
+
+
+@pytest.mark.parametrize("value", [" [mail, memcache]", "\n- mail\n\n- memcache", "\n  - mail  # ours"])
+def test_what_is_newer_than_the_sdk_is_no_error_and_moves_no_line(value: str) -> None:
+    text = f"{PYTHON}app_engine_bundled_services:{value}\nservice: mail\n"
+    assert service(text).name == "mail"
+    line = text.count("\n") + 1
+    with pytest.raises(ConfigError, match=f"line {line}: Unexpected attribute 'nonsense'"):
+        service(f"{text}nonsense: 1\n")
 
 
 def test_without_an_entrypoint_the_app_is_what_app_engine_would_serve() -> None:
