@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -41,9 +41,12 @@ class OwnContexts:
                 stack.enter_context(context.entered())
             yield
 
-    @contextmanager
-    def finished(self) -> Iterator[None]:
+    def finished(self) -> AbstractContextManager[None]:
         """As `entered`; what was begun in the block is finished at its end, as ndb's own `toplevel` does."""
+        return self._finished() if self._contexts else nullcontext()
+
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
         with self.entered():
             try:
                 yield

@@ -73,6 +73,8 @@ class Template:
         return not self.fields
 
     def __str__(self) -> str:
+        if self.is_literal:
+            return self.literals[0]
         fields = [f"{{{field}}}" for field in self.fields]
         return "".join(text for pair in zip(self.literals, [*fields, ""], strict=True) for text in pair)
 

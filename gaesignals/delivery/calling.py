@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import TracebackType
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message, handling
@@ -44,12 +45,14 @@ class Call:
         self.split: list[Run] = []
         """What is to be run one by one: the batch failed, and nobody knows for which of its messages."""
 
-    @contextmanager
-    def isolated(self) -> Iterator[None]:
-        """The outer block of the two to call the handler in. It ends without an error, and tells the runs of theirs."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - one call is isolated from the others here
+    def __enter__(self) -> None:
+        """Begin the outer block of the two to call the handler in; its end tells the runs of their failures."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """One call is isolated from the others here: no `Exception` leaves the block."""
+        if isinstance(error, Exception):
             if not self._is_ended:
                 self._end_late(error)
             _cut(error)
@@ -57,51 +60,38 @@ class Call:
             run.failures.append(failed)
         # An exception holds its frames, and one of these holds this call.
         self._raised, self._failures = None, []
+        return isinstance(error, Exception)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The inner block, with all that is around a handler set up."""
-        first = self._messages[0]
-        current = first if self._receiver.batch is None else None
+        mailbox, receiver, first = self._mailbox, self._receiver, self._messages[0]
+        current = first if receiver.batch is None else None
+        started = mailbox.clock()
+        told = _handling(receiver, self._messages, started)
         with (
-            self._mailbox.namespaces.using(first.namespace),
-            handling(current, self._receiver.id),
-            self._observed(),
-            self._surrounded(),
+            mailbox.namespaces.using(first.namespace),
+            handling(current, receiver.id),
+            mailbox.observer.handling(told),
         ):
-            yield
-
-    @contextmanager
-    def _surrounded(self) -> Iterator[None]:
-        """Enter the application's `around`, which sees what the handler raises."""
-        around = self._receiver.around or nullcontext
-        try:
-            with around():
-                try:
-                    yield
-                except Exception as error:
-                    self._end(error)
-                    if self._raised is None or self._raised is error:
-                        raise
-                    raise self._raised from error
-                else:
-                    self._end(None)
-        except Exception as error:
-            if error is not self._raised:
-                self._end_late(error)
-            raise
-
-    @contextmanager
-    def _observed(self) -> Iterator[None]:
-        """Tell the observer of the call, whatever it raises."""
-        started = self._mailbox.clock()
-        told = _handling(self._receiver, self._messages, started)
-        with self._mailbox.observer.handling(told):
             try:
-                yield
+                with (receiver.around or nullcontext)():
+                    try:
+                        yield
+                    except Exception as error:
+                        self._end(error)
+                        if self._raised is None or self._raised is error:
+                            raise
+                        raise self._raised from error
+                    else:
+                        self._end(None)
+            except Exception as error:
+                if error is not self._raised:
+                    self._end_late(error)
+                raise
             finally:
-                seconds = max(0.0, self._mailbox.clock() - started)
-                self._mailbox.observer.handled(_handler_call(told, self._name, seconds, self._raised))
+                seconds = max(0.0, mailbox.clock() - started)
+                mailbox.observer.handled(_handler_call(told, self._name, seconds, self._raised))
 
     def _end(self, error: Exception | None) -> None:
         """Find out what became of the messages, and log it."""

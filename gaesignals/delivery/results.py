@@ -18,6 +18,8 @@ _LAZY: Final[tuple[type[Any], ...]] = (Generator, AsyncGenerator, map, filter, F
 
 def finish(result: object, coroutines: Coroutines) -> None:
     """Do what is left of a plain function's work; raise what that raises, and `TypeError` for what cannot be done."""
+    if result is None:
+        return
     while isawaitable(result):
         result = coroutines.run(result if iscoroutine(result) else _awaited(result))
     _wait(result)

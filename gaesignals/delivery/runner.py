@@ -95,7 +95,7 @@ class Runner:
             return
         self._guard()
         call = Call(self._mailbox, match, self._name, pairs)
-        with call.isolated(), call.entered(), OwnContexts().finished():
+        with call, call.entered(), OwnContexts().finished():
             try:
                 finish(match.receiver.handler(_argument(match, pairs), **match.captures), self._coroutines)
             except asyncio.CancelledError as error:
@@ -117,7 +117,7 @@ class Runner:
             return
         self._guard()
         beside_others = Call(self._mailbox, match, self._name, pairs)
-        with beside_others.isolated(), beside_others.entered():
+        with beside_others, beside_others.entered():
             work = match.receiver.handler(_argument(match, pairs), **match.captures)
             await self._coroutines.bounded(OwnContexts().run(finish_soon(work)))
 

@@ -49,6 +49,7 @@ class Telemetry(Observer):
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
         self._is_tracing = _has_sdk if tracer_provider is None else lambda: True
+        self._is_measuring = _has_meters if meter_provider is None else lambda: True
         self._tracer = _tracer(tracer_provider)
         self._instruments = Instruments(_meter(meter_provider))
 
@@ -123,7 +124,7 @@ class Telemetry(Observer):
 
     def handled(self, call: HandlerCall) -> None:
         handling = call.handling
-        if handling is None:
+        if handling is None or not self._is_measuring():
             return
         labels = _operation("process", with_type=False) | _receiver(handling)
         failure = {"error.type": _type_of(call.raised)} if call.failed or not call.count else {}
@@ -194,6 +195,11 @@ _work: ContextVar[_Block | None] = ContextVar("gaesignals_work", default=None)
 def _has_sdk() -> bool:
     """Whether anybody has set a tracer provider in this process; there is none to be set up for otherwise."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _has_meters() -> bool:
+    """Whether anybody has set a meter provider in this process: the one that stands in for it has no public name."""
+    return type(metrics.get_meter_provider()).__name__ != "_ProxyMeterProvider"
 
 
 def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
