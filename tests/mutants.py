@@ -422,6 +422,12 @@ FAULTS = (
         "elif False:",
     ),
     Fault(
+        "a message that waits for one receiver passes for that of another",
+        "gaesignals/format/page.py",
+        "(entry.id, entry.receivers)",
+        "entry.id",
+    ),
+    Fault(
         "a batch that asks for a retry takes its neighbours along when it is the last one",
         "gaesignals/delivery/calling.py",
         "if is_batch and self._asked(retry).is_last(run.record):",

@@ -92,6 +92,56 @@ def test_a_batch_is_called_with_what_is_left_of_it(store: MemoryStore) -> None:
     assert sizes == [5, 1]
 
 
+def test_a_batch_whose_handler_uses_up_its_list_is_remembered(store: MemoryStore) -> None:
+    seen: list[Any] = []
+
+    @once()
+    def count(messages: list[Message]) -> None:
+        while messages:
+            seen.append(messages.pop().data)
+
+    again = repeating(store, count, 3, batch=10)
+    assert [again.deliver().delivered for _ in range(2)] == [3, 3]
+    assert sorted(seen) == [0, 1, 2]
+
+
+def test_one_of_a_batch_that_is_marked_to_be_run_again_is_not_remembered(
+    store: MemoryStore, clock: ManualClock
+) -> None:
+    seen: list[Any] = []
+
+    @once()
+    def count(messages: list[Message]) -> None:
+        seen.extend(message.data for message in messages)
+        if messages[0].attempt == 1:
+            messages[0].retry(after_seconds=5)
+
+    receivers = Receivers()
+    receivers.connect("a", count, reliable=True, batch=10)
+    Signal("a").send(1)
+    deliver(receivers)
+    clock.advance(5)
+    deliver(receivers)
+    assert seen == [1, 1]
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_a_field_may_have_any_name(store: MemoryStore, is_coroutine: bool) -> None:
+    seen: list[Any] = []
+
+    def note(data: Any, *, argument: str, handler: str) -> None:
+        seen.append((data, argument, handler))
+
+    async def note_soon(data: Any, *, argument: str, handler: str) -> None:
+        note(data, argument=argument, handler=handler)
+
+    receivers = Receivers()
+    receivers.connect("{argument}.{handler}", once()(note_soon if is_coroutine else note))
+    Signal("one.two").send(1)
+    assert deliver(receivers, names=["one.two"]).delivered == 1
+    assert seen == [(1, "one", "two")]
+
+
 def test_a_coroutine_handler_leaves_out_what_it_has_handled(store: MemoryStore) -> None:
     seen: list[Any] = []
 

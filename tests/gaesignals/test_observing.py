@@ -118,3 +118,11 @@ def test_a_send_is_told_once_it_is_stored(box: Mailbox) -> None:
     box.observer = Observers([sends])
     send_many([("a", 1), ("b", 2), ("a", 3)])
     assert sends.names == ("a", "b", "a")
+
+
+def test_a_batch_whose_handler_uses_up_its_list_is_counted(watcher: Watcher) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda messages: messages.clear(), batch=10)
+    send_many([("a", number) for number in range(3)])
+    deliver(receivers)
+    assert [(call.count, len(call.handling.messages) if call.handling else 0) for call in watcher.calls] == [(3, 3)]
