@@ -7,6 +7,7 @@ to import, so this module is imported where it is needed.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def parse_service(text: str, *, file: str = "app.yaml", directory: Path = Path()
 
 def _included(names: list[str] | None, *, file: str, where: Path, root: Path, seen: set[Path]) -> Iterator[Any]:
     """Each included file once, those that it includes after it. A path begins at the file, or else at the root."""
-    for name in names or ():
+    for name in map(str, names or ()):
         found = next((path for path in (where / name, root / name) if path.exists()), None)
         if found is None:
             raise ConfigError(f"{file}: it includes {name}, and there is no such file")
@@ -93,8 +94,11 @@ def _parse(text: str, parser: Callable[[str], Any], *, file: str, section: str |
     ConfigError, which begins with the file and the number of the offending line if there is one.
     """
     try:
-        _check_shape(text, section)
-        return parser(text)
+        with warnings.catch_warnings():
+            # A page of advice on how Python code should load numbers such as 1e3.
+            warnings.simplefilter("ignore")
+            _check_shape(text, section)
+            return parser(text)
     except Exception as error:  # the parsers' errors have no root of their own
         raise ConfigError(f"{file}: {_one_line(error)}") from error
 

@@ -55,7 +55,8 @@ def cut(text: str, width: int) -> str:
 def _fitted(widths: list[int], total: int | None, kept: int | None) -> list[int]:
     if total is None:
         return widths
-    fitted = list(widths)
+    # What is far too wide, whoever sent it, is not cut column by column.
+    fitted = [width if column == kept else min(width, max(total, _LEAST_WIDTH)) for column, width in enumerate(widths)]
     excess = sum(fitted) + len(_GAP) * (len(fitted) - 1) - total
     others = [column for column in range(len(fitted)) if column != kept]
     while excess > 0 and others:

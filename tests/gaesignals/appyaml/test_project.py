@@ -86,6 +86,7 @@ class TestIncludes:
         ("text", "what"),
         [
             (None, "it includes a.yaml, and there is no such file"),
+            ("includes: [3]\n", "a.yaml: it includes 3, and there is no such file"),
             ("runtime: python312\n", "a.yaml: line 1: Unexpected attribute 'runtime'"),
             ("- a\n", "a.yaml: "),
         ],

@@ -34,6 +34,11 @@ def test_what_is_newer_than_the_sdk_is_no_error_and_moves_no_line(value: str) ->
         service(f"{text}nonsense: 1\n")
 
 
+def test_nothing_but_errors_is_said_of_a_file(recwarn: pytest.WarningsRecorder) -> None:
+    service(f"{PYTHON}env_variables:\n  A: 1e3\n")
+    assert not recwarn.list
+
+
 def test_without_an_entrypoint_the_app_is_what_app_engine_would_serve() -> None:
     assert service(PYTHON).app == "main:app"
 

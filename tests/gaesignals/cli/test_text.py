@@ -70,3 +70,8 @@ def test_any_table_fits_and_is_harmless(rows: list[tuple[str, str, str]], width:
     lines = table(rows, headings=("NAME", "ERROR", "N"), width=width)
     assert len(lines) == len(rows) + 1
     assert all(line.isprintable() and len(line) <= width for line in lines)
+
+
+def test_a_cell_of_megabytes_is_cut_as_any_other() -> None:
+    (_, row) = table([["x" * 10**8, "7"]], headings=["NAME", "COUNT"], width=40)
+    assert row == "x" * 32 + "…      7"
