@@ -20,6 +20,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (target / "__init__.py").unlink()
     (target / "api.yaml").write_text("service: api\nruntime: python312\nentrypoint: gunicorn -b :$PORT api:app\n")
     (target / "api.py").write_text(api("one"))
+    (target / "dispatch.yaml").write_text("dispatch:\n- url: '*/api/*'\n  service: api\n")
     return target
 
 
@@ -43,7 +44,7 @@ def test_all_its_services_run_and_signals_go_from_one_to_the_other(cloud: Cloud)
     cloud.send("order_paid", count=3)
     assert cloud.post("Worker", "/admin/drain", wait="1")["delivered"] == 3
     assert cloud.handled()["order_paid"] == 3
-    assert cloud.get("api", "/") == "one"
+    assert cloud.get("api", "/") == cloud.get("Frontend", "/api/orders") == "one"
 
 
 def test_the_log_says_which_signal_went_where(cloud: Cloud) -> None:
