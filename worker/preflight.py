@@ -2,8 +2,8 @@
 
 It is a process of its own: what an application's modules do when they are imported stays there. It reads JSON with a
 `directory`, the source root, and an `environ`, the `env_variables` of app.yaml; it writes a line that begins with
-`VERDICT` and goes on in JSON: `problems`, a line each, the ids of the `receivers`, and the `lease_seconds` of those
-that declare them.
+`VERDICT` and goes on in JSON: `problems`, a line each, the ids of the `receivers`, and the `lease_seconds` and `queues`
+of those that declare them.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def look(environ: Mapping[str, str]) -> dict[str, Any]:
         "problems": problems,
         "receivers": [each.id for each in receivers or ()],
         "lease_seconds": {each.id: each.lease_seconds for each in receivers or () if each.lease_seconds is not None},
+        "queues": {each.id: each.queue for each in receivers or () if each.queue is not None},
     }
 
 

@@ -21,6 +21,7 @@ import gaesignals
 from gaesignals.appyaml.preflight import Preflight
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
+from gaesignals.appyaml.queues import QUEUE
 from gaesignals.appyaml.service import RECEIVERS_VARIABLE, Service
 from gaesignals.cli.errors import CommandError
 from gaesignals.cli.regions import advice_on
@@ -59,12 +60,13 @@ _NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
 class Verdict:
     """What the worker's code says: the lines about settings, the ids of the receivers that it found, and their leases.
 
-    `lease_seconds` has those that declare one, by id.
+    `lease_seconds` and `queues` have those that declare some, by id.
     """
 
     problems: tuple[str, ...]
     receivers: tuple[str, ...] = ()
     lease_seconds: Mapping[str, float] = field(default_factory=dict)
+    queues: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]:
@@ -76,6 +78,7 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
         verdict = preflight(service.directory, {**service.environ, **given})
         yield from _problems(service.file, verdict)
         yield from _check_leases(service, verdict)
+        yield from _check_queues(project, verdict)
         yield from _check_region(service)
     if not project.workers and receivers is not None:
         yield from _problems("--receivers", preflight(project.directories[0], {**_NO_SERVICE, **given}))
@@ -102,7 +105,7 @@ def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
             said = f"ends the process, with {said}" if isinstance(said, str) else said
     if isinstance(said, str):
         return Verdict((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
-    return Verdict(tuple(said["problems"]), tuple(said["receivers"]), said["lease_seconds"])
+    return Verdict(tuple(said["problems"]), tuple(said["receivers"]), said["lease_seconds"], said["queues"])
 
 
 def _problems(file: str, verdict: Verdict) -> Iterator[Problem]:
@@ -130,6 +133,15 @@ def _check_leases(service: Service, verdict: Verdict) -> Iterator[Problem]:
                 f"add basic_scaling, with an instance_class such as B2, or set lease_seconds={_AUTOMATIC_SECONDS:g}"
             )
             yield Problem(service.file, "lease", what, remedy)
+
+
+def _check_queues(project: Project, verdict: Verdict) -> Iterator[Problem]:
+    """Queues that receivers name, and tasks would not find."""
+    queues = project.queues
+    for receiver, name in verdict.queues.items():
+        if queues is not None and name not in queues.usable and name not in queues.refused:
+            what = f"there is no push queue {name}, which {receiver} names"
+            yield Problem(project.name_of(QUEUE), "queue-unknown", what, f"add `- {{name: {name}, rate: 50/s}}`")
 
 
 def _check_region(service: Service) -> Iterator[Problem]:

@@ -157,6 +157,17 @@ def test_a_lease_has_to_fit_into_what_the_scaling_gives_a_request(directory: Dir
     assert "basic_scaling" in problem.remedy
 
 
+def test_the_queue_that_a_receiver_names_has_to_be_there(directory: Directory) -> None:
+    with (directory.path / "shop/receivers.py").open("a") as module:
+        module.write("receivers.connect('mail', print, id='post', queue='mail')\n")
+    problem = directory.only(check)
+    assert (problem.file, problem.code) == ("queue.yaml", "queue-unknown")
+    assert problem.what == "there is no push queue mail, which post names"
+    with (directory.path / "queue.yaml").open("a") as queues:
+        queues.write("- name: mail\n  rate: 1/s\n")
+    assert directory.problems(check) == []
+
+
 def test_what_modules_print_and_start_does_no_harm(directory: Directory) -> None:
     with (directory.path / "shop/receivers.py").open("a") as module:
         module.write("import threading\nprint('preflight: hello', end='')\n")
