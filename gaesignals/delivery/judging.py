@@ -35,7 +35,7 @@ def is_final(error: Exception, receiver: Receiver) -> bool:
 
 
 def _drop(error: BaseException) -> Drop:
-    return Drop(f"{type(error).__qualname__} is in drop_on")
+    return Drop(f"drop_on: {type(error).__qualname__}")
 
 
 def _is_dropped(error: BaseException, receiver: Receiver) -> bool:

@@ -59,7 +59,7 @@ def test_an_exception_that_only_looks_like_a_group_is_what_it_is() -> None:
 def test_a_type_in_drop_on_is_a_drop_and_its_subclasses_are() -> None:
     drop = judge(NotFoundError(), drop_on=(LookupError,))
     assert isinstance(drop, Drop)
-    assert drop.reason == "NotFoundError is in drop_on"
+    assert drop.reason == "drop_on: NotFoundError"
     assert isinstance(judge(group(NotFoundError(), KeyError()), drop_on=(LookupError,)), Drop)
 
 
