@@ -42,13 +42,17 @@ versions:
 	done
 
 # A hundred thousand interleavings, some more with an administrator or a forgetful memcache among them, and two minutes of
-# real processes that are killed: about forty minutes.
+# real processes that are killed; then the same on Valkey or Redis: about fifty minutes.
 stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 100000
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with discards
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with requeues
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with forgets
 	$(BIN)/python -m tests.stress --seconds 120
+	for kind in server cluster killed forgetful; do \
+		$(BIN)/python -m tests.simulation.processes --count 300 --on $$kind || exit 1; done
+	$(BIN)/python -m tests.stress --seconds 60 --store server
+	$(BIN)/python -m tests.stress --seconds 60 --store cluster
 
 # Faults put into the code, one at a time: the tests have to catch each. ARGS="3 17" tries some.
 mutants: setup

@@ -21,9 +21,11 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.servers import EACH_WRITE_ON_DISK, Server, cluster
 
 from .records import DIRECTORY, read
 
@@ -35,6 +37,7 @@ QUIET_SECONDS = 20.0
 WORKERS = 3
 MAX_POSTS = 6
 DEADLINE_SECONDS = 300.0
+MEMCACHE, SERVER, CLUSTER = STORES = ("memcache", "server", "cluster")
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,16 @@ class Verdict:
 class Run:
     """The processes of one run."""
 
-    def __init__(self, directory: Path, senders: int) -> None:
+    def __init__(self, directory: Path, senders: int, servers: Sequence[Server]) -> None:
         self.kills = 0
+        self._servers = servers
         self._posts: list[threading.Thread] = []
         self._environ = os.environ | {
             DIRECTORY: str(directory),
             "SIGNALS_LEASE_SECONDS": str(LEASE_SECONDS),
             # As with several instances: by itself, the local cloud has one process a service.
             "GUNICORN_CMD_ARGS": f"--workers={WORKERS}",
+            "SIGNALS_STORE": servers[0].url if servers else "memcache",
         }
         self._lines: list[str] = []
         arguments = ["--frontend-port", "0", "--worker-port", "0", "--cron-every", "2"]
@@ -126,7 +131,8 @@ class Run:
 
     def disturb(self) -> None:
         """Do one of the things that must not matter."""
-        random.choice((self._kill_sender, self._kill_worker, self._drain, self._repeat_tasks))()
+        acts = [self._kill_sender, self._kill_worker, self._drain, self._repeat_tasks]
+        random.choice(acts + [self._kill_server] * bool(self._servers))()
 
     def _kill_sender(self) -> None:
         sender = self._senders.pop(random.randrange(len(self._senders)))
@@ -141,6 +147,14 @@ class Run:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(random.choice(pids), signal.SIGKILL)
                 self.kills += 1
+
+    def _kill_server(self) -> None:
+        """Kill the store, or one node of it. It comes back with all that it had answered for: that is on its disk."""
+        server = random.choice(self._servers)
+        server.kill()
+        time.sleep(random.uniform(0, 2))
+        server.start()
+        self.kills += 1
 
     def _drain(self) -> None:
         self._post_meanwhile("/admin/drain", {"wait": random.random() < 0.5})
@@ -239,8 +253,21 @@ def judge(directory: Path, kills: int) -> Verdict:
 
 
 @contextlib.contextmanager
-def _running(directory: Path, senders: int) -> Iterator[Run]:
-    run = Run(directory, senders)
+def _serving(store: str) -> Iterator[Sequence[Server]]:
+    """The servers of the store that is named; there are none of memcache, which the local cloud has."""
+    if store == MEMCACHE:
+        yield ()
+    elif store == CLUSTER:
+        with cluster(*EACH_WRITE_ON_DISK) as nodes:
+            yield nodes
+    else:
+        with Server(*EACH_WRITE_ON_DISK) as server:
+            yield [server]
+
+
+@contextlib.contextmanager
+def _running(directory: Path, senders: int, servers: Sequence[Server]) -> Iterator[Run]:
+    run = Run(directory, senders, servers)
     try:
         yield run
     finally:
@@ -248,11 +275,11 @@ def _running(directory: Path, senders: int) -> Iterator[Run]:
         run.stop()
 
 
-def stress(*, seconds: float, senders: int) -> Verdict:
+def stress(*, seconds: float, senders: int, store: str = MEMCACHE) -> Verdict:
     """Run for about `seconds`, drain, and compare."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _serving(store) as servers:
         directory = Path(name)
-        with _running(directory, senders) as run:
+        with _running(directory, senders, servers) as run:
             ends_at = time.monotonic() + seconds
             while time.monotonic() < ends_at:
                 time.sleep(random.uniform(0.1, 1.0))
@@ -266,8 +293,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--senders", type=int, default=4)
+    parser.add_argument("--store", choices=STORES, default=MEMCACHE, help="a server or a Cluster is killed, too")
     options = parser.parse_args()
-    verdict = stress(seconds=options.seconds, senders=options.senders)
+    verdict = stress(seconds=options.seconds, senders=options.senders, store=options.store)
     print(verdict.table())
     return 0 if verdict.is_good else 1
 
