@@ -10,7 +10,7 @@ import pytest
 from webtest import TestResponse
 
 from gaesignals import Receivers, Retry, Signal, send_many
-from gaesignals.mailbox.index import Pending
+from gaesignals.mailbox.index import Index
 from worker.config import Settings
 from worker.fanout import Dispatcher
 from worker.queue import CloudTasksQueue, Task
@@ -130,7 +130,7 @@ def test_what_is_left_over_stays_in_the_queue(make_client: MakeClient) -> None:
     client = make_client(receivers)
     send_many([("mail", 1)])
     dispatcher = Dispatcher(
-        pending=Pending(client.worker.extensions["gaesignals"]),
+        index=Index(client.worker.extensions["gaesignals"]),
         receivers=receivers,
         queue=client.queue,
         redispatch_seconds=300,
