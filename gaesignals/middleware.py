@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .delivery.deliver import check_options, deliver, find_matches
+from .delivery.deliver import deliver, find_matches
+from .delivery.limits import check_options
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .receivers import ReceiverMapping, Receivers, as_receivers
 from .signal import Signal

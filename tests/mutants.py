@@ -110,12 +110,6 @@ FAULTS = (
     ),
     # Pages
     Fault(
-        "a claim of inline messages does not burn the index",
-        "gaesignals/format/page.py",
-        "end = self.next + 1",
-        "end = self.next",
-    ),
-    Fault(
         "a page with leases expires",
         "gaesignals/format/page.py",
         "not (self.is_waiting or self.leases or self.retries)",
@@ -132,36 +126,6 @@ FAULTS = (
         "gaesignals/format/page.py",
         "self.leases or self.retries) and self.width == 1",
         "self.leases or self.retries)",
-    ),
-    Fault(
-        "a claim takes more than 64 segments",
-        "gaesignals/format/page.py",
-        "min(sealed, MAX_SEGMENTS_A_CLAIM, self._segments_within(budget))",
-        "min(sealed, self._segments_within(budget))",
-    ),
-    Fault(
-        "a page has more than four leases",
-        "gaesignals/format/page.py",
-        "if len(self.leases) >= MAX_LEASES or",
-        "if len(self.leases) > MAX_LEASES or",
-    ),
-    Fault(
-        "a claim drops the retries",
-        "gaesignals/format/page.py",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, retries=())",
-    ),
-    Fault(
-        "a claim drops the leases",
-        "gaesignals/format/page.py",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, leases=())",
-    ),
-    Fault(
-        "retries are claimed before they are due",
-        "gaesignals/format/page.py",
-        "due = tuple(ref for ref in self.retries if is_due(ref.not_before_ms, now_ms))",
-        "due = self.retries",
     ),
     Fault(
         "a segment's key does not have its page's epoch",
@@ -181,12 +145,6 @@ FAULTS = (
         "gaesignals/mailbox/send.py",
         "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
         "is_touching = parcel.width == 1 and not page.is_waiting",
-    ),
-    Fault(
-        "a sender on a lane does not repair a home page that is narrower",
-        "gaesignals/mailbox/send.py",
-        "parcel.target = parcel.lane if parcel.lane < parcel.width else 0",
-        "parcel.target = parcel.lane",
     ),
     # The service's own messages
     Fault(
@@ -283,31 +241,6 @@ FAULTS = (
     ),
     # Running what was claimed
     Fault(
-        "retries that are not due run with those that are",
-        "gaesignals/delivery/fresh.py",
-        "        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]\n"
-        "        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))\n",
-        "        work.waiting = deque(records)\n",
-    ),
-    Fault(
-        "leases are not renewed at half-life",
-        "gaesignals/delivery/fresh.py",
-        "        if self._mailbox.clock() >= self._renew_at:\n            self._renew()\n",
-        "",
-    ),
-    Fault(
-        "a lease that could not be renewed counts as held",
-        "gaesignals/delivery/fresh.py",
-        "work.is_lost = True",
-        "work.is_lost = False",
-    ),
-    Fault(
-        "weak messages that were not begun are not sent back",
-        "gaesignals/delivery/fresh.py",
-        "for work in works for record in work.unrun + work.retries + work.later]",
-        "for work in works for record in work.retries + work.later]",
-    ),
-    Fault(
         "a large message stands under its id, where a delete of an earlier delivery may find it",
         "gaesignals/mailbox/bundles.py",
         "return bundle(new_id(), [record])",
@@ -318,12 +251,6 @@ FAULTS = (
         "gaesignals/delivery/fresh.py",
         "self._send_back([work for work in works if not work.is_reliable])",
         "self._send_back([work for work in works if not work.is_reliable and (work.runs or not work.unrun)])",
-    ),
-    Fault(
-        "reliable messages that were not begun are acknowledged",
-        "gaesignals/delivery/fresh.py",
-        "[*work.unrun, *work.retries, *work.later]",
-        "[*work.retries, *work.later]",
     ),
     Fault(
         "a lease is acknowledged though part of it could not be read",
@@ -348,30 +275,6 @@ FAULTS = (
         "gaesignals/delivery/calling.py",
         "                self._log_drop(self._raised)\n",
         "                self._log_drop(self._raised)\n                return\n",
-    ),
-    Fault(
-        "a busy name is always first in deliveries that end early",
-        "gaesignals/delivery/fresh.py",
-        "key=lambda claim: (names[claim.name], draw())",
-        "key=lambda claim: (claim.name, draw())",
-    ),
-    Fault(
-        "a busy lane is always first in deliveries that end early",
-        "gaesignals/delivery/fresh.py",
-        "key=lambda claim: (names[claim.name], draw())",
-        "key=lambda claim: (names[claim.name], claim.address.lane)",
-    ),
-    Fault(
-        "fresh messages are always before retries in deliveries that end early",
-        "gaesignals/delivery/fresh.py",
-        "retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
-        "retries_first=False",
-    ),
-    Fault(
-        "retries are always before fresh messages in deliveries that end early",
-        "gaesignals/delivery/fresh.py",
-        "retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
-        "retries_first=True",
     ),
     Fault(
         "what fails stands behind all that was given back since",
@@ -471,12 +374,6 @@ FAULTS = (
     ),
     # Leases
     Fault(
-        "a takeover does not write its position",
-        "gaesignals/mailbox/hold.py",
-        "lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)",
-        "lease = replace(_lease(claim), marks=tuple(marks), expires_ms=expires_ms)",
-    ),
-    Fault(
         "a takeover does not charge the message that was being run, which is forgotten",
         "gaesignals/delivery/takeover.py",
         "        self._charge(walk, matches)\n",
@@ -499,12 +396,6 @@ FAULTS = (
         "gaesignals/delivery/takeover.py",
         "if receiver not in weak)",
         "if receiver not in weak or record.receivers)",
-    ),
-    Fault(
-        "no lease is taken over where fresh messages use up the time",
-        "gaesignals/delivery/fresh.py",
-        "expired_first=self._round.is_bounded and self._mailbox.random.random() < 0.5",
-        "expired_first=False",
     ),
     Fault(
         "a takeover drops the marks of the one before it",
@@ -538,42 +429,12 @@ FAULTS = (
         "return False",
     ),
     # Discarding
-    Fault(
-        "a discard does not burn the index",
-        "gaesignals/mailbox/discard.py",
-        "end = page.next + 1",
-        "end = page.next",
-    ),
-    Fault(
-        "a discard takes leases along",
-        "gaesignals/mailbox/discard.py",
-        "sealed_count=0, retries=(), claim=token)",
-        "sealed_count=0, retries=(), leases=(), claim=token)",
-    ),
     # What memory loss, failing calls and growth have found
     Fault(
         "empty pages never expire",
         "gaesignals/format/page.py",
         "return EMPTY_TTL_SECONDS if self.is_empty else 0",
         "return 0",
-    ),
-    Fault(
-        "a claim of inline messages makes a widened name narrow",
-        "gaesignals/format/page.py",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)",
-        "messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token, width=1)",
-    ),
-    Fault(
-        "inline messages are claimed while segments wait in front of them",
-        "gaesignals/format/page.py",
-        "if taken == sealed and self.messages",
-        "if self.messages",
-    ),
-    Fault(
-        "small bundles of retries pile up",
-        "gaesignals/format/page.py",
-        "return due + small if len(self.retries) > MANY_RETRIES and len(small) > 1 else due",
-        "return due",
     ),
     Fault(
         "a page's first segment may be followed by any number of them",
@@ -618,12 +479,6 @@ FAULTS = (
         "return Found(item.value, item.cas_id)",
     ),
     Fault(
-        "a name is never made wider",
-        "gaesignals/mailbox/send.py",
-        "page = replace(page, width=max(page.width, 1 << parcel.lane.bit_length()))",
-        "pass",
-    ),
-    Fault(
         "a name that is about to be dropped from the index is not listed anew",
         "gaesignals/format/slot.py",
         "return self.due_ms.get(name, 0) > now_ms - MAX_OVERDUE_MS // 2",
@@ -640,18 +495,6 @@ FAULTS = (
         "gaesignals/format/slot.py",
         "return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS",
         "return False",
-    ),
-    Fault(
-        "a stale holder goes on running handlers",
-        "gaesignals/delivery/fresh.py",
-        "        if work.is_lost:\n            raise LeaseLostError\n",
-        "",
-    ),
-    Fault(
-        "a takeover does not write what failed before its position",
-        "gaesignals/mailbox/hold.py",
-        "lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)",
-        "lease = replace(_lease(claim), position=position, expires_ms=expires_ms)",
     ),
     Fault(
         "a takeover acknowledges what it had no time for",
@@ -682,18 +525,6 @@ FAULTS = (
         "gaesignals/mailbox/dead.py",
         "replace(body.write(connection.now_ms()), ttl_seconds=0)",
         "body.write(connection.now_ms())",
-    ),
-    Fault(
-        "a claim that may have taken effect does not count for what a delivery may take",
-        "gaesignals/mailbox/claim.py",
-        "for claim in (*self._result.claims, *(attempt.claim for attempt in self._attempts.values())):",
-        "for claim in self._result.claims:",
-    ),
-    Fault(
-        "where four leases are held, something is said to be left that could be done",
-        "gaesignals/mailbox/claim.py",
-        "has_room = len(page.leases) - len(expired) < MAX_LEASES",
-        "has_room = True",
     ),
     # The worker
     Fault(

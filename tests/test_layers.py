@@ -66,14 +66,14 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": "keys names entries lease page slot letter pauses rescue wake",
+    "gaesignals.format": "keys names entries lease page taking slot letter pauses rescue wake",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried spans",
-    "gaesignals.mailbox": """emptied rewrite bundles lanes send defer box rescue claim load slots settle index hold dead
-        discard pause repair look""",
-    "gaesignals.delivery": """coroutines results limits backoff judging verdict deaths round calling runner takeover
-        fresh deliver""",
+    "gaesignals.mailbox": """emptied rewrite bundles lanes send defer box rescue claim load slots settle index hold
+        renew dead discard pause repair look""",
+    "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
+        takeover backlog fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
         draining sending pausing dead regions finding checks checking init local main""",

@@ -33,7 +33,7 @@ def test_a_fault_that_does_not_fit_is_an_error(tmp_path: Path, text: str) -> Non
 
 def test_a_fault_in_the_code_is_caught_by_the_test_it_breaks() -> None:
     verdict = judge(
-        Fault("the module itself", "gaesignals/format/page.py", "FULL_ENTRIES = 16\n", "raise RuntimeError\n")
+        Fault("the module itself", "gaesignals/format/page.py", "FULL_MESSAGES: Final = 16\n", "raise RuntimeError\n")
     )
     assert verdict.caught_by is not None
 

@@ -112,7 +112,9 @@ class Deliverer:
             raise ServiceUnavailable("this instance is shutting down")
         started = self._clock()
         helpers = _Siblings(self._dispatcher, siblings)
-        report, is_time_up, paused = self._rounds(names, started + seconds, helpers)
+        # Whoever may bring in nobody was asked to help with messages that are slow.
+        is_cautious = not siblings and source is Source.TASK
+        report, is_time_up, paused = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
         rest = report.more if is_time_up else ()
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
         handed_over = set(rest).difference(refused)
@@ -122,7 +124,7 @@ class Deliverer:
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
     def _rounds(
-        self, names: Sequence[str], deadline: float, helpers: _Siblings
+        self, names: Sequence[str], deadline: float, helpers: _Siblings, *, is_cautious: bool
     ) -> tuple[DeliveryReport, bool, tuple[str, ...]]:
         """Deliver until nothing is found, and say whether time was up before that, and what is paused."""
         total = DeliveryReport()
@@ -141,6 +143,9 @@ class Deliverer:
                 mailbox=self._mailbox,
                 on_backlog=helpers.bring_in,
                 should_stop=self._should_stop,
+                held=self._paused,
+                # Later deliveries find what others left: they take their share of it, not all.
+                is_cautious=is_cautious or total.has_progressed,
             )
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
             vain = 0 if report.has_progressed else vain + 1
@@ -151,18 +156,26 @@ class Deliverer:
 
 
 class _Siblings:
-    """The right of one task to bring in another, once."""
+    """The right of one task to bring in another that goes on so, and a second one that brings in none.
+
+    The second one is for when nobody came, or too few did: a delivery asks again only where it sees no more helpers
+    than at first, and of a name that is weak it sees none.
+    """
 
     def __init__(self, dispatcher: Dispatcher, allowed: int) -> None:
         self._dispatcher = dispatcher
+        self._seconds = 1 if allowed else 0
         self.left = allowed
         self.is_used = False
 
     def bring_in(self, names: Sequence[str]) -> None:
-        if self.left > 0:
-            # A refusal uses up the right as well: the queue is not asked again at every claim.
+        # A refusal uses up the right as well: the queue is not asked again at every claim.
+        if self.left:
             self.is_used = self._dispatcher.bring_in(names, siblings=self.left - 1)
             self.left = 0
+        elif self._seconds:
+            self._seconds = 0
+            self._dispatcher.bring_in(names, siblings=0)
 
 
 def blueprint(deliverer: Deliverer, dispatcher: Dispatcher, travel: Travel, *, seconds: float) -> Blueprint:

@@ -87,7 +87,8 @@ class Coroutines:
         if done and not task.cancelled() and error is None:
             return task.result()
         raise TimeoutError(
-            f"the handler did not finish within half of its lease, {self._limit_seconds:g} seconds, and was cancelled"
+            f"the handler did not finish within three quarters of its lease, {self._limit_seconds:g} seconds, "
+            "and was cancelled"
         ) from error
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ from gaesignals.signal import Signal, name_of
 
 from .coroutines import Coroutines, is_loop_running, reject_running_loop
 from .fresh import FreshDelivery
-from .limits import Limits
+from .limits import LEASE_SECONDS, Limits, check_options, longest_lease
 from .round import Round
 
 logger = logging.getLogger("gaesignals")
@@ -35,25 +35,29 @@ def deliver(
     *,
     names: Iterable[str | Signal] | None = None,
     reliable: bool | None = None,
-    lease_seconds: float = 300.0,
+    lease_seconds: float = LEASE_SECONDS,
     max_messages: int | None = None,
     max_seconds: float | None = None,
     mailbox: Mailbox | None = None,
     on_backlog: Callable[[Sequence[str]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    held: Callable[[], Collection[str]] | None = None,
+    is_cautious: bool = False,
     **unknown: NoReturn,
 ) -> DeliveryReport:
-    """Run the handlers of `mapping` for what waits, once around.
+    """Run the handlers of `mapping` for what waits, in short rounds, until as much as waited at first has had its turn.
 
     `mapping` is a list of pairs of a name and a handler, a dict of them, or `Receivers`; with patterns among these,
     `names` says which names to look at. `reliable` None delivers each name in the strictest mode that one of its
     receivers asks for, weak for plain handlers; True makes all reliable.
 
-    A reliable delivery holds its messages for `lease_seconds`, at least one, and renews that while it works; each
-    handler has to finish within half of it; an `async def` one that does not is cancelled. `max_messages` and
-    `max_seconds` bound the delivery: what it claimed and did not begin goes back. `should_stop` is asked before each
-    message, too. `on_backlog` is called with the names that it claimed from and that have more waiting, before the
-    first handler is run.
+    A reliable delivery holds its messages for `lease_seconds`, at least one, or for the longest that a receiver of its
+    names declares. Each handler has to finish within three quarters of it; an `async def` one that does not is
+    cancelled. `max_messages` and `max_seconds` bound the delivery: at least one message is run, and what it claimed and
+    did not begin goes back. `should_stop` is asked before each message, too, and `held` between rounds for names that
+    are not to be gone on with. `on_backlog` is called with the names that it claimed from and that have more waiting,
+    before a handler is run, and once more if nobody has come to help with them. With `is_cautious` it claims one batch
+    of each name at first, and not sixteen messages: whoever helps with slow messages leaves the others their share.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
@@ -61,7 +65,7 @@ def deliver(
     """
     reject_unknown(unknown, where="deliver()")
     check_options(lease_seconds, max_messages, max_seconds)
-    _check_parts(mailbox, on_backlog, should_stop)
+    _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, held=held)
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
     box = mailbox or current_mailbox()
@@ -69,14 +73,20 @@ def deliver(
         is_coroutine_function(match.receiver.handler) for group in matches.values() for match in group
     ):
         reject_running_loop()
-    deadline = None if max_seconds is None else box.clock() + max_seconds
-    limits = Limits(lease_seconds, max_messages, deadline, should_stop or _never)
+    limits = Limits(
+        longest_lease(lease_seconds, (match for group in matches.values() for match in group)),
+        max_messages,
+        math.inf if max_seconds is None else box.monotonic() + max_seconds,
+        should_stop or _never,
+    )
     with (
         box.observer.delivering(),
         use_mailbox(box),
-        closing(Coroutines(limit_seconds=lease_seconds / 2)) as coroutines,
+        closing(Coroutines(limit_seconds=limits.handler_seconds)) as coroutines,
     ):
-        report = FreshDelivery(Round(box, receivers, limits, coroutines), matches, on_backlog).run()
+        report = FreshDelivery(
+            Round(box, receivers, limits, coroutines), matches, on_backlog, held or _nothing, is_cautious=is_cautious
+        ).run()
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])
         _settle(box)
@@ -99,6 +109,10 @@ def _never() -> bool:
     return False
 
 
+def _nothing() -> Collection[str]:
+    return ()
+
+
 def find_matches(receivers: Receivers, names: Iterable[str | Signal] | None) -> dict[str, Sequence[Match]]:
     """The receivers of each name to look at. Raises `InvalidOptionError` for patterns without `names`."""
     if names is None:
@@ -116,26 +130,12 @@ def find_matches(receivers: Receivers, names: Iterable[str | Signal] | None) -> 
     return {name: found for name, found in matches.items() if found}
 
 
-def check_options(lease_seconds: float, max_messages: int | None, max_seconds: float | None) -> None:
-    """Raise `InvalidOptionError` for a bound that makes no sense."""
-    if not _is_number(lease_seconds) or not 1 <= lease_seconds <= 86400:
-        raise InvalidOptionError(f"lease_seconds is {lease_seconds!r}; give from 1 to 86400")
-    if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
-        raise InvalidOptionError(f"max_messages is {max_messages!r}; give a whole number from 1, or None for no limit")
-    if max_seconds is not None and not (_is_number(max_seconds) and max_seconds > 0):
-        raise InvalidOptionError(f"max_seconds is {max_seconds!r}; give more than 0, or None for no limit")
-
-
-def _check_parts(mailbox: object, on_backlog: object, should_stop: object) -> None:
+def _check_parts(mailbox: object, **functions: object) -> None:
     if mailbox is not None and not isinstance(mailbox, Mailbox):
         raise InvalidOptionError(f"mailbox={mailbox!r:.80} cannot be: give a Mailbox")
-    for option, value in (("on_backlog", on_backlog), ("should_stop", should_stop)):
+    for option, value in functions.items():
         if value is not None and not callable(value):
             raise InvalidOptionError(f"{option}={value!r:.80} cannot be called")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def waiting_names(mapping: ReceiverMapping, *, mailbox: Mailbox | None = None, **unknown: NoReturn) -> list[str]:

@@ -1,113 +1,134 @@
 """Delivering what is fresh: claim it, run its handlers, and settle what became of it.
 
-Weak messages are this process's for good once they are claimed; what was not begun is sent again. Reliable ones are on
-leases, which are renewed at half-life and acknowledged at the end.
+It goes in rounds. Each claims a little of every name, runs it in turns for ten seconds at most, and settles it: weak
+messages are this process's for good once they are claimed, and what was not begun is sent again; reliable ones are on
+leases, which are acknowledged, and what was not begun goes back. So many workers share one backlog, and nobody waits
+long for somebody else's slow messages.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 from gaesignals.errors import SendError, StoreError
-from gaesignals.format.entries import Record, is_due
-from gaesignals.mailbox.claim import Claim, Claimed, Claimer
-from gaesignals.mailbox.hold import Settlement, acknowledge, renew
-from gaesignals.mailbox.load import Loaded, load
+from gaesignals.format.entries import Record, refs_of
+from gaesignals.format.keys import bundle_key
+from gaesignals.mailbox.claim import Claim, Claimed, Claimer, Order
+from gaesignals.mailbox.hold import Settlement, acknowledge
+from gaesignals.mailbox.load import load
+from gaesignals.mailbox.renew import keep
 from gaesignals.receiver import Match
 from gaesignals.report import DeliveryReport, Failure
 
+from .backlog import Backlog
+from .pace import Pace
 from .round import Round
-from .runner import LeaseLostError, Runner
+from .runner import Runner
 from .takeover import Takeover
-from .verdict import Run, Verdict, plan
+from .verdict import Verdict, plan
+from .work import Work
 
 logger = logging.getLogger("gaesignals")
 
-
-@dataclass(slots=True)
-class _Work:
-    """One claim and what became of its messages so far. `claim` changes when its lease is renewed."""
-
-    claim: Claim
-    loaded: Loaded
-    matches: Sequence[Match]
-    runs: list[Run] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    waiting: deque[Record] = field(default_factory=deque)
-    later: list[Record] = field(default_factory=list)
-    is_lost: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.claim.name
-
-    @property
-    def is_reliable(self) -> bool:
-        return self.claim.lease is not None
-
-    @property
-    def unrun(self) -> list[Record]:
-        """What could be run at once, and was not or not by all its receivers."""
-        return [record for verdict in self.verdicts for record in verdict.unbegun] + [*self.waiting]
-
-    @property
-    def retries(self) -> list[Record]:
-        return [record for verdict in self.verdicts for record in verdict.retries]
-
-    @property
-    def chunk(self) -> int:
-        """How many messages are begun together: as many as the receiver that takes most does."""
-        return max(match.receiver.chunk for match in self.matches)
+TURN_SECONDS: Final = 0.1
+_LOOKS_AGAIN: Final = 7
 
 
 class FreshDelivery:
-    """One round over the names of `matches`."""
+    """Rounds over the names of `matches`, until as many messages as waited at the first look have had their turn."""
 
     def __init__(
-        self, round_: Round, matches: Mapping[str, Sequence[Match]], on_backlog: Callable[[Sequence[str]], None] | None
+        self,
+        round_: Round,
+        matches: Mapping[str, Sequence[Match]],
+        on_backlog: Callable[[Sequence[str]], None] | None,
+        held: Callable[[], Collection[str]],
+        *,
+        is_cautious: bool = False,
     ) -> None:
         self._round = round_
         self._mailbox = round_.mailbox
         self._matches = matches
-        self._on_backlog = on_backlog
-        self._held: dict[str, _Work] = {}
-        self._renew_at = math.inf
+        self._backlog = Backlog(on_backlog, round_.mailbox.monotonic)
+        self._held = held
+        self._pace = Pace(matches, is_cautious=is_cautious)
+        # Where the end may come before the last name's turn, it is not always the same one's.
+        names = list(matches)
+        if round_.limits.is_bounded:
+            names = round_.mailbox.random.sample(names, len(names))
+        self._places = {name: place for place, name in enumerate(names)}
+        self._left = dict.fromkeys(matches, 0)
+        self._todo: dict[str, int] = {}
 
     def run(self) -> DeliveryReport:
-        limits = self._round.limits
-        modes = {name: any(match.receiver.reliable for match in group) for name, group in self._matches.items()}
+        tally = self._round.tally
+        claimed = self._claim(self._matches, expired_first=True)
+        if claimed.expired:
+            self._take_over(claimed.expired)
+            if not self._round.is_over:
+                claimed = self._claim(self._matches)
+        self._todo = dict(self._left)
+        for claim in claimed.claims:
+            self._todo[claim.name] += claim.holding.count
+        while claimed.claims:
+            self._run(claimed)
+            names = self._unfinished()
+            if not names or self._round.is_over:
+                break
+            claimed = self._claim_more(names)
+        tally.remaining += sum(self._left.values())
+        return tally.report()
+
+    def _unfinished(self) -> list[str]:
+        """The names that there is more of, and of which not all that waited at the first look had its turn."""
+        names = [name for name, count in self._todo.items() if name in self._round.tally.more and count > 0]
+        held = self._held() if names else ()
+        return [name for name in names if name not in held]
+
+    def _claim_more(self, names: Collection[str]) -> Claimed:
+        """Claim again. Of slow messages that are weak, others may hold what they are about to send back: look again."""
+        is_slow = any(not self._is_reliable(name) and self._pace.most_at_once(name) is not None for name in names)
+        claimed = self._claim(names)
+        for _ in self._mailbox.attempts(_LOOKS_AGAIN if is_slow else 0):
+            if claimed.claims:
+                break
+            claimed = self._claim(names)
+        return claimed
+
+    def _claim(self, names: Collection[str], *, expired_first: bool = False) -> Claimed:
+        self._round.begin()
+        lease_seconds, seconds_left = self._round.limits.lease_seconds, self._round.seconds_left
+        orders = {
+            name: Order(self._is_reliable(name), self._pace.size(name, seconds_left=seconds_left), lease_seconds)
+            for name in names
+        }
         claimed = Claimer(
             self._mailbox,
-            modes,
-            lease_seconds=limits.lease_seconds,
-            max_messages=limits.max_messages,
+            orders,
+            max_messages=self._round.messages_left,
             holder=self._mailbox.holder,
-            # Where fresh messages may use up the time, they would keep the others waiting for as long as they come.
-            expired_first=self._round.is_bounded and self._mailbox.random.random() < 0.5,
-            retries_first=self._round.is_bounded and self._mailbox.random.random() < 0.5,
+            expired_first=expired_first,
         ).run()
+        claimed.claims.sort(key=lambda claim: (self._places[claim.name], claim.address.lane))
+        self._left |= {name: claimed.left.get(name, 0) for name in names}
+        self._round.tally.more.difference_update(names)
         self._note(claimed)
-        works = self._load(self._in_turn(claimed.claims))
-        try:
-            for work in works:
-                self._run(work)
-        finally:
-            self._send_back([work for work in works if not work.is_reliable])
-        self._acknowledge([work for work in works if work.is_reliable])
-        self._take_over(claimed.expired)
-        return self._round.tally.report()
+        return claimed
+
+    def _is_reliable(self, name: str) -> bool:
+        return any(match.receiver.reliable for match in self._matches[name])
 
     def _note(self, claimed: Claimed) -> None:
         tally = self._round.tally
-        if claimed.silent and len(claimed.silent) == len(self._matches):
+        if claimed.silent and len(claimed.silent) == len(self._matches) and not self._round.run_count:
             raise StoreError("memcache did not answer for any of the names; nothing was delivered")
         tally.lost += claimed.lost
-        tally.remaining += sum(claimed.left.values())
         tally.more |= claimed.more
+        # The next settling takes them out of the index.
+        self._mailbox.emptied.add(sorted(claimed.narrowed))
         tally.errors += [
             Failure(name, None, None, error)
             for error, names in (
@@ -116,129 +137,151 @@ class FreshDelivery:
             )
             for name in sorted(names)
         ]
-        # Only where this delivery got something itself: where all leases are taken, one more helper would find nothing.
-        backlog = claimed.more & {claim.name for claim in claimed.claims}
-        if backlog and self._on_backlog is not None:
-            try:
-                self._on_backlog(sorted(backlog))
-            except Exception:
-                logger.exception("on_backlog failed; what was claimed is delivered all the same")
 
-    def _load(self, claims: Sequence[Claim]) -> list[_Work]:
+    def _run(self, claimed: Claimed) -> None:
+        """Run what was claimed for as long as the round lasts, and settle it."""
+        works = self._load(claimed.claims)
+        try:
+            works = self._set_aside(works)
+            # Where all leases are taken, a helper would find nothing.
+            self._backlog.note(self._round.tally.more & {work.name for work in works}, claimed.live)
+            self._take_turns(works)
+        finally:
+            self._send_back([work for work in works if not work.is_reliable])
+        self._acknowledge([work for work in works if work.is_reliable])
+
+    def _load(self, claims: Sequence[Claim]) -> list[Work]:
         works = []
         garbage: list[bytes] = []
-        half_life = self._round.limits.lease_seconds / 2
         for loaded in load(self._mailbox, claims):
             claim = loaded.claim
             if claim.lease is None:
                 garbage += loaded.keys
             elif not loaded.is_whole:
                 self._round.leave_unread(claim)
+                self._todo[claim.name] = 0
                 continue
-            work = _Work(claim, loaded, self._matches[claim.name])
-            # All of it waits until its turn comes, and goes back if this process ends before.
-            work.waiting.extend(record for _, record in loaded.items)
+            work = Work.of(loaded, self._matches[claim.name], self._mailbox.now_ms())
+            self._todo[claim.name] -= len(work.waiting) + loaded.lost
             self._round.tally.lost += loaded.lost
-            if claim.lease is not None:
-                self._held[claim.lease.id] = work
-                self._renew_at = min(self._renew_at, claim.lease.expires_ms / 1000 - half_life)
             works.append(work)
         self._mailbox.delete(garbage)
         return works
 
-    def _in_turn(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Where the end may come before the last name's turn, or lane's, it is not always the same one's."""
-        if not self._round.is_bounded:
-            return claims
-        draw = self._mailbox.random.random
-        names = {claim.name: draw() for claim in claims}
-        return sorted(claims, key=lambda claim: (names[claim.name], draw()))
+    def _set_aside(self, works: Sequence[Work]) -> list[Work]:
+        """What a claim took beyond what was asked for goes back before its first handler, where messages are slow.
 
-    def _run(self, work: _Work) -> None:
-        now_ms = self._mailbox.now_ms()
-        records = [*work.waiting]
-        work.later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
-        work.waiting = deque(record for record in records if is_due(record.not_before_ms, now_ms))
-        runner = Runner(
-            self._round.coroutines, self._mailbox, work.name, lambda: self._guard(work), lambda: self._round.is_late
-        )
-        while work.waiting and not work.is_lost and not self._round.is_over:
-            size = min(self._round.allowance(work.chunk), len(work.waiting))
+        A segment is taken whole, and a handler of an hour would keep the rest of it waiting.
+        """
+        return [work for work in works if self._keeps(work)]
+
+    def _keeps(self, work: Work) -> bool:
+        most = self._pace.most_at_once(work.name)
+        if most is None or len(work.waiting) <= most:
+            return True
+        if work.is_reliable:
+            # On a lease it is in nobody's way, unless that is a long one.
+            return not self._pace.is_first_of_few(work.name) or self._hand_back(work, most)
+        back = [work.waiting.pop() for _ in range(len(work.waiting) - most)]
+        self._send_again([(work.name, record) for record in reversed(back)])
+        self._count_back(work.name, len(back))
+        return True
+
+    def _count_back(self, name: str, count: int) -> None:
+        """Note what went back and can be run at once, in this delivery or by somebody else."""
+        self._left[name] += count
+        self._todo[name] += count
+        if count:
+            self._round.tally.more.add(name)
+
+    def _hand_back(self, work: Work, most: int) -> bool:
+        """Keep the first `most` messages that wait, and let the others go; False if the lease is lost."""
+        waiting = [*work.waiting]
+        claim = keep(self._mailbox, work.claim, waiting[:most], [*waiting[most:], *work.later])
+        if claim is None:
+            self._overtaken(work)
+            return False
+        if claim.holding != work.claim.holding:
+            self._mailbox.delete(work.loaded.keys)
+            work.loaded.keys = [bundle_key(ref.key) for ref in refs_of(claim.holding.entries)]
+            work.waiting, work.later = deque(waiting[:most]), []
+            self._count_back(work.name, len(waiting) - most)
+        work.claim = claim
+        return True
+
+    def _overtaken(self, work: Work) -> None:
+        self._round.tally.overtaken += len(work.loaded.items)
+        logger.warning("a lease was lost while its messages were run", extra={"signals_name": ascii(work.name)})
+
+    def _take_turns(self, works: Sequence[Work]) -> None:
+        """Let each run for a moment, again and again, so that quick messages do not wait for slow ones.
+
+        A name that had less time than others is first: it may have gone without a turn in the last round.
+        """
+        turns = deque(sorted(works, key=lambda work: self._pace.seconds(work.name)))
+        while turns and not self._round.is_late and not self._round.is_over:
+            work = turns.popleft()
+            self._take_turn(work)
+            if work.waiting:
+                turns.append(work)
+
+    def _take_turn(self, work: Work) -> None:
+        started = self._mailbox.monotonic()
+        runner = Runner(self._round.coroutines, self._mailbox, work.name, is_late=lambda: self._round.is_late)
+        while work.waiting and not self._round.is_late and not self._round.is_over:
+            size = min(self._round.allowance(self._pace.chunks[work.name]), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
             runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
             self._round.run_count += size
             try:
                 runner.run(runs)
-            except LeaseLostError:
-                return
             except BaseException:
                 # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
                 work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
                 raise
             work.runs += runs
             work.verdicts += map(self._round.decide, runs)
+            if self._mailbox.monotonic() >= started + TURN_SECONDS:
+                break
+        seconds = self._mailbox.monotonic() - started
+        work.seconds += seconds
+        self._pace.note(work.name, seconds=seconds, of_claim=work.seconds, count=len(work.runs))
 
-    def _guard(self, work: _Work) -> None:
-        """Before each handler: renew the leases at half-life, and stop if this one is somebody else's by now."""
-        if self._mailbox.clock() >= self._renew_at:
-            self._renew()
-        if work.is_lost:
-            raise LeaseLostError
-
-    def _renew(self) -> None:
-        held = [work.claim for work in self._held.values()]
-        expires_ms = self._round.lease_end_ms()
-        renewed = renew(self._mailbox, held, expires_ms=expires_ms)
-        for lease_id, work in list(self._held.items()):
-            if lease_id in renewed:
-                work.claim = renewed[lease_id]
-            else:
-                work.is_lost = True
-                del self._held[lease_id]
-                self._overtaken(work)
-        self._renew_at = expires_ms / 1000 - self._round.limits.lease_seconds / 2
-
-    def _overtaken(self, work: _Work) -> None:
-        self._round.tally.overtaken += len(work.loaded.items)
-        logger.warning("a lease was lost while its messages were run", extra={"signals_name": ascii(work.name)})
-
-    def _send_back(self, works: Sequence[_Work]) -> None:
+    def _send_back(self, works: Sequence[Work]) -> None:
         """What a weak delivery claimed and did not begin is sent again; what it began is counted."""
         self._bury(works)
-        unrun = [(work.name, record) for work in works for record in work.unrun + work.retries + work.later]
-        tally = self._round.tally
-        if unrun:
-            try:
-                self._mailbox.send_records(unrun)
-            except SendError as error:
-                lost = len(error.failed) + len(error.unsure)
-                tally.lost += lost
-                tally.remaining -= lost
-                logger.exception("messages that there was no time for could not be sent again")
-            tally.remaining += len(unrun)
-            tally.more |= {name for name, _ in unrun}
+        self._send_again([(work.name, record) for work in works for record in work.back])
         for work in works:
-            tally.count(work.name, work.runs, work.verdicts)
+            self._settle(work)
 
-    def _acknowledge(self, works: Sequence[_Work]) -> None:
-        held = [work for work in works if not work.is_lost]
-        if not held:
+    def _send_again(self, back: Sequence[tuple[str, Record]]) -> None:
+        if not back:
             return
-        self._bury(held)
-        settlements = [
-            Settlement(work.claim, [*work.unrun, *work.retries, *work.later], work.loaded.keys) for work in held
-        ]
+        try:
+            self._mailbox.send_records(back)
+        except SendError as error:
+            lost = len(error.failed) + len(error.unsure)
+            self._round.tally.lost += lost
+            self._round.tally.remaining -= lost
+            logger.exception("messages that there was no time for could not be sent again")
+
+    def _acknowledge(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        self._bury(works)
+        settlements = [Settlement(work.claim, work.back, work.loaded.keys) for work in works]
         missed = {id(claim) for claim in acknowledge(self._mailbox, settlements)}
-        for work in held:
+        for work in works:
             if id(work.claim) in missed:
                 self._overtaken(work)
-                continue
-            self._round.tally.count(work.name, work.runs, work.verdicts)
-            if work.unrun:
-                self._round.tally.remaining += len(work.unrun)
-                self._round.tally.more.add(work.name)
+            else:
+                self._settle(work)
 
-    def _bury(self, works: Sequence[_Work]) -> None:
+    def _settle(self, work: Work) -> None:
+        self._round.tally.count(work.name, work.runs, work.verdicts)
+        self._count_back(work.name, len(work.unrun))
+
+    def _bury(self, works: Sequence[Work]) -> None:
         verdicts: dict[str, list[Verdict]] = {}
         for work in works:
             verdicts.setdefault(work.name, []).extend(work.verdicts)

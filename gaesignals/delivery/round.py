@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +27,7 @@ MAX_EXCEPTIONS = 100
 
 @dataclass(slots=True)
 class Round:
-    """Who delivers what, and how far it has come."""
+    """Who delivers what, and how far it has come: what was claimed together is run until `until`, then settled."""
 
     mailbox: Mailbox
     receivers: Receivers
@@ -35,27 +36,40 @@ class Round:
     tally: Tally = field(default_factory=Tally)
     run_count: int = 0
     exception_count: int = 0
+    until: float = math.inf
+    begun_at: int = 0
+
+    def begin(self) -> None:
+        """Begin a round. A lease outlasts it and the handler that is running at its end."""
+        self.until = min(self.mailbox.monotonic() + self.limits.round_seconds, self.limits.deadline)
+        self.begun_at = self.run_count
+
+    @property
+    def seconds_left(self) -> float:
+        """How long this round may begin messages."""
+        return max(0.0, self.until - self.mailbox.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Whether no further message may be begun."""
-        most = self.limits.max_messages
-        return (most is not None and self.run_count >= most) or self.is_late
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether it may end before everything that was claimed had its turn."""
-        return self.limits.max_messages is not None or self.limits.deadline is not None
+        """Whether no further message may be begun in this delivery. One is, however late it is."""
+        return self.messages_left == 0 or self._is_past(self.limits.deadline, after=0)
 
     @property
     def is_late(self) -> bool:
-        """Whether time is up, so that no further handler may be begun."""
-        deadline = self.limits.deadline
-        return (deadline is not None and self.mailbox.clock() >= deadline) or self.limits.should_stop()
+        """Whether no further handler may be begun in this round. One message is, however late it is."""
+        return self._is_past(self.until, after=self.begun_at)
+
+    def _is_past(self, time: float, *, after: int) -> bool:
+        return self.limits.should_stop() or (self.run_count > after and self.mailbox.monotonic() >= time)
+
+    @property
+    def messages_left(self) -> int | None:
+        most = self.limits.max_messages
+        return None if most is None else max(0, most - self.run_count)
 
     def allowance(self, size: int) -> int:
         """How many messages of `size` may be begun together."""
-        return size if self.limits.max_messages is None else min(size, self.limits.max_messages - self.run_count)
+        return size if self.messages_left is None else min(size, self.messages_left)
 
     def lease_end_ms(self) -> int:
         return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)

@@ -39,7 +39,8 @@ class Runner:
         coroutines: Coroutines,
         mailbox: Mailbox,
         name: str,
-        guard: Callable[[], None],
+        *,
+        guard: Callable[[], None] = lambda: None,
         is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._coroutines = coroutines

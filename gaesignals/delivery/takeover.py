@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from gaesignals.format.entries import Record, is_due
 from gaesignals.format.lease import Mark, Position
-from gaesignals.mailbox.bundles import Bundle, bundle, in_bundles
+from gaesignals.mailbox.bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles
 from gaesignals.mailbox.claim import Claim
-from gaesignals.mailbox.hold import Settlement, acknowledge, advance, take_over
+from gaesignals.mailbox.hold import Settlement, acknowledge
 from gaesignals.mailbox.load import Loaded, load
+from gaesignals.mailbox.renew import advance, take_over
 from gaesignals.receiver import Match
 from gaesignals.stores.store import Outcome as Written
 
@@ -111,7 +112,8 @@ class Takeover:
         run = plan(record, matches, is_takeover=True)
         self._round.run_count += 1
         try:
-            Runner(self._round.coroutines, self._mailbox, claim.name, lambda: self._guard(walk.claim)).run([run])
+            runner = Runner(self._round.coroutines, self._mailbox, claim.name, guard=lambda: self._guard(walk.claim))
+            runner.run([run])
         except LeaseLostError:
             return False
         self._settle(walk, position, run)
@@ -139,7 +141,9 @@ class Takeover:
         """
         if len(walk.marks) <= MAX_MARKS:
             return True
-        bundles = [bundle(self._mailbox.new_id(), group) for group in in_bundles(_marked(walk))]
+        bundles = [
+            bundle(self._mailbox.new_id(), group) for group in in_bundles(_marked(walk), most=MAX_BUNDLE_MESSAGES)
+        ]
         outcomes = self._mailbox.write([made.write(self._mailbox.now_ms()) for made in bundles])
         if any(outcome is not Written.STORED for outcome in outcomes.values()):
             return False

@@ -96,6 +96,11 @@ class Record:
     wake_ms: int | None = None
 
     @property
+    def count(self) -> int:
+        """How many messages it is."""
+        return 1
+
+    @property
     def size(self) -> int:
         """About how many bytes the record takes, never fewer."""
         texts = (
@@ -259,10 +264,10 @@ def weight(entries: Iterable[Entry]) -> int:
 
 
 def count_messages(entries: Iterable[Entry]) -> int:
-    return sum(entry.count if isinstance(entry, Ref) else 1 for entry in entries)
+    return sum(entry.count for entry in entries)
 
 
-VERSION = 1
+VERSION = 2
 
 
 def entries_to_bytes(entries: Sequence[Entry]) -> bytes:

@@ -18,7 +18,7 @@ from .names import listed
 
 logger = logging.getLogger("gaesignals")
 
-VERSION = 1
+VERSION = 2
 
 
 MAX_LETTERS = 1000

@@ -1,19 +1,21 @@
 """The page of a mailbox: values in, values out. No memcache, no clock, no randomness of its own.
 
-Two rules here keep messages from being lost (both are what `seal` and `claim` are made of):
+Three rules keep messages from being lost (`fill` and `burnt`, and `taking.take`, are made of the first):
 
-1. A sealed segment has one possible content. The messages of a full page change only by being sealed exactly as they
-   were read, or by being claimed. Inline messages are claimed only together with the last waiting segment, and the next
-   index is then burnt. Otherwise a slow sender, whose compare-and-set is going to fail, would overwrite a segment that
-   somebody else has just sealed under the same index.
+1. A sealed segment has one possible content. The inline messages of a full page change only by being sealed exactly as
+   they were read, divided into full groups in order, or by being claimed or discarded. A claim of inline messages takes
+   every waiting segment with them and burns the indexes that sealing the page as it was read would use. Otherwise a
+   slow sender, whose compare-and-set is going to fail, would overwrite a segment that somebody else has just sealed
+   under the same index. The limits that make a page full belong to the format's version.
 2. Only an empty page expires.
+3. A name is narrowed only long after its lanes were used last (`is_hot`, `is_cold`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
@@ -31,33 +33,31 @@ from .entries import (
     referenced_bytes,
     weight,
 )
-from .lease import MAX_SEGMENTS_A_CLAIM, Holding, Lease
+from .lease import Lease
 
-FULL_ENTRIES = 16
-FULL_INLINE_BYTES = 8 * 1024
-FULL_REFERENCED_BYTES = 256 * 1024
-SEGMENT_BYTES = 2 * FULL_INLINE_BYTES
+FULL_MESSAGES: Final = 16
+FULL_INLINE_BYTES: Final = 8 * 1024
+FULL_REFERENCED_BYTES: Final = 256 * 1024
+SEGMENT_BYTES: Final = 2 * FULL_INLINE_BYTES
 """About what a sealed segment takes at most; reads of several are divided into calls by it."""
-MAX_LEASES = 4
-MAX_WIDTH = 64
-MAX_SEGMENTS = 2**24
-MANY_RETRIES = 16
-SMALL_BUNDLE_BYTES = 250_000
-EMPTY_TTL_SECONDS = 300
+MAX_GROUPS: Final = 32
+"""Sealed by one send, and burnt by one claim, at most."""
+MAX_LEASES: Final = 32
+MAX_LEASED_BYTES: Final = 64 * 1024
+"""What leases may hold inline before no further one is made: each send reads and writes it."""
+MAX_RETRIES: Final = 4096
+MAX_WIDTH: Final = 64
+MAX_SEGMENTS: Final = 2**24
+MANY_RETRIES: Final = 16
+SMALL_BUNDLE_BYTES: Final = 250_000
+EMPTY_TTL_SECONDS: Final = 1200
+HOT_MS: Final = 60_000
+"""For so long after a sender met others at a name, senders use all its lanes; after that its home page alone."""
+COLD_MS: Final = 300_000
+"""After so long, and with nothing in any lane, a name may have its home page alone again.
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a claim may take at most: bytes to read, messages to run. None means no limit on messages."""
-
-    bytes: int
-    messages: int | None = None
-    is_first: bool = True
-
-    def less(self, holding: Holding) -> Budget:
-        """What is left after `holding`. Only the first claim of a delivery may exceed the bytes, by one segment."""
-        messages = None if self.messages is None else max(0, self.messages - holding.count)
-        return Budget(max(0, self.bytes - holding.weight), messages, is_first=self.is_first and holding.weight == 0)
+Far more than `HOT_MS` and what a send may take unchecked together: clocks may differ by the rest.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class Page:
 
     `epoch` is random and new with each page, so that the segments of a page that was evicted are never taken for those
     of its successor. The waiting segments are `first` to `next - 1`; `heaviest` is the weight of the heaviest of them,
-    `sealed_count` how many messages they hold together. `claim` is the token of the last claim.
+    `sealed_count` how many messages they hold together. `claim` is the token of the last claim. `width` is how many
+    lanes the name has, and `hot_ms` when a sender last met others there; both are a home page's.
     """
 
     epoch: str
@@ -78,15 +79,12 @@ class Page:
     leases: tuple[Lease, ...] = ()
     retries: tuple[Ref, ...] = ()
     width: int = 1
+    hot_ms: int = 0
     claim: str = ""
 
     @property
     def is_full(self) -> bool:
-        return (
-            len(self.messages) >= FULL_ENTRIES
-            or inline_bytes(self.messages) >= FULL_INLINE_BYTES
-            or referenced_bytes(self.messages) >= FULL_REFERENCED_BYTES
-        )
+        return _are_full(self.messages)
 
     @property
     def is_waiting(self) -> bool:
@@ -106,114 +104,89 @@ class Page:
         """About how many fresh messages wait here."""
         return self.sealed_count + count_messages(self.messages)
 
-    def seal(self) -> Page:
-        """This page after its messages were written, exactly as they are, as the segment `next`."""
-        return replace(
-            self,
-            messages=(),
-            next=self.next + 1,
-            heaviest=max(self.heaviest, weight(self.messages)),
-            sealed_count=self.sealed_count + count_messages(self.messages),
-        )
+    @property
+    def has_room_for_lease(self) -> bool:
+        leased = sum(inline_bytes(lease.holding.entries) for lease in self.leases)
+        return len(self.leases) < MAX_LEASES and leased < MAX_LEASED_BYTES
 
-    def append(self, entries: Sequence[Entry]) -> Page:
-        """This page with `entries` behind its messages; a full one has to be sealed first."""
-        if self.is_full:
-            raise ValueError("a full page is sealed before anything is appended")
-        return replace(self, messages=(*self.messages, *entries))
+    def is_hot(self, now_ms: int) -> bool:
+        """Whether senders may use the lanes of this home page."""
+        return self.width > 1 and abs(now_ms - self.hot_ms) < HOT_MS
+
+    def is_cold(self, now_ms: int) -> bool:
+        """Whether no sender has used the lanes of this home page for long."""
+        return self.width > 1 and abs(now_ms - self.hot_ms) > COLD_MS
+
+    def heated(self, lane: int, now_ms: int) -> Page:
+        """This home page with `lane` among its lanes, for senders to use."""
+        return replace(self, width=max(self.width, 1 << lane.bit_length()), hot_ms=now_ms)
+
+    def narrowed(self) -> Page:
+        """This home page without other lanes."""
+        return replace(self, width=1, hot_ms=0)
+
+    def full_groups(self) -> list[tuple[Entry, ...]]:
+        """The first of the messages as the segments that sealing makes of them; what fills none is left out."""
+        groups: list[tuple[Entry, ...]] = []
+        group: tuple[Entry, ...] = ()
+        for entry in self.messages:
+            group = (*group, entry)
+            if _are_full(group):
+                groups.append(group)
+                group = ()
+                if len(groups) == MAX_GROUPS:
+                    break
+        return groups
+
+    def fill(self, entries: Sequence[Entry]) -> tuple[Page, list[tuple[Entry, ...]]]:
+        """This page with `entries` behind its messages, and the segments that have to be written before it.
+
+        Of a full page they are its full groups, exactly as they are, from index `next` on.
+        """
+        groups = self.full_groups() if self.is_full else []
+        sealed = [entry for group in groups for entry in group]
+        page = replace(
+            self,
+            messages=(*self.messages[len(sealed) :], *entries),
+            next=self.next + len(groups),
+            heaviest=max([self.heaviest, *map(weight, groups)]),
+            sealed_count=self.sealed_count + count_messages(sealed),
+        )
+        return page, groups
 
     def has_room(self, entries: Sequence[Entry]) -> bool:
-        """Whether `entries` fit here inline without making the page more than full."""
+        """Whether `entries` fit inline beside what is here, or a full page leaves behind, without filling it twice."""
+        rest = self.fill(())[0].messages
         return (
-            len(self.messages) + len(entries) <= FULL_ENTRIES
-            and inline_bytes(self.messages) + inline_bytes(entries) <= FULL_INLINE_BYTES
+            count_messages(rest) + count_messages(entries) <= FULL_MESSAGES
+            and inline_bytes(rest) + inline_bytes(entries) <= FULL_INLINE_BYTES
         )
 
-    def take(self, token: str, budget: Budget) -> tuple[Page, Holding]:
-        """Take waiting messages within `budget`, oldest first; leases and retries stay.
+    def burnt(self, kept: tuple[Entry, ...], token: str) -> Page:
+        """This page with no segments and only `kept` of its messages.
 
-        The first claim of a delivery takes at least one segment, or all inline messages, whatever they weigh, so that
-        anything that can be sent can be delivered. Nothing to take is a holding without messages.
+        The indexes are burnt: whoever seals the page as it was read writes segments that nobody will look for.
         """
-        sealed = self.next - self.first
-        taken = min(sealed, MAX_SEGMENTS_A_CLAIM, self._segments_within(budget))
-        part = round(self.sealed_count * taken / sealed) if sealed else 0
-        mass = taken * self.heaviest
-        if taken == sealed and self.messages and self._is_inline_within(budget, part, mass):
-            # The index is burnt: whoever seals the page as it was read writes a segment that nobody will look for.
-            end = self.next + 1
-            page = replace(self, messages=(), first=end, next=end, heaviest=0, sealed_count=0, claim=token)
-            return page, Holding(self.first, self.next, self.messages, part, mass + weight(self.messages))
-        first = self.first + taken
-        holding = Holding(self.first, first, (), part, mass)
-        if not taken:
-            return self, holding
-        heaviest = self.heaviest if first < self.next else 0
-        return replace(
-            self, first=first, sealed_count=self.sealed_count - part, heaviest=heaviest, claim=token
-        ), holding
+        end = self.next + max(1, len(self.full_groups()))
+        return replace(self, messages=kept, first=end, next=end, heaviest=0, sealed_count=0, claim=token)
 
-    def _segments_within(self, budget: Budget) -> int:
-        if self.first == self.next or budget.messages == 0:
-            return 0
-        count = budget.bytes // max(1, self.heaviest)
-        if budget.messages is not None:
-            each = max(1, self.sealed_count // (self.next - self.first))
-            count = min(count, -(-budget.messages // each))
-        return max(count, 1 if budget.is_first else 0)
+    def handed_back(self) -> tuple[Ref, ...]:
+        """The bundles of messages that a claim took and did not begin: nobody failed with them."""
+        return tuple(ref for ref in self.retries if not ref.not_before_ms)
 
-    def _is_inline_within(self, budget: Budget, taken_count: int, taken_bytes: int) -> bool:
-        if budget.messages is not None and taken_count >= budget.messages:
-            return False
-        return taken_bytes + weight(self.messages) <= budget.bytes or (budget.is_first and not taken_bytes)
+    def failed(self, now_ms: int) -> tuple[Ref, ...]:
+        """The bundles of failed messages that are due."""
+        return tuple(ref for ref in self.retries if ref.not_before_ms and is_due(ref.not_before_ms, now_ms))
 
     def due_retries(self, now_ms: int) -> tuple[Ref, ...]:
-        """The bundles of failed messages to claim now: those due, and small ones early where there are too many."""
-        due = tuple(ref for ref in self.retries if is_due(ref.not_before_ms, now_ms))
-        small = tuple(
-            ref for ref in self.retries if not is_due(ref.not_before_ms, now_ms) and ref.size < SMALL_BUNDLE_BYTES
-        )
-        return due + small if len(self.retries) > MANY_RETRIES and len(small) > 1 else due
+        """The bundles that can be run now, of either kind."""
+        return tuple(ref for ref in self.retries if is_due(ref.not_before_ms, now_ms))
 
-    def lease(
-        self,
-        lease_id: str,
-        *,
-        now_ms: int,
-        expires_ms: int,
-        budget: Budget,
-        holder: str = "",
-        retries_first: bool = False,
-    ) -> tuple[Page, Lease] | None:
-        """Turn what can be run now into a lease; None if that is nothing, or if the page has its four leases.
-
-        Retries may use half the bytes and fresh messages the rest, so that neither starves the other. Fresh messages
-        that do not fit in the rest go alone where they may; the retries are next. With `retries_first` what is due of
-        these goes alone.
-        """
-        if len(self.leases) >= MAX_LEASES or budget.messages == 0:
-            return None
-        due = self._retries_within(budget, now_ms)
-        rest = replace(budget, bytes=budget.bytes - weight(due), is_first=budget.is_first and not due)
-        is_alone = retries_first and bool(due)
-        page, fresh = self.take(lease_id, replace(rest, messages=0) if is_alone else rest)
-        if budget.is_first and due and self.is_waiting and page is self and not is_alone:
-            due = ()
-            page, fresh = self.take(lease_id, budget)
-        if not due and not fresh.entries and not fresh.segments:
-            return None
-        holding = replace(fresh, entries=(*fresh.entries, *due), weight=fresh.weight + weight(due))
-        lease = Lease(lease_id, expires_ms, holding, holder=holder)
-        kept = tuple(ref for ref in page.retries if ref not in due)
-        return replace(page, retries=kept, leases=(*page.leases, lease), claim=lease_id), lease
-
-    def _retries_within(self, budget: Budget, now_ms: int) -> tuple[Ref, ...]:
-        """The retries to claim now that fit half the bytes; one at least for the first claim of a delivery."""
-        within: tuple[Ref, ...] = ()
-        for ref in self.due_retries(now_ms):
-            if weight(within) + ref.size <= budget.bytes // 2 or (budget.is_first and not within):
-                within = (*within, ref)
-        return within
+    def small_retries(self, now_ms: int) -> tuple[Ref, ...]:
+        """The bundles to be claimed early, because too many are not due: they are rewritten together."""
+        later = [ref for ref in self.retries if not is_due(ref.not_before_ms, now_ms)]
+        small = tuple(ref for ref in later if ref.size < SMALL_BUNDLE_BYTES)
+        return small if len(later) > MANY_RETRIES and len(small) > 1 else ()
 
     def find_lease(self, lease_id: str) -> Lease | None:
         return next((lease for lease in self.leases if lease.id == lease_id), None)
@@ -242,6 +215,7 @@ class Page:
             "l": [lease.to_wire() for lease in self.leases],
             "r": [ref.to_wire() for ref in self.retries],
             "k": self.claim,
+            "t": self.hot_ms,
         }
         wire.update((name, value) for name, value in optional.items() if value)
         if self.width != 1:
@@ -259,15 +233,28 @@ class Page:
         raise DecodeError("not a page")
 
 
+def _are_full(entries: Sequence[Entry]) -> bool:
+    return (
+        count_messages(entries) >= FULL_MESSAGES
+        or inline_bytes(entries) >= FULL_INLINE_BYTES
+        or referenced_bytes(entries) >= FULL_REFERENCED_BYTES
+    )
+
+
 def _mark(entry: Entry) -> object:
     return entry.key if isinstance(entry, Ref) else (entry.id, entry.receivers)
 
 
 def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:
-    match wire.get("h", 0), wire.get("s", 0), wire.get("w", 1), wire.get("k", ""), wire.get("l", []), wire.get("r", []):
-        case int(heaviest), int(sealed_count), int(width), str(claim), list(leases), list(retries) if (
-            is_count(heaviest) and is_count(sealed_count) and 1 <= width <= MAX_WIDTH
+    numbers = [wire.get(name, 0) for name in "hst"]
+    match wire.get("w", 1), wire.get("k", ""), wire.get("l", []), wire.get("r", []):
+        case int(width), str(claim), list(leases), list(retries) if (
+            all(type(number) is int and is_count(number) for number in numbers)
+            and 1 <= width <= MAX_WIDTH
+            and len(leases) <= MAX_LEASES
+            and len(retries) <= MAX_RETRIES
         ):
+            heaviest, sealed_count, hot_ms = numbers
             return {
                 "messages": entries_from_wire(wire.get("m", [])),
                 "heaviest": heaviest,
@@ -275,6 +262,7 @@ def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:
                 "leases": tuple(Lease.from_wire(lease) for lease in leases),
                 "retries": tuple(Ref.from_wire(ref) for ref in retries),
                 "width": width,
+                "hot_ms": hot_ms,
                 "claim": claim,
             }
     raise DecodeError("not a page")

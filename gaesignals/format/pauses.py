@@ -10,7 +10,7 @@ from gaesignals.errors import TooManyPausedError
 
 from .names import listed
 
-VERSION = 1
+VERSION = 2
 
 
 MAX_PAUSED = 1000

@@ -16,7 +16,7 @@ from gaesignals.errors import DecodeError
 from .entries import Record, is_count, is_id
 from .page import MAX_WIDTH, Page
 
-VERSION = 1
+VERSION = 2
 # From this try on another `loss` counts as another page. One lost segment must not send a whole backlog again: what is
 # handled until then, within an hour or so, was not lost.
 TRIES_UNTIL_A_LOSS_COUNTS = 4

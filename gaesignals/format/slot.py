@@ -13,7 +13,7 @@ from gaesignals.data import codec
 from .keys import MAX_NAME_BYTES
 from .names import listed
 
-VERSION = 1
+VERSION = 2
 MAX_OVERDUE_MS = 7 * 86400 * 1000
 MAX_BYTES = 950_000
 FRESH_MS = 10_000

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_to_bytes
+from gaesignals.format import page
+from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes, entries_to_bytes
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.page import FULL_REFERENCED_BYTES
+from gaesignals.stores.client import Connection, decoded
 from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
 
 MAX_BUNDLE_BYTES = 500_000
+MAX_BUNDLE_MESSAGES = 10_000
+_MAX_BATCH_MESSAGES = 16_000
 TTL_SECONDS = 7 * 86400
 _MAX_BATCH_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
 
@@ -47,13 +51,14 @@ def body(record: Record, new_id: Callable[[], str]) -> Bundle:
     return bundle(new_id(), [record])
 
 
-def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:
-    """Divide `records`, in order, into lists that each fit a bundle."""
+def in_bundles(records: Iterable[Record], *, most: int | None = None) -> list[tuple[Record, ...]]:
+    """Divide `records`, in order, into lists of at most `most`, or what fills a page, that each fit a bundle."""
+    most = most or page.FULL_MESSAGES
     groups: list[tuple[Record, ...]] = []
     group: list[Record] = []
     size = 0
     for record in records:
-        if group and size + record.size > MAX_BUNDLE_BYTES:
+        if group and (len(group) == most or size + record.size > MAX_BUNDLE_BYTES):
             groups.append(tuple(group))
             group, size = [], 0
         group.append(record)
@@ -63,13 +68,25 @@ def in_bundles(records: Iterable[Record]) -> list[tuple[Record, ...]]:
     return groups
 
 
+def read_bundles(connection: Connection, refs: Iterable[Ref]) -> dict[Ref, tuple[Record, ...]]:
+    """The records of those of the bundles that can be read."""
+    wanted = {bundle_key(ref.key): ref for ref in refs}
+    reads = connection.gets_sized({key: ref.size for key, ref in wanted.items()})
+    found = {key: decoded(key, read, entries_from_bytes).value for key, read in reads.items()}
+    return {
+        wanted[key]: tuple(entry for entry in entries if isinstance(entry, Record))
+        for key, entries in found.items()
+        if entries
+    }
+
+
 def in_batches(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
     """Divide what is sent so that no page gets more at once than one delivery may claim."""
     batch: dict[str, list[Record]] = {}
     sizes: dict[str, int] = {}
     for name, record in outgoing:
         size = sizes.get(name, 0) + record.size
-        if name in batch and size > _MAX_BATCH_BYTES:
+        if name in batch and (size > _MAX_BATCH_BYTES or len(batch[name]) == _MAX_BATCH_MESSAGES):
             yield batch
             batch, sizes, size = {}, {}, record.size
         batch.setdefault(name, []).append(record)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gaesignals.format.entries import count_messages
 from gaesignals.format.keys import Address
 from gaesignals.format.lease import Holding, Lease, is_expired
-from gaesignals.format.page import MAX_LEASES, Budget, Page
+from gaesignals.format.page import Page
+from gaesignals.format.taking import Budget, lease, take
 from gaesignals.stores.client import Connection, Seen, State
-from gaesignals.stores.store import MAX_BYTES_A_CALL
 
 from .lanes import read_pages
 from .rewrite import CONTENDED, PAGE, Fate, Kind, Plan, rewrite
@@ -38,27 +39,45 @@ class Claim:
         return self.address.name
 
     def with_lease(self, lease: Lease) -> Claim:
-        return replace(self, lease=lease)
+        return replace(self, lease=lease, holding=lease.holding)
+
+
+def lease_of(claim: Claim) -> Lease:
+    """The lease of a claim of a reliable delivery."""
+    assert claim.lease is not None, "only claims of reliable deliveries have leases to change"
+    return claim.lease
 
 
 @dataclass(slots=True)
 class Claimed:
     """What a round of claims came to.
 
-    `expired` are claims of others whose leases ran out, to be taken over. `left` counts what still waits, by name;
-    `more` are the names where something could be done at once. `unreadable` are those that memcache did not answer for,
-    at least in part, `silent` those for which it did not answer at all, and `contended` those that others changed at
-    every attempt.
+    `expired` are claims of others whose leases ran out, to be taken over. `left` counts what could be done at once and
+    still waits, by name; `more` are the names where there is such. `live` counts the leases of others that hold some of
+    a name. `unreadable` are the names that memcache did not answer for, at least in part, `silent` those for which it
+    did not answer at all, and `contended` those that others changed at every attempt. `narrowed` are those that have
+    their home page alone again.
     """
 
     claims: list[Claim] = field(default_factory=list)
     expired: list[Claim] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
     more: set[str] = field(default_factory=set)
+    live: dict[str, int] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     contended: set[str] = field(default_factory=set)
+    narrowed: set[str] = field(default_factory=set)
     lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted of a name: whether on leases, how many messages at most, and for how long."""
+
+    is_reliable: bool
+    messages: int
+    lease_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,70 +86,73 @@ class _Attempt:
 
     claim: Claim | None
     page: Page
+    is_narrowing: bool = False
 
 
 class Claimer:
-    """The planner of one round of claims over names, each of them reliable or not.
+    """The planner of one round of claims, by what `orders` say of each name.
 
-    With `expired_first` nothing is claimed where a lease has run out: the time is for taking it over. With
-    `retries_first` nothing fresh is claimed from a page that has retries which are due.
+    In no order: where the bytes or messages end before the pages do, it is not always the same names, or lanes, that go
+    without. With `expired_first` nothing is claimed where a lease has run out.
     """
 
     def __init__(
         self,
         connection: Connection,
-        modes: Mapping[str, bool],
+        orders: Mapping[str, Order],
         *,
-        lease_seconds: float,
-        max_messages: int | None,
+        max_messages: int | None = None,
         holder: str = "",
         expired_first: bool = False,
-        retries_first: bool = False,
     ) -> None:
         self._connection = connection
-        self._modes = modes
-        self._lease_ms = int(lease_seconds * 1000)
+        self._orders = orders
         self._max_messages = max_messages
         self._holder = holder
         self._expired_first = expired_first
-        self._retries_first = retries_first
-        self._is_claiming = True
         self._todo: dict[bytes, Address] = {}
+        self._lanes: Mapping[Address, Seen[Page]] = {}
         self._attempts: dict[bytes, _Attempt] = {}
         self._unreadable: set[Address] = set()
         self._result = Claimed()
 
     def run(self) -> Claimed:
-        names = list(self._modes)
-        seen = list(read_pages(self._connection, names).items())
-        turn = self._connection.random.randrange(len(seen)) if seen else 0
-        # Where the budget ends before the pages do, it is not always the same names, or lanes, that go without.
-        turned = seen[turn:] + seen[:turn]
-        self._todo = {address.key: address for address, _ in turned}
-        self._is_claiming = not (self._expired_first and any(self._expired(*each) for each in seen))
-        first = {address.key: each for address, each in turned}
+        seen = read_pages(self._connection, self._orders)
+        self._lanes = seen
+        drawn = self._connection.random.sample(sorted(seen, key=lambda at: (at.name, at.lane)), len(seen))
+        if self._expired_first and any(self._expired(address, each.value) for address, each in seen.items()):
+            for address, each in seen.items():
+                self._note(address, each.value or Page(""))
+            return self._result
+        self._todo = {address.key: address for address in drawn}
+        first = {address.key: seen[address] for address in drawn}
         # A claim that nobody knows the outcome of may have taken messages: it is not given up early.
         rewrite(self._connection, self, attempts=_MAX_ATTEMPTS, failures=_MAX_ATTEMPTS, seen=first)
-        self._result.silent = set(names) - {address.name for address, _ in seen if address not in self._unreadable}
-        order = {name: number for number, name in enumerate(names)}
-        self._result.claims.sort(key=lambda claim: (order[claim.name], claim.address.lane))
+        self._result.silent = set(self._orders) - {at.name for at in seen if at not in self._unreadable}
         return self._result
 
     def wanted(self) -> Mapping[bytes, Kind[Page]]:
         return dict.fromkeys(self._todo, PAGE)
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        budget = self._budget()
+        budget = Budget(self._connection.store.limits.bytes, self._max_messages)
+        sizes = {name: order.messages for name, order in self._orders.items()}
+        for taken in self._taken():
+            budget = budget.less(taken.holding)
+            sizes[taken.name] -= taken.holding.count
         for key, each in seen.items():
             address = self._todo[key]
             if each.state is State.CORRUPT:
                 self._result.lost += 1
                 yield self._try(address, None, Page(self._connection.new_id()), each)
             elif each.value is not None:
-                claim, page = self._claim(address, each.value, budget) if self._is_claiming else (None, each.value)
+                claim, page = self._claim(address, each.value, budget.at_most(sizes[address.name]))
                 if claim is not None:
                     budget = budget.less(claim.holding)
+                    sizes[address.name] -= claim.holding.count
                     yield self._try(address, claim, page, each)
+                elif self._is_unused(address, each.value):
+                    yield self._try(address, None, each.value.narrowed(), each, is_narrowing=True)
                 else:
                     self._note(address, each.value)
                     del self._todo[key]
@@ -140,36 +162,42 @@ class Claimer:
                     self._miss(address)
                 del self._todo[key]
 
-    def _budget(self) -> Budget:
-        """What may still be claimed, beside what was won and what may turn out to be."""
-        budget = Budget(MAX_BYTES_A_CALL, self._max_messages)
-        for claim in (*self._result.claims, *(attempt.claim for attempt in self._attempts.values())):
-            budget = budget.less(claim.holding) if claim else budget
-        return budget
+    def _taken(self) -> list[Claim]:
+        """What was won, and what may turn out to be."""
+        return self._result.claims + [attempt.claim for attempt in self._attempts.values() if attempt.claim]
 
     def _claim(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
         token = self._connection.new_id()
-        if not self._modes[address.name]:
-            taken, holding = page.take(token, budget)
-            is_anything = holding.entries or holding.segments
-            return (Claim(address, page.epoch, holding) if is_anything else None), taken
+        order = self._orders[address.name]
+        if not order.is_reliable:
+            taken, holding = take(page, token, budget)
+            return (None if taken is page else Claim(address, page.epoch, holding)), taken
         now_ms = self._connection.now_ms()
-        expires_ms = now_ms + self._lease_ms
-        leased = page.lease(
+        leased = lease(
+            page,
             token,
             now_ms=now_ms,
-            expires_ms=expires_ms,
+            expires_ms=now_ms + int(order.lease_seconds * 1000),
             budget=budget,
             holder=self._holder,
-            retries_first=self._retries_first,
+            failed_first=self._connection.random.random() < 0.5,
         )
         if leased is None:
             return None, page
         return Claim(address, page.epoch, leased[1].holding, leased[1]), leased[0]
 
-    def _try(self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page]) -> Plan:
+    def _is_unused(self, address: Address, page: Page) -> bool:
+        """Whether a name was widened long ago and all its lanes, read after its home page, are empty."""
+        if address.lane or not page.is_cold(self._connection.now_ms()) or not page.narrowed().is_empty:
+            return False
+        lanes = [self._lanes.get(Address(address.name, lane)) for lane in range(1, page.width)]
+        return all(each is not None and _is_empty(each) for each in lanes)
+
+    def _try(
+        self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page], *, is_narrowing: bool = False
+    ) -> Plan:
         """The write that is to make a claim. The page knows it again by its token, and as long as it is held."""
-        self._attempts[address.key] = _Attempt(claim, page)
+        self._attempts[address.key] = _Attempt(claim, page, is_narrowing)
         token = page.claim
 
         def is_mine(stored: Page) -> bool:
@@ -180,10 +208,15 @@ class Claimer:
     def settle(self, plan: Plan, fate: Fate) -> None:
         address, attempt = self._todo[plan.key], self._attempts.pop(plan.key)
         if fate in (Fate.STORED, Fate.FOUND):
-            self._note(address, attempt.page)
+            self._note(address, attempt.page, mine=attempt.claim)
             if attempt.claim is not None:
                 self._result.claims.append(attempt.claim)
+            if attempt.is_narrowing:
+                self._result.narrowed.add(address.name)
             del self._todo[plan.key]
+        elif attempt.is_narrowing:
+            # Whoever changed the home page may use its lanes: they would have to be read again.
+            self._lanes = {}
         elif fate is Fate.UNSURE:
             logger.error("the outcome of a claim could not be found out", extra={"signals_name": ascii(address.name)})
 
@@ -198,26 +231,34 @@ class Claimer:
         else:
             self._miss(address)
 
-    def _note(self, address: Address, page: Page) -> None:
+    def _note(self, address: Address, page: Page, *, mine: Claim | None = None) -> None:
         """Take down what `page` holds after this round."""
         name, now_ms = address.name, self._connection.now_ms()
-        if page.waiting_count:
-            self._result.left[name] = self._result.left.get(name, 0) + page.waiting_count
-        if not self._modes[name]:
+        is_reliable = self._orders[name].is_reliable
+        due = page.due_retries(now_ms) if is_reliable else ()
+        count = page.waiting_count + count_messages(due)
+        if count:
+            self._result.left[name] = self._result.left.get(name, 0) + count
+        if not is_reliable:
             if page.is_waiting:
                 self._result.more.add(name)
             return
-        expired = [lease for lease in page.leases if is_expired(lease, now_ms)]
-        has_room = len(page.leases) - len(expired) < MAX_LEASES
-        if has_room and (page.is_waiting or page.due_retries(now_ms)):
+        expired = self._expired(address, page)
+        live = len(page.leases) - len(expired) - (mine is not None)
+        self._result.live[name] = self._result.live.get(name, 0) + live
+        if page.has_room_for_lease and (page.is_waiting or due):
             self._result.more.add(name)
-        self._result.expired += [Claim(address, page.epoch, lease.holding, lease) for lease in expired]
+        self._result.expired += expired
 
-    def _expired(self, address: Address, seen: Seen[Page]) -> bool:
+    def _expired(self, address: Address, page: Page | None) -> list[Claim]:
         now_ms = self._connection.now_ms()
-        leases = seen.value.leases if seen.value and self._modes[address.name] else ()
-        return any(is_expired(lease, now_ms) for lease in leases)
+        leases = page.leases if page and self._orders[address.name].is_reliable else ()
+        return [Claim(address, page.epoch, each.holding, each) for each in leases if page and is_expired(each, now_ms)]
 
     def _miss(self, address: Address) -> None:
         self._unreadable.add(address)
         self._result.unreadable.add(address.name)
+
+
+def _is_empty(seen: Seen[Page]) -> bool:
+    return seen.value.is_empty if seen.value else seen.state is State.MISSING

@@ -28,12 +28,8 @@ _SEGMENTS_A_READ = 500
 
 
 def emptied(page: Page, token: str) -> Page:
-    """`page` with its leases and its width alone.
-
-    The index is burnt, as by a claim: whoever seals the page as it was read writes a segment nobody will look for.
-    """
-    end = page.next + 1
-    return replace(page, messages=(), first=end, next=end, heaviest=0, sealed_count=0, retries=(), claim=token)
+    """`page` with its leases and its width alone."""
+    return replace(page.burnt((), token), retries=())
 
 
 def is_discardable(page: Page) -> bool:

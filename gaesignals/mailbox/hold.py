@@ -1,4 +1,4 @@
-"""Holding on to leases: acknowledge them, renew them, take over those of others that ran out.
+"""Ending leases: what was done is acknowledged, what was not goes back.
 
 A lease that is not in its page any more is somebody else's: nothing of it is changed, and nothing it refers to deleted.
 """
@@ -6,22 +6,26 @@ A lease that is not in its page any more is somebody else's: nothing of it is ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gaesignals.errors import StoreError
-from gaesignals.format.entries import Record, Ref
-from gaesignals.format.lease import GRACE_MS, Lease, Mark, Position
-from gaesignals.format.page import Page
+from gaesignals.format import page as pages
+from gaesignals.format.entries import Record, Ref, is_due
+from gaesignals.format.keys import bundle_key, page_key
+from gaesignals.format.lease import GRACE_MS
+from gaesignals.format.page import MAX_RETRIES, SMALL_BUNDLE_BYTES, Page
 from gaesignals.stores.client import Connection, Seen, State
 
-from .bundles import Bundle, bundle, in_bundles
-from .claim import Claim
+from .bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles, read_bundles
+from .claim import Claim, lease_of
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
 from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
+
+MAX_MERGED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +48,53 @@ def acknowledge(connection: Connection, settlements: Iterable[Settlement]) -> li
     """
     ending = _Ending(connection, settlements)
     rewrite(connection, ending)
-    ending.list_homeless()
-    connection.delete([key for settlement in ending.won for key in settlement.keys])
-    return ending.missed
+    planting = _Planting(connection, ending.homeless)
+    rewrite(connection, planting)
+    won = ending.won + planting.won
+    connection.delete([key for settlement in won for key in settlement.keys] + ending.merged)
+    return ending.missed + planting.missed
+
+
+@dataclass(slots=True)
+class _Return:
+    """A settlement with the bundles of what goes back."""
+
+    settlement: Settlement
+    bundles: list[Bundle]
+
+    @property
+    def claim(self) -> Claim:
+        return self.settlement.claim
+
+    @property
+    def refs(self) -> list[Ref]:
+        return [made.ref for made in self.bundles]
 
 
 class _Ending:
-    """The planner of `acknowledge`. Each settlement is of another page."""
+    """The planner of `acknowledge`. Each settlement is of another page.
+
+    `homeless` are those whose page memcache lost, with what was to go back to it. `merged` are keys that nothing refers
+    to any more, since what they held was written together.
+    """
 
     def __init__(self, connection: Connection, settlements: Iterable[Settlement]) -> None:
         self._connection = connection
-        self._open = {settlement.claim.address.key: settlement for settlement in settlements}
-        self._bundles = {key: self._bundled(settlement.returned) for key, settlement in self._open.items()}
-        self._homeless: dict[str, int] = {}
+        self._open = {each.claim.address.key: _Return(each, self._bundled(each.returned)) for each in settlements}
+        self._merging: dict[bytes, list[bytes]] = {}
         self.won: list[Settlement] = []
         self.missed: list[Claim] = []
+        self.homeless: list[_Return] = []
+        self.merged: list[bytes] = []
 
     def _bundled(self, returned: Iterable[Record]) -> list[Bundle]:
-        groups = in_bundles(sorted(returned, key=_runnable_since_ms))
+        """What was not begun goes back in two halves at least, so that two may go on with it, and small."""
+        now_ms = self._connection.now_ms()
+        records = sorted(returned, key=_runnable_since_ms)
+        due = [record for record in records if is_due(record.not_before_ms, now_ms)]
+        later = [record for record in records if not is_due(record.not_before_ms, now_ms)]
+        half = max(1, min(pages.FULL_MESSAGES, -(-len(due) // 2)))
+        groups = in_bundles(due, most=half) + in_bundles(later, most=MAX_BUNDLE_MESSAGES)
         return [bundle(self._connection.new_id(), group) for group in groups]
 
     def wanted(self) -> Mapping[bytes, Kind[Page]]:
@@ -69,187 +102,131 @@ class _Ending:
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         for key, each in seen.items():
-            plan = self._end(key, self._open[key].claim, each)
+            plan = self._end(key, self._open[key], each)
             if plan is not None:
                 yield plan
 
-    def _end(self, key: bytes, claim: Claim, seen: Seen[Page]) -> Plan | None:
+    def _end(self, key: bytes, back: _Return, seen: Seen[Page]) -> Plan | None:
         """The page without the lease and with what goes back; None if there is nothing to write, or not now."""
-        refs = [made.ref for made in self._bundles[key]]
-        page = seen.value
+        page, lease = seen.value, lease_of(back.claim)
         if seen.state is State.NEWER:
             self._miss(key, "a later version of gaesignals wrote the page")
         elif not seen.is_writable:
             return None
-        elif page is None or page.epoch != claim.epoch:
-            return self._replant(key, refs, seen)
-        elif page.find_lease(_lease(claim).id) is not None:
-            ended = page.replace_lease(_lease(claim).id).with_retries(refs)
-            return self._plan(key, seen, ended, lambda stored: self._is_ended_by_us(claim, refs, stored))
+        elif page is None or page.epoch != back.claim.epoch:
+            # Memcache lost the page with its lease.
+            self.homeless.append(self._open.pop(key))
+        elif page.find_lease(lease.id) is not None:
+            refs = back.refs
+            ended = self._with_room(key, page.replace_lease(lease.id), back).with_retries(refs)
+            return Plan(
+                key,
+                seen,
+                ended,
+                ended.ttl_seconds,
+                # What goes back is stored before anything refers to it; where that fails, the lease is left to run out.
+                [made.write(self._connection.now_ms()) for made in back.bundles],
+                lambda stored: self._is_ended_by_us(back.claim, refs, stored),
+            )
         else:
             self._miss(key, "somebody took the lease over")
         return None
 
-    def _replant(self, key: bytes, refs: Sequence[Ref], seen: Seen[Page]) -> Plan | None:
-        """The page was lost with its lease: what was to go back goes to the one that is there now."""
-        if not refs:
-            self._win(key)
-            return None
-        page = (seen.value or Page(self._connection.new_id())).with_retries(refs)
-        self._homeless[self._open[key].claim.name] = min(ref.not_before_ms for ref in refs)
-        return self._plan(key, seen, page, lambda stored: set(refs) <= set(stored.retries))
-
-    def _plan(self, key: bytes, seen: Seen[Page], page: Page, is_mine: Callable[[Page], bool]) -> Plan:
-        # What goes back is stored before anything refers to it; where that fails, the lease is left to run out.
-        before = [made.write(self._connection.now_ms()) for made in self._bundles[key]]
-        return Plan(key, seen, page, page.ttl_seconds, before, is_mine)
+    def _with_room(self, key: bytes, page: Page, back: _Return) -> Page:
+        """The page with room for the bundles: small ones that wait in it are written together, if need be."""
+        if len(page.retries) + len(back.bundles) <= MAX_RETRIES:
+            return page
+        small = [ref for ref in page.retries if ref.size < SMALL_BUNDLE_BYTES][: len(back.bundles) + MAX_MERGED]
+        found = read_bundles(self._connection, small)
+        records = sorted((record for group in found.values() for record in group), key=_runnable_since_ms)
+        merged = [bundle(self._connection.new_id(), some) for some in in_bundles(records, most=MAX_BUNDLE_MESSAGES)]
+        self._merging[key] = [bundle_key(ref.key) for ref in found]
+        kept = tuple(ref for ref in page.retries if ref not in found)
+        back.bundles = [*merged, *back.bundles]
+        return replace(page, retries=kept)
 
     def _is_ended_by_us(self, claim: Claim, refs: Sequence[Ref], page: Page) -> bool:
         """Whether the lease is gone by our own hand: its messages are back, or there was no time to take it over."""
-        if page.epoch != claim.epoch or page.find_lease(_lease(claim).id) is not None:
+        if page.epoch != claim.epoch or page.find_lease(lease_of(claim).id) is not None:
             return False
         if refs:
             return set(refs) <= set(page.retries)
-        return self._connection.now_ms() < _lease(claim).expires_ms + GRACE_MS
+        return self._connection.now_ms() < lease_of(claim).expires_ms + GRACE_MS
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
-            self._win(plan.key)
+            self.won.append(self._open.pop(plan.key).settlement)
+            self.merged += self._merging.pop(plan.key, [])
         elif fate is Fate.UNSURE:
             self._miss(plan.key, "memcache failed and the page has changed since")
 
     def give_up(self, key: bytes, reason: str) -> None:
         self._miss(key, reason)
 
-    def _win(self, key: bytes) -> None:
-        self.won.append(self._open.pop(key))
-
     def _miss(self, key: bytes, reason: str) -> None:
-        claim = self._open.pop(key).claim
-        self.missed.append(claim)
-        self._homeless.pop(claim.name, None)
-        logger.warning(
-            "a lease could not be acknowledged; its messages may run again",
-            extra={"signals_name": ascii(claim.name), "signals_reason": reason},
-        )
+        self.missed.append(_missed(self._open.pop(key), reason))
 
-    def list_homeless(self) -> None:
-        """List the names whose page was lost: what went back to the new one waits there."""
+
+class _Planting:
+    """The planner that gives what was to go back to lost pages to the home pages that are there now.
+
+    A lane's, too: the name may have fewer lanes by now.
+    """
+
+    def __init__(self, connection: Connection, homeless: Iterable[_Return]) -> None:
+        self._connection = connection
+        self._open: dict[bytes, list[_Return]] = {}
+        self.won: list[Settlement] = []
+        self.missed: list[Claim] = []
+        for back in homeless:
+            if back.refs:
+                self._open.setdefault(page_key(back.claim.name), []).append(back)
+            else:
+                self.won.append(back.settlement)
+
+    def wanted(self) -> Mapping[bytes, Kind[Page]]:
+        return dict.fromkeys(self._open, PAGE)
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        for key, each in seen.items():
+            if each.is_writable:
+                bundles = [made for back in self._open[key] for made in back.bundles]
+                yield self._plant(key, each, bundles)
+
+    def _plant(self, key: bytes, seen: Seen[Page], bundles: Sequence[Bundle]) -> Plan:
+        refs = [made.ref for made in bundles]
+        page = (seen.value or Page(self._connection.new_id())).with_retries(refs)
+        before = [made.write(self._connection.now_ms()) for made in bundles]
+        return Plan(key, seen, page, page.ttl_seconds, before, lambda stored: set(refs) <= set(stored.retries))
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        if fate in (Fate.STORED, Fate.FOUND):
+            planted = self._open.pop(plan.key)
+            self.won += [back.settlement for back in planted]
+            self._list(planted)
+        elif fate is Fate.UNSURE:
+            self.give_up(plan.key, "memcache failed and the page has changed since")
+
+    def _list(self, planted: Sequence[_Return]) -> None:
+        """What went back to the new page waits there."""
+        name = planted[0].claim.name
         try:
-            list_names(self._connection, self._homeless)
+            list_names(self._connection, {name: min(ref.not_before_ms for back in planted for ref in back.refs)})
         except StoreError:
             logger.exception("messages that go back could not be listed in the index")
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        self.missed += [_missed(back, reason) for back in self._open.pop(key)]
+
+
+def _missed(back: _Return, reason: str) -> Claim:
+    logger.warning(
+        "a lease could not be acknowledged; its messages may run again",
+        extra={"signals_name": ascii(back.claim.name), "signals_reason": reason},
+    )
+    return back.claim
 
 
 def _runnable_since_ms(record: Record) -> int:
     """What could be run first is first: none waits for as long as others fail, or come and go back."""
     return max(record.not_before_ms, record.sent_us // 1000)
-
-
-def renew(connection: Connection, claims: Sequence[Claim], *, expires_ms: int) -> dict[str, Claim]:
-    """Extend the leases of `claims` in one read and one write; return those certainly still held, by lease id.
-
-    One whose page memcache lost is still held: nobody can take it over.
-    """
-    changing = _Changing(connection, [(claim, replace(_lease(claim), expires_ms=expires_ms)) for claim in claims])
-    rewrite(connection, changing)
-    return changing.changed
-
-
-def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
-    """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
-    fresh = replace(_lease(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
-    changing = _Taking(connection, [(claim, fresh)])
-    rewrite(connection, changing)
-    return changing.changed.get(_lease(claim).id)
-
-
-def advance(
-    connection: Connection,
-    claim: Claim,
-    *,
-    position: Position,
-    marks: Sequence[Mark],
-    spilled: Sequence[Ref],
-    expires_ms: int,
-) -> Claim | None:
-    """Note that everything before `position` is done but for `marks`; None if the lease is not ours any more.
-
-    The claim without that position if memcache lost the page: nothing could be noted, and nobody can take over.
-    `spilled` are bundles with what earlier marks stood for; they join the page's retries in the same write.
-    """
-    lease = replace(_lease(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)
-    changing = _Changing(connection, [(claim, lease)], spilled=spilled)
-    rewrite(connection, changing)
-    return changing.changed.get(lease.id)
-
-
-class _Changing:
-    """The planner that replaces the lease of each claim, each on a page of its own.
-
-    `changed` are the claims as they are now, by the old id. A claim whose lease is gone from its page is left out. One
-    whose page is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
-    """
-
-    def __init__(
-        self, connection: Connection, changes: Iterable[tuple[Claim, Lease]], *, spilled: Sequence[Ref] = ()
-    ) -> None:
-        self._connection = connection
-        self._todo = {claim.address.key: (claim, lease) for claim, lease in changes}
-        self._spilled = spilled
-        self.changed: dict[str, Claim] = {}
-
-    def wanted(self) -> Mapping[bytes, Kind[Page]]:
-        return dict.fromkeys(self._todo, PAGE)
-
-    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        for key, each in seen.items():
-            if each.state is State.FAILED:
-                continue
-            claim, lease = self._todo[key]
-            page: Page | None = each.value
-            if page is None or page.epoch != claim.epoch:
-                self._hold_without_page(key, each)
-            elif not self.is_held(claim, page):
-                del self._todo[key]
-            else:
-                spilled = [ref for ref in self._spilled if ref not in page.retries]
-                changed = page.replace_lease(_lease(claim).id, lease).with_retries(spilled)
-                yield Plan(key, each, changed, changed.ttl_seconds, is_mine=_has(lease))
-
-    def is_held(self, claim: Claim, page: Page) -> bool:
-        return page.find_lease(_lease(claim).id) is not None
-
-    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
-        claim, lease = self._todo.pop(key)
-        if seen.is_writable and self._connection.now_ms() < _lease(claim).expires_ms + GRACE_MS:
-            self._change(claim, replace(_lease(claim), expires_ms=lease.expires_ms))
-
-    def _change(self, claim: Claim, lease: Lease) -> None:
-        self.changed[_lease(claim).id] = claim.with_lease(lease)
-
-    def settle(self, plan: Plan, fate: Fate) -> None:
-        if fate in (Fate.STORED, Fate.FOUND):
-            self._change(*self._todo.pop(plan.key))
-
-    def give_up(self, key: bytes, reason: str) -> None:
-        del self._todo[key]
-
-
-class _Taking(_Changing):
-    """Takes leases over that are exactly as they were seen; others are somebody else's by now."""
-
-    def is_held(self, claim: Claim, page: Page) -> bool:
-        return page.find_lease(_lease(claim).id) == claim.lease
-
-    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
-        del self._todo[key]
-
-
-def _has(lease: Lease) -> Callable[[Page], bool]:
-    return lambda page: page.find_lease(lease.id) == lease
-
-
-def _lease(claim: Claim) -> Lease:
-    assert claim.lease is not None, "only claims of reliable deliveries have leases to change"
-    return claim.lease

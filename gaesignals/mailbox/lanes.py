@@ -1,6 +1,7 @@
-"""Which lane of a widened name this process sends on.
+"""Lanes: which one of a hot name this process sends on, and how a name becomes wider.
 
-A bounded cache: forgetting an entry costs one send through the home page, nothing more.
+The memory is a bounded cache, and lasts as long as the name is hot: forgetting an entry costs one send through the home
+page, nothing more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from gaesignals.format.keys import Address
-from gaesignals.format.page import MAX_WIDTH, Page
+from gaesignals.format.page import HOT_MS, MAX_WIDTH, Page
 from gaesignals.stores.client import Connection, Seen
 
 MAX_NAMES = 10_000
@@ -22,31 +23,32 @@ class Lanes:
     """The lane that last worked for each name. Safe in threads; no lock is held across a call."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[str, int] = OrderedDict()
+        self._lanes: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, name: str) -> int:
+    def get(self, name: str, now_ms: int) -> int:
         with self._lock:
-            return self._lanes.get(name, 0)
+            lane, hot_ms = self._lanes.get(name, (0, 0))
+            return lane if abs(now_ms - hot_ms) < HOT_MS else 0
 
-    def keep(self, name: str, lane: int) -> None:
-        """Stay on `lane`; lane 0 needs no remembering."""
+    def keep(self, name: str, lane: int, hot_ms: int) -> None:
+        """Stay on `lane` of a name that was hot at that time; lane 0 needs no remembering."""
         with self._lock:
             self._lanes.pop(name, None)
             if not lane:
                 return
-            self._lanes[name] = lane
+            self._lanes[name] = lane, hot_ms
             if len(self._lanes) > MAX_NAMES:
                 self._lanes.popitem(last=False)
 
 
-def lane_after_losses(lane: int, losses: int, width: int, random: Random) -> int:
+def lane_after_losses(losses: int, width: int, random: Random) -> int:
     """The lane for the next attempt of a send that lost so often, the last time at `width`.
 
-    Two lost double the width, and move to one of the new lanes.
+    Two losses double the width, and move to one of the new lanes.
     """
     if losses < LOSSES_TO_WIDEN:
-        return random.randrange(width) if width > 1 else lane
+        return random.randrange(width)
     return random.choice(range(width, 2 * width) if width < MAX_WIDTH else range(MAX_WIDTH))
 
 

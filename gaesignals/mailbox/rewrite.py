@@ -64,12 +64,12 @@ class Fate(enum.Enum):
     UNPREPARED = "unprepared"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """What to write to `key`, which is as `seen` says. `before` is what `value` refers to: it is written first.
 
     `is_mine` recognises the write in a value that was read later. Without it the write may be repeated whatever became
-    of it: it is one that makes no difference the second time.
+    of it: it is one that makes no difference the second time. `written_ms` is when the call began that wrote it last.
     """
 
     key: bytes
@@ -78,6 +78,7 @@ class Plan:
     ttl_seconds: int = 0
     before: Sequence[Set] = ()
     is_mine: Callable[[Any], bool] | None = None
+    written_ms: int = 0
 
     def write(self) -> Write:
         return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds)
@@ -106,7 +107,7 @@ class _Try:
     plan: Plan
     kind: Kind[Any]
     outcome: Outcome = Outcome.FAILED
-    planned_ms: int = 0
+    begun_ms: int = 0
 
 
 def rewrite(
@@ -191,7 +192,7 @@ class _Rewriting:
         if is_mine is None or each.outcome is not Outcome.FAILED:
             return Fate.LOST
         # A key that is missing as before may have been there in between: emptied by somebody, and expired.
-        has_expired = seen.cas is None and self._connection.now_ms() >= each.planned_ms + EMPTY_TTL_SECONDS * 1000
+        has_expired = seen.cas is None and self._connection.now_ms() >= each.begun_ms + EMPTY_TTL_SECONDS * 1000
         return Fate.UNSURE if seen.cas != each.plan.seen.cas or has_expired else None
 
     def _prepared(self, tries: Sequence[_Try]) -> list[_Try]:
@@ -213,12 +214,14 @@ class _Rewriting:
         return ready
 
     def _write(self, tries: Sequence[_Try]) -> None:
+        writes = [each.plan.write() for each in tries]
         now_ms = self._connection.now_ms()
-        outcomes = self._connection.write([each.plan.write() for each in tries])
+        outcomes = self._connection.write(writes)
         self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
         for each in tries:
             each.outcome = outcomes[each.plan.key]
-            each.planned_ms = each.planned_ms or now_ms
+            each.plan.written_ms = now_ms
+            each.begun_ms = each.begun_ms or now_ms
             if each.outcome is Outcome.STORED:
                 self._tries.pop(each.plan.key, None)
                 self._planner.settle(each.plan, Fate.STORED)

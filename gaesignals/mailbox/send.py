@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gaesignals.errors import SendError
@@ -24,16 +24,22 @@ from .lanes import Lanes, lane_after_losses
 from .rewrite import PAGE, SLOT, Fate, Kind, Plan, rewrite
 
 INLINE_BYTES = 2048
+# More than the calls of an attempt may take together, and far less than a name stays wide that senders use no more.
+_LATE_MS = 30_000
 # Far more than a call takes, and about what a fan-out, its task and their settling do.
 _SLOW_MS = 1000
 
 
 class _Stage(enum.Enum):
     PAGE = "the page is still to be written"
+    LANE = "the messages are in a lane, which the home page may not have any more"
     SLOT = "the messages are in the page, the name may not be in the index"
     DONE = "stored and indexed"
     FAILED = "not stored"
     UNSURE = "perhaps stored"
+
+
+_OPEN = (_Stage.PAGE, _Stage.LANE, _Stage.SLOT)
 
 
 @dataclass(slots=True)
@@ -41,7 +47,8 @@ class _Parcel:
     """The messages of one send for one name, and how far they have come.
 
     `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
-    `next_lane` is the one wanted if that write is lost.
+    `next_lane` is the one wanted if that write is lost. `width`, `hot_ms` and `is_hot` are the home page's as it was
+    read for it, at `planned_ms`.
     """
 
     name: str
@@ -51,6 +58,9 @@ class _Parcel:
     entries: tuple[Entry, ...] = ()
     bundles: tuple[Bundle, ...] = ()
     width: int = 1
+    hot_ms: int = 0
+    is_hot: bool = False
+    planned_ms: int = 0
     next_lane: int | None = None
     target: int = 0
     losses: int = 0
@@ -62,8 +72,17 @@ class _Parcel:
         return page_key(self.name, self.target)
 
     @property
+    def home_key(self) -> bytes:
+        return page_key(self.name)
+
+    @property
     def slot_key(self) -> bytes:
         return slot_key(slot_of(self.name))
+
+    @property
+    def counts_losses(self) -> bool:
+        """Whether a loss counts for doubling the width: one at a wide name that has cooled only heats it again."""
+        return self.is_hot or self.width == 1
 
     @property
     def ids(self) -> list[str]:
@@ -81,7 +100,8 @@ def send(connection: Connection, lanes: Lanes, outgoing: Sequence[tuple[str, Rec
     """
     parcels: list[_Parcel] = []
     for batch in in_batches(outgoing):
-        sending = [_Parcel(name, records, lanes.get(name)) for name, records in batch.items()]
+        now_ms = connection.now_ms()
+        sending = [_Parcel(name, records, lanes.get(name, now_ms)) for name, records in batch.items()]
         parcels += sending
         rewrite(connection, _Sending(connection, lanes, sending))
     if any(parcel.stage is not _Stage.DONE for parcel in parcels):
@@ -103,7 +123,6 @@ class _Sending:
         self._parcels = parcels
         self._touched: dict[bytes, list[_Parcel]] = {}
         self._unlisted: list[_Parcel] = []
-        self._listed_ms = 0
         self._by_page: dict[bytes, _Parcel] = {}
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
@@ -111,12 +130,12 @@ class _Sending:
         for parcel in self._at(_Stage.PAGE):
             if self._is_written(parcel) and parcel.next_lane is None:
                 # The last write was not stored. If it is lost, the next one is made after this same reading.
-                parcel.next_lane = lane_after_losses(
-                    parcel.lane, parcel.losses + 1, parcel.width, self._connection.random
-                )
+                losses = parcel.losses + parcel.counts_losses
+                parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
             lanes = {0, parcel.lane, parcel.target, parcel.next_lane or 0}
             kinds |= {page_key(parcel.name, lane): PAGE for lane in sorted(lanes)}
-        return kinds | {parcel.slot_key: SLOT for parcel in self._at(_Stage.PAGE, _Stage.SLOT)}
+        kinds |= {parcel.home_key: PAGE for parcel in self._at(_Stage.LANE)}
+        return kinds | {parcel.slot_key: SLOT for parcel in self._at(*_OPEN)}
 
     def _is_written(self, parcel: _Parcel) -> bool:
         """Whether a write of its page is on its way, or what became of it has still to be found out."""
@@ -129,20 +148,18 @@ class _Sending:
         self._refuse_newer(seen)
         self._touched = {}
         plans = [plan for parcel in self._listable(seen) if (plan := self._page(parcel, seen)) is not None]
+        plans += [self._vouch(parcel, seen) for parcel in self._at(_Stage.LANE) if _is_usable(seen, parcel.home_key)]
         self._unlisted = self._at(_Stage.SLOT)
         for parcel in self._unlisted:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
         return [*plans, *(self._slot(key, seen[key]) for key in self._touched if _is_usable(seen, key))]
 
     def _refuse_newer(self, seen: Mapping[bytes, Seen[Any]]) -> None:
-        for parcel in self._at(_Stage.PAGE, _Stage.SLOT):
-            if any(
-                seen[key].state is State.NEWER
-                for key in (page_key(parcel.name), parcel.key, parcel.slot_key)
-                if key in seen
-            ):
+        for parcel in self._at(*_OPEN):
+            keys = (parcel.home_key, parcel.key, parcel.slot_key)
+            if any(key in seen and seen[key].state is State.NEWER for key in keys):
+                is_in_doubt = parcel.stage is not _Stage.PAGE or self._is_written(parcel)
                 reason = "a later version of gaesignals wrote what is stored; upgrade this sender"
-                is_in_doubt = parcel.stage is _Stage.SLOT or self._is_written(parcel)
                 parcel.end(_Stage.UNSURE if is_in_doubt else _Stage.FAILED, reason)
 
     def _listable(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Parcel]:
@@ -163,16 +180,18 @@ class _Sending:
         return listable
 
     def _page(self, parcel: _Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan | None:
-        if not _is_usable(seen, page_key(parcel.name)):
+        if not _is_usable(seen, parcel.home_key):
             return None
-        home: Page | None = seen[page_key(parcel.name)].value
-        parcel.width = home.width if home else 1
-        parcel.target = parcel.lane if parcel.lane < parcel.width else 0
+        home: Page | None = seen[parcel.home_key].value
+        parcel.planned_ms = now_ms = self._connection.now_ms()
+        parcel.width, parcel.hot_ms = (home.width, home.hot_ms) if home else (1, 0)
+        parcel.is_hot = home is not None and home.is_hot(now_ms)
+        parcel.target = parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0
         if not _is_usable(seen, parcel.key):
             return None
         page = seen[parcel.key].value or Page(self._connection.new_id())
         slot: Slot = seen[parcel.slot_key].value or Slot()
-        is_listed = slot.is_keeping(parcel.name, self._connection.now_ms())
+        is_listed = slot.is_keeping(parcel.name, now_ms)
         parcel.is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)
         if parcel.is_touching:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
@@ -181,56 +200,77 @@ class _Sending:
 
     def _filled(self, parcel: _Parcel, seen: Seen[Page], page: Page) -> Plan:
         """The page with the parcel's messages; a full one is sealed first."""
-        before: list[Set] = []
-        if page.is_full:
-            before.append(Set(segment_key(page.epoch, page.next), entries_to_bytes(page.messages), TTL_SECONDS))
-            page = page.seal()
         if not parcel.entries:
             parcel.entries, parcel.bundles = _packed(parcel.records, page, self._connection.new_id)
+        filled, groups = page.fill(parcel.entries)
+        before = [
+            Set(segment_key(page.epoch, index), entries_to_bytes(group), TTL_SECONDS)
+            for index, group in enumerate(groups, page.next)
+        ]
         before += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
-        page = page.append(parcel.entries)
-        if parcel.lane >= parcel.width:
-            page = replace(page, width=max(page.width, 1 << parcel.lane.bit_length()))
+        if parcel.lane != parcel.target:
+            parcel.hot_ms = parcel.planned_ms
+            filled = filled.heated(parcel.lane, parcel.hot_ms)
         entries = parcel.entries
         return Plan(
-            parcel.key, seen, page, page.ttl_seconds, before, is_mine=lambda stored: bool(stored.contains(entries))
+            parcel.key, seen, filled, filled.ttl_seconds, before, is_mine=lambda stored: bool(stored.contains(entries))
         )
+
+    def _vouch(self, parcel: _Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan:
+        """Let the home page have the lane that the messages are in, which took too long to be sure of it."""
+        home = seen[parcel.home_key]
+        page = (home.value or Page(self._connection.new_id())).heated(parcel.target, self._connection.now_ms())
+        self._by_page[parcel.home_key] = parcel
+        return Plan(parcel.home_key, home, page)
 
     def _slot(self, key: bytes, seen: Seen[Slot]) -> Plan:
         """List the names as due now, listed or not: a drainer about to take one out then loses its compare-and-set."""
-        self._listed_ms = now_ms = self._connection.now_ms()
+        now_ms = self._connection.now_ms()
         due = {parcel.name: now_ms for parcel in self._touched[key]}
         return Plan(key, seen, (seen.value or Slot()).with_due(due, now_ms))
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         parcel = self._by_page.pop(plan.key, None)
         if parcel is None:
-            self._settle_slot(plan.key, fate)
+            self._settle_slot(plan, fate)
+        elif parcel.stage is _Stage.LANE:
+            parcel.stage = _Stage.SLOT if fate is Fate.STORED else _Stage.LANE
         elif fate is Fate.UNSURE:
             parcel.end(_Stage.UNSURE, "memcache failed and the page has changed since")
         elif fate is Fate.LOST:
-            parcel.losses += 1
+            parcel.losses += parcel.counts_losses
             parcel.lane, parcel.next_lane = parcel.next_lane or 0, None
         elif fate is not Fate.UNPREPARED:
-            parcel.stage = _Stage.SLOT if parcel.is_touching or fate is Fate.FOUND else _Stage.DONE
-            self._lanes.keep(parcel.name, parcel.lane or self._connection.random.randrange(parcel.width))
+            self._place(parcel, is_certain=fate is Fate.STORED)
 
-    def _settle_slot(self, key: bytes, fate: Fate) -> None:
+    def _place(self, parcel: _Parcel, *, is_certain: bool) -> None:
+        """The messages are in their page. A late write to a lane is vouched for: the name may be narrow by now."""
+        is_late = self._connection.now_ms() - parcel.planned_ms > _LATE_MS
+        if parcel.target and (is_late or not is_certain):
+            parcel.stage = _Stage.LANE
+        else:
+            parcel.stage = _Stage.SLOT if parcel.is_touching or not is_certain else _Stage.DONE
+        lane = parcel.lane or self._connection.random.randrange(parcel.width)
+        self._lanes.keep(parcel.name, lane, parcel.hot_ms)
+
+    def _settle_slot(self, plan: Plan, fate: Fate) -> None:
         if fate is not Fate.STORED:
             return
-        for parcel in self._touched.get(key, ()):
+        for parcel in self._touched.get(plan.key, ()):
             # A call is not one moment. Within a slow one, a worker may have seen a name in its slot, found the page
             # still empty and taken the name out again; so it is listed once more.
-            is_slow = self._connection.now_ms() - self._listed_ms > _SLOW_MS
+            is_slow = self._connection.now_ms() - plan.written_ms > _SLOW_MS
             if parcel.stage is _Stage.SLOT and (parcel in self._unlisted or not is_slow):
                 parcel.stage = _Stage.DONE
 
     def give_up(self, key: bytes, reason: str) -> None:
-        for parcel in self._at(_Stage.PAGE, _Stage.SLOT):
-            if parcel.stage is _Stage.SLOT and key == parcel.slot_key:
-                parcel.end(_Stage.UNSURE, f"{reason}: the name may not be in the index")
-            elif parcel.stage is _Stage.PAGE and key in (page_key(parcel.name), parcel.key, parcel.slot_key):
+        for parcel in self._at(*_OPEN):
+            if key not in (parcel.home_key, parcel.key, parcel.slot_key):
+                continue
+            if parcel.stage is _Stage.PAGE:
                 parcel.end(_Stage.UNSURE if self._is_written(parcel) else _Stage.FAILED, reason)
+            elif parcel.stage is _Stage.LANE or key == parcel.slot_key:
+                parcel.end(_Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
 
 
 def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:

@@ -71,11 +71,14 @@ class Connection:
         store: Store,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] | None = None,
         random: random.Random | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.store = store
         self.clock = clock
+        # Durations are measured by a clock that nobody sets; one clock is enough where it is not the system's.
+        self.monotonic = monotonic or (time.monotonic if clock is time.time else clock)
         self.random = random or _system_random
         self._sleep = sleep
 

@@ -33,7 +33,7 @@ from gaesignals.testing import ManualClock
 
 LEASE_SECONDS = 60.0
 BODY = "x" * 3000
-FULL_ENTRIES = 4
+FULL_MESSAGES = 4
 MAX_DELIVERIES = 30
 NAMES = ("one", "batch", "weak")
 
@@ -51,7 +51,7 @@ def small_index() -> Iterator[None]:
     logger = logging.getLogger("gaesignals")
     with (
         mock.patch.object(logger, "disabled", True),
-        mock.patch.object(page, "FULL_ENTRIES", FULL_ENTRIES),
+        mock.patch.object(page, "FULL_MESSAGES", FULL_MESSAGES),
         mock.patch.object(keys, "SLOTS", 4),
         mock.patch.object(pending, "SLOTS", 4),
     ):
@@ -192,7 +192,7 @@ def send_to_a_quiet_name(scene: Scene) -> Callable[[Mailbox], None]:
 
 
 def send_to_a_full_page(scene: Scene) -> Callable[[Mailbox], None]:
-    for number in range(FULL_ENTRIES):
+    for number in range(FULL_MESSAGES):
         scene.send(scene.box(), f"one/{number}")
     return lambda box: scene.send(box, "one/new")
 
@@ -203,7 +203,7 @@ def send_a_body(scene: Scene) -> Callable[[Mailbox], None]:
 
 
 def send_many(scene: Scene) -> Callable[[Mailbox], None]:
-    scene.send(scene.box(), *(f"one/{number}" for number in range(FULL_ENTRIES)))
+    scene.send(scene.box(), *(f"one/{number}" for number in range(FULL_MESSAGES)))
     new = [f"{name}/new {number}" for name in ("one", "batch", "weak") for number in range(6)]
     return lambda box: scene.send(box, *new)
 
@@ -211,10 +211,12 @@ def send_many(scene: Scene) -> Callable[[Mailbox], None]:
 def send_on_a_lane(scene: Scene) -> Callable[[Mailbox], None]:
     scene.send(scene.box(), "one/1")
     home = Page.from_bytes(scene.store.gets([page_key("one")])[page_key("one")].value)  # type: ignore[union-attr]
-    scene.store.write([Set(page_key("one"), Page(home.epoch, home.messages, width=4).to_bytes())])
+    scene.store.write(
+        [Set(page_key("one"), Page(home.epoch, home.messages, width=4, hot_ms=scene.box().now_ms()).to_bytes())]
+    )
 
     def send(box: Mailbox) -> None:
-        box.lanes.keep("one", 3)
+        box.lanes.keep("one", 3, box.now_ms())
         scene.send(box, "one/lane 3")
 
     return send
@@ -342,7 +344,7 @@ def discard_beside_leases(scene: Scene) -> Callable[[Mailbox], None]:
     scene.failing.update(("one/again", "batch/again"))
     scene.deliver(scene.box())
     take_over(scene)
-    new = [f"{name}/new {number}" for name in ("one", "batch") for number in range(FULL_ENTRIES + 2)]
+    new = [f"{name}/new {number}" for name in ("one", "batch") for number in range(FULL_MESSAGES + 2)]
     for text in (*new, "one/" + "new body".ljust(36, "x") + BODY):
         scene.send(scene.box(), text)
     scene.send(scene.box(), *(f"batch/many {number}" for number in range(7)))

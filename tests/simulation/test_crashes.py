@@ -21,7 +21,7 @@ from gaesignals.stores.valkey import ValkeyStore
 from gaesignals.testing import ManualClock, MemoryStore
 from tests.servers import NO_FILES, Server, ServerClock
 
-from .scenes import FULL_ENTRIES, SCENARIOS, DiedError, Scenario, Scene, small_index
+from .scenes import FULL_MESSAGES, SCENARIOS, DiedError, Scenario, Scene, small_index
 
 
 class DyingStore:
@@ -169,12 +169,12 @@ def test_what_is_weak_and_lost_was_in_the_batch_at_hand() -> None:
     """Two batches wait; the process dies in the first one's handlers, and only that one can be gone."""
     with memory() as scene:
         box = scene.box()
-        for number in range(FULL_ENTRIES * 66):
+        for number in range(FULL_MESSAGES * 66):
             scene.send(box, f"weak/{number}")
         scene.deadly.add("weak/5")
         with contextlib.suppress(DiedError):
             scene.deliver(scene.box())
         scene.recover()
         lost = scene.acknowledged - set(scene.handled)
-        assert lost <= {f"weak/{number}" for number in range(FULL_ENTRIES * 64)}
+        assert lost <= {f"weak/{number}" for number in range(FULL_MESSAGES * 64)}
         scene.check()

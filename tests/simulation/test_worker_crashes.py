@@ -19,7 +19,7 @@ from worker.app import create_app
 from worker.config import Environment, Settings
 from worker.queue import Task
 
-from .scenes import FULL_ENTRIES, DiedError, Scene, fill, small_index
+from .scenes import FULL_MESSAGES, DiedError, Scene, fill, small_index
 from .test_crashes import DyingStore, app_engine, memory
 
 SETTINGS = Settings(environment=Environment.LOCALDEV, project="p", location="l")
@@ -163,7 +163,7 @@ def deliver_with_a_sibling(cloud: Cloud, worker: Worker) -> None:
 
 def prepare_backlog(scene: Scene) -> None:
     box = scene.box()
-    for number in range(FULL_ENTRIES * 66):
+    for number in range(FULL_MESSAGES * 66):
         scene.send(box, f"one/{number}")
 
 

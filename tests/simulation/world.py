@@ -107,7 +107,10 @@ class World:
     def _widen(self) -> None:
         """Some names are hot already, so that few senders are enough to use lanes."""
         if self.width > 1:
-            homes = {name: page.Page(f"epoch of {name}", width=self.width) for name in self.names}
+            homes = {
+                name: page.Page(f"epoch of {name}", width=self.width, hot_ms=int(self.clock() * 1000))
+                for name in self.names
+            }
             self.store.write([Set(keys.page_key(name), home.to_bytes()) for name, home in homes.items()])
 
     def mailbox(self, *, is_switching: bool = True) -> Mailbox:
@@ -120,7 +123,7 @@ class World:
             sleep=lambda _: self.scheduler.pause(),
         )
         for name in self.names:
-            box.lanes.keep(name, self.random.randrange(self.width))
+            box.lanes.keep(name, self.random.randrange(self.width), box.now_ms())
         return box
 
     def _receivers(self) -> Receivers:
@@ -310,7 +313,7 @@ class World:
                 if lane and self.store.raw(keys.page_key(name, lane)) is None:
                     continue
                 key = f"{name}/later on {lane}"
-                box.lanes.keep(name, lane)
+                box.lanes.keep(name, lane, box.now_ms())
                 self.ledger.started.add(key)
                 box.send([(name, codec.dumps(key))])
                 self.ledger.acknowledged.add(key)
@@ -325,7 +328,7 @@ class World:
     def _small(self) -> Iterator[None]:
         """Few messages fill a page, and names share slots: what goes wrong does so sooner."""
         with (
-            mock.patch.object(page, "FULL_ENTRIES", self.full_entries),
+            mock.patch.object(page, "FULL_MESSAGES", self.full_entries),
             mock.patch.object(keys, "SLOTS", SLOTS),
             mock.patch.object(pending, "SLOTS", SLOTS),
         ):

@@ -134,8 +134,8 @@ def test_a_dispatched_name_comes_up_again_after_the_redispatch_time(receivers: R
 def test_a_name_whose_home_page_was_evicted_is_found_again(make_client: MakeClient, receivers: Receivers) -> None:
     store = MemoryStore()
     mailbox = Mailbox(store)
-    store.write([Set(page_key("order_paid"), Page("epoch", width=8).to_bytes())])
-    mailbox.lanes.keep("order_paid", 5)
+    store.write([Set(page_key("order_paid"), Page("epoch", width=8, hot_ms=mailbox.now_ms()).to_bytes())])
+    mailbox.lanes.keep("order_paid", 5, mailbox.now_ms())
     mailbox.send([("order_paid", b"")])
     store.evict([page_key("order_paid"), slot_key(slot_of("order_paid"))])
     assert make_client(receivers, store=store).cron().json == {**NOTHING, "names": 1, "tasks": 1}

@@ -266,7 +266,7 @@ class TestTime:
         world.connect("slow", seconds=10, reliable=reliable)
         world.send("slow", 100)
         shifts = world.drain(seconds=100)
-        assert len(shifts) < 15
+        assert len(shifts) <= 20, "each may bring in two, and some of those find nothing"
         assert len(world.handled) == len(set(world.handled)) == 100
         assert world.due == {}
 
@@ -321,13 +321,13 @@ class TestTime:
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world.connect("slow", seconds=10)
-        world.send("slow", 20)
+        world.send("slow", 2)
 
         def fail(*args: object, **options: object) -> None:
             raise StoreError("the index is gone")
 
-        monkeypatch.setattr(world.pending, "fan_out", fail)
-        world.run(Task(("slow",)), seconds=55)
+        monkeypatch.setattr(world.pending, "postpone", fail)
+        world.run(Task(("slow",)), seconds=5)
         assert [task.names for task in world.queue.tasks] == [("slow",)]
 
 
@@ -376,7 +376,7 @@ class TestSiblings:
 
     def test_a_claim_that_leaves_nothing_brings_in_none(self, world: World) -> None:
         world.connect("quiet")
-        world.send_singly("quiet", 500)
+        world.send_singly("quiet", 16)
         assert not world.run(Task(("quiet",))).has_sibling
         assert world.queue.created == 0
 
@@ -402,8 +402,8 @@ class TestSiblings:
 
     def test_a_task_handed_over_keeps_the_right_that_was_not_used(self, world: World) -> None:
         world.connect("slow", seconds=10)
-        world.send("slow", 20)
-        world.run(Task(("slow",), siblings=5), seconds=55)
+        world.send("slow", 2)
+        world.run(Task(("slow",), siblings=5), seconds=5)
         assert world.queue.tasks == [Task(("slow",), siblings=5)]
 
     @pytest.mark.parametrize("reliable", RELIABLE)

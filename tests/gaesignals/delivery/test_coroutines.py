@@ -142,9 +142,9 @@ def test_every_message_is_handled_once_as_many_at_a_time_as_allowed(
 
 def test_a_slow_message_does_not_hold_up_the_next_ones(clock: ManualClock) -> None:
     desk = Desk(lambda data: asyncio.sleep(25 if data == 0 else 1))
-    send(100)
+    send(80)
     started = clock()
-    assert delivered(desk).delivered == 100
+    assert delivered(desk).delivered == 80
     assert desk.done[-1] == 0
     assert clock() - started < 27
 
@@ -431,16 +431,17 @@ def test_a_stale_holder_begins_nothing_more_and_changes_nothing(clock: ManualClo
     assert (report.delivered, report.overtaken) == (0, 10)
 
 
-def test_one_that_hangs_is_cancelled_at_half_its_lease_and_has_failed_alone(
-    clock: ManualClock, mailbox: Mailbox
-) -> None:
+def test_one_that_hangs_is_cancelled_in_its_lease_and_has_failed_alone(clock: ManualClock, mailbox: Mailbox) -> None:
     desk = Desk(lambda data: asyncio.sleep(10**9 if data == 1 else 1))
     send(15)
     started = clock()
     report = delivered(desk, reliable=True)
-    assert 30 <= clock() - started < 40
+    assert 45 <= clock() - started < 50
     assert (report.delivered, report.failed, report.retried, report.overtaken) == (14, 1, 1, 0)
-    assert "TimeoutError: the handler did not finish within half of its lease, 30 seconds" in report.errors[0].error
+    assert (
+        "TimeoutError: the handler did not finish within three quarters of its lease, 45 seconds"
+        in report.errors[0].error
+    )
     assert look(mailbox, ["a"])["a"].leased == 0
 
 

@@ -62,7 +62,7 @@ def test_a_later_version_is_told_apart() -> None:
 
 
 class TestTheVerdict:
-    FULL = Page("epoch").append([RECORD])
+    FULL = Page("epoch").fill([RECORD])[0]
 
     def decide(self, page: Page | None, *, place: Place | None = PLACE, loss: str = "loss", tries: int = 0) -> Verdict:
         return verdict(place, page, loss=loss, tries=tries)

@@ -6,6 +6,7 @@ import pytest
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError, NewerFormatError
+from gaesignals.format.entries import VERSION
 from gaesignals.format.slot import MAX_BYTES, MAX_OVERDUE_MS, Slot
 
 NOW_MS = 1_700_000_000_000
@@ -19,12 +20,12 @@ def test_a_slot_comes_back_from_its_bytes_as_it_was() -> None:
 @pytest.mark.parametrize("body", [None, [], {1: 2}])
 def test_anything_else_under_a_valid_checksum_is_a_decode_error(body: object) -> None:
     with pytest.raises(DecodeError):
-        Slot.from_bytes(codec.seal(1, body))
+        Slot.from_bytes(codec.seal(VERSION, body))
 
 
 def test_a_newer_format_is_told_apart_from_a_broken_one() -> None:
     with pytest.raises(NewerFormatError):
-        Slot.from_bytes(codec.seal(2, {}))
+        Slot.from_bytes(codec.seal(VERSION + 1, {}))
 
 
 def test_nothing_is_due_earlier_than_now() -> None:

@@ -80,7 +80,7 @@ def test_sending_sixteen_megabytes_is_three_calls_and_so_is_receiving_them(meter
     with meter.counting() as calls:
         report = deliver([(name, len) for name in {name for name, _ in pairs}])
     assert (report.delivered, report.remaining) == (17, 0)
-    assert calls.count == 4
+    assert calls.count == (4 if names == 17 else 8), "of one name sixteen are claimed at first"
 
 
 @pytest.mark.parametrize("reliable", [False, True])
@@ -121,9 +121,9 @@ def test_thirty_two_senders_beside_two_drainers() -> None:
 @pytest.mark.parametrize("reliable", [False, True])
 def test_what_is_kept_apart_costs_one_call_more_each(meter: Meter, reliable: bool) -> None:
     """Segments, then bodies found inside them, then deleting both."""
-    for number in range(20):
-        Signal("page_viewed").send(b"x" * 3000 if number % 2 else number)
+    for number in range(10):
+        Signal("page_viewed").send(b"x" * (3000 if number % 2 else 1800))
     with meter.counting() as calls:
         report = deliver([("page_viewed", lambda data: None)], reliable=reliable)
-    assert report.delivered == 20
+    assert report.delivered == 10
     assert calls.count == (4 if reliable else 2) + 3

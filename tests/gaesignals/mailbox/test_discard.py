@@ -9,8 +9,9 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.errors import StoreError
+from gaesignals.format.entries import VERSION
 from gaesignals.format.keys import page_key
-from gaesignals.format.page import FULL_ENTRIES, Page
+from gaesignals.format.page import FULL_MESSAGES, Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.discard import discard, emptied
 from gaesignals.mailbox.index import Index
@@ -55,16 +56,16 @@ class TestDiscarding:
 
     def test_takes_fresh_messages_segments_and_retries(self, mailbox: Mailbox, store: MemoryStore) -> None:
         fail("a", 3, mailbox)
-        for number in range(2 * FULL_ENTRIES + 5):
+        for number in range(2 * FULL_MESSAGES + 5):
             Signal("a").send(number)
-        assert discard(mailbox, ["a"]) == 2 * FULL_ENTRIES + 5 + 3
+        assert discard(mailbox, ["a"]) == 2 * FULL_MESSAGES + 5 + 3
         status = look(mailbox, ["a"])["a"]
         assert (status.waiting, status.retrying) == (0, 0)
         assert handled() == []
 
     def test_deletes_what_was_referred_to(self, mailbox: Mailbox, store: MemoryStore) -> None:
         fail("a", 3, mailbox)
-        for number in range(2 * FULL_ENTRIES + 5):
+        for number in range(2 * FULL_MESSAGES + 5):
             Signal("a").send(BODY if number % 3 == 0 else number)
         send_many([("a", number) for number in range(100)])
         assert stored(store)
@@ -86,9 +87,9 @@ class TestDiscarding:
         assert handled() == [2]
 
     def test_reaches_every_lane(self, mailbox: Mailbox, store: MemoryStore) -> None:
-        store.write([Set(page_key("a"), Page("home", width=4).to_bytes())])
+        store.write([Set(page_key("a"), Page("home", width=4, hot_ms=mailbox.now_ms()).to_bytes())])
         for lane in range(4):
-            mailbox.lanes.keep("a", lane)
+            mailbox.lanes.keep("a", lane, mailbox.now_ms())
             Signal("a").send(lane)
         assert discard(mailbox, ["a"]) == 4
         status = look(mailbox, ["a"])["a"]
@@ -103,9 +104,9 @@ class TestDiscarding:
 
     def test_of_a_long_backlog_reads_its_segments_in_parts(self, mailbox: Mailbox, store: MemoryStore) -> None:
         for _ in range(1200):
-            send_many([("a", number) for number in range(FULL_ENTRIES)])
+            send_many([("a", number) for number in range(FULL_MESSAGES)])
         before = len(store.calls)
-        assert discard(mailbox, ["a"]) == 1200 * FULL_ENTRIES
+        assert discard(mailbox, ["a"]) == 1200 * FULL_MESSAGES
         assert stored(store) == []
         assert len(store.calls) - before < 20
 
@@ -123,21 +124,21 @@ class TestALease:
     def test_keeps_what_it_holds(
         self, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, receivers: Receivers
     ) -> None:
-        for number in range(FULL_ENTRIES + 5):
+        for number in range(FULL_MESSAGES + 1):
             Signal("a").send(BODY if number % 2 else number)
         with pytest.raises(DiedError):
             deliver(receivers)
         kept = stored(store)
         Signal("a").send(BODY)
-        assert discard(mailbox, ["a"]) == 1
+        assert discard(mailbox, ["a"]) == 2
         assert sorted(stored(store)) == sorted(kept)
-        assert look(mailbox, ["a"])["a"].leased == FULL_ENTRIES + 5
+        assert look(mailbox, ["a"])["a"].leased == FULL_MESSAGES
         assert list(Index(mailbox).entries()) == ["a"]
         clock.advance(400)
         seen: list[object] = []
         again = Receivers()
         again.connect("a", seen.append, reliable=True, id="firm")
-        assert deliver(again).delivered == FULL_ENTRIES + 5
+        assert deliver(again).delivered == FULL_MESSAGES
 
 
 class TestTheIndexOfSegments:
@@ -148,7 +149,7 @@ class TestTheIndexOfSegments:
 
     def test_is_not_that_of_a_slow_sender(self, mailbox: Mailbox, store: MemoryStore, clock: ManualClock) -> None:
         """It read a full page before the discard and seals it afterwards, as somebody else seals the next one."""
-        for number in range(FULL_ENTRIES):
+        for number in range(FULL_MESSAGES):
             Signal("a").send(f"old {number}")
         slow = Mailbox(store, clock=clock, random=random.Random(8), sleep=lambda _: None)
 
@@ -156,12 +157,12 @@ class TestTheIndexOfSegments:
             if any(write.key.startswith(b"gs:s:") for write in call.writes):
                 store.before = None
                 discard(mailbox, ["a"])
-                for number in range(FULL_ENTRIES + 1):
+                for number in range(FULL_MESSAGES + 1):
                     Signal("a").send(f"new {number}")
 
         store.before = meanwhile
         slow.send([("a", codec.dumps("late"))])
-        assert handled() == [*(f"new {number}" for number in range(FULL_ENTRIES + 1)), "late"]
+        assert handled() == [*(f"new {number}" for number in range(FULL_MESSAGES + 1)), "late"]
 
 
 class TestTrouble:
@@ -230,7 +231,7 @@ class TestTrouble:
 
     def test_with_a_page_of_a_later_version_is_told(self, mailbox: Mailbox, store: MemoryStore) -> None:
 
-        store.set_raw(page_key("a"), codec.seal(2, {}))
+        store.set_raw(page_key("a"), codec.seal(VERSION + 1, {}))
         with pytest.raises(StoreError):
             discard(mailbox, ["a"])
 

@@ -10,7 +10,7 @@ import pytest
 from gaesignals import Receivers, Signal, StoreError, deliver, send_many, waiting_names
 from gaesignals.format.entries import Record
 from gaesignals.format.keys import page_key, slot_key, slot_of
-from gaesignals.format.page import Page
+from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
 from gaesignals.format.slot import FRESH_MS, Slot
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
@@ -195,7 +195,7 @@ def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_sec
             home = mailbox.read([page_key("a")], Page.from_bytes)[page_key("a")]
             assert home.value is not None
             record = Record(mailbox.new_id(), mailbox.now_ms() * 1000, b"")
-            mailbox.write([home.replaced_by(page_key("a"), home.value.append([record]))])
+            mailbox.write([home.replaced_by(page_key("a"), home.value.fill([record])[0])])
             Signal("a").send(3)
             store.after = lose if is_answer_lost else None
 
@@ -391,7 +391,7 @@ def test_nothing_is_left_behind_by_a_name_that_is_no_longer_used(
     send_many([(f"user_{number}", b"x" * 3000) for number in range(100)])
     deliver([(f"user_{number}", lambda data: None) for number in range(100)], reliable=True)
     pending.settle([f"user_{number}" for number in range(100)])
-    clock.advance(301)
+    clock.advance(EMPTY_TTL_SECONDS + 1)
     assert not [key for key in store.keys() if not key.startswith(b"gs:i:")]  # noqa: SIM118
 
 

@@ -20,6 +20,7 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.errors import StoreError
+from gaesignals.format.entries import VERSION
 from gaesignals.format.keys import page_key
 from gaesignals.mailbox.box import current_mailbox
 from gaesignals.mailbox.index import Index
@@ -197,13 +198,13 @@ HUGE: list[Any] = [-1, 2**31, 2**63, 2**64 - 1, 2**200, True, "", "x" * 1000, "Ã
 
 def tampered_with(store: MemoryStore, key: bytes, chance: random.Random) -> bytes:
     """One part of what is there replaced by nonsense, under a checksum that matches."""
-    body = codec.unseal(store.raw(key) or b"", version=1)
+    body = codec.unseal(store.raw(key) or b"", version=VERSION)
     places = list(_places(body))
     if not places:
-        return codec.seal(1, chance.choice(HUGE))
+        return codec.seal(VERSION, chance.choice(HUGE))
     container, index = chance.choice(places)
     container[index] = chance.choice(HUGE)
-    return codec.seal(1, body)
+    return codec.seal(VERSION, body)
 
 
 def _places(body: Any) -> Iterator[tuple[Any, Any]]:
@@ -213,7 +214,7 @@ def _places(body: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def nonsense(store: MemoryStore, key: bytes, chance: random.Random) -> bytes:
-    return codec.seal(1, chance.choice([*HUGE, {"": 0}, {"x" * 300: 0}, {"e": "x", "f": 0, "n": 2**40}, [[[]]]]))
+    return codec.seal(VERSION, chance.choice([*HUGE, {"": 0}, {"x" * 300: 0}, {"e": "x", "f": 0, "n": 2**40}, [[[]]]]))
 
 
 KINDS = [truncated, tampered_with, with_a_flipped_bit, nonsense, of_another_kind]
@@ -236,7 +237,7 @@ def test_any_key_may_hold_nonsense_before_any_call(scenario: Scenario, turn: int
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_what_a_later_version_wrote_is_left_alone_and_stops_nothing_else(scenario: Scenario) -> None:
     """Sending to it is refused. When it is gone, everything goes on."""
-    newer = codec.seal(2, {"from": "the future"})
+    newer = codec.seal(VERSION + 1, {"from": "the future"})
 
     def plant(store: MemoryStore, key: bytes) -> None:
         store.set_raw(key, newer)
@@ -255,7 +256,7 @@ def test_what_a_later_version_wrote_is_left_alone_and_stops_nothing_else(scenari
 def test_no_planted_id_makes_a_key_that_memcache_refuses(store: MemoryStore, reliable: bool) -> None:
     """An epoch of sixty letters that take four bytes each, and the index of a segment behind it."""
     epoch = "\N{PILE OF POO}" * 60
-    store.set_raw(page_key("a"), codec.seal(1, {"e": epoch, "f": 10**13, "n": 10**13 + 1}))
+    store.set_raw(page_key("a"), codec.seal(VERSION, {"e": epoch, "f": 10**13, "n": 10**13 + 1}))
     assert deliver([("a", lambda data: None)], reliable=reliable).lost == 1
     Signal("a").send(1)
     assert deliver([("a", lambda data: None)], reliable=reliable).delivered == 1
@@ -365,14 +366,14 @@ def test_a_takeover_goes_on_though_the_page_is_gone(store: MemoryStore, clock: M
     def die(data: int) -> None:
         raise SystemExit
 
-    def receivers(handler: Callable[[int], None]) -> Receivers:
+    def receivers(handler: Callable[[int], None], *, batch: int | None = None) -> Receivers:
         made = Receivers()
-        made.connect("a", handler, reliable=True, backoff_seconds=1, id="h")
+        made.connect("a", handler, reliable=True, backoff_seconds=1, id="h", batch=batch)
         return made
 
     send_many([("a", number) for number in range(count)])
     with pytest.raises(SystemExit):
-        deliver(receivers(die), lease_seconds=60)
+        deliver(receivers(die, batch=count), lease_seconds=60)
     clock.advance(100)
     assert deliver(receivers(handler), lease_seconds=60).retried == count
     clock.advance(100)

@@ -1,0 +1,141 @@
+"""Changing leases: take over those of others that ran out, renew a takeover's own, and keep less than was claimed.
+
+A lease that is not in its page any more is somebody else's: nothing of it is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gaesignals.format.entries import Record, Ref, weight
+from gaesignals.format.lease import GRACE_MS, Holding, Lease, Mark, Position
+from gaesignals.format.page import Page
+from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.store import Set
+
+from .bundles import bundle, in_bundles
+from .claim import Claim, lease_of
+from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+
+
+def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
+    """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
+    fresh = replace(lease_of(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
+    changing = _Taking(connection, [(claim, fresh)])
+    rewrite(connection, changing)
+    return changing.changed.get(lease_of(claim).id)
+
+
+def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Sequence[Record]) -> Claim | None:
+    """Have a lease hold `kept` alone, in bundles of its own, and let `back` go, to be run by anybody at once.
+
+    Together they are what it held. Returns the claim as it is then; as it was if memcache lost its page, for nobody can
+    take it over; None if the lease is not ours any more. What it referred to before is then nobody's.
+    """
+    held = [bundle(connection.new_id(), group) for group in in_bundles(kept)]
+    others = [bundle(connection.new_id(), group) for group in in_bundles(back)]
+    lease = lease_of(claim)
+    refs = tuple(made.ref for made in held)
+    holding = Holding(lease.holding.next, lease.holding.next, refs, 0, weight(refs))
+    changing = _Changing(
+        connection,
+        [(claim, replace(lease, holding=holding))],
+        spilled=[made.ref for made in others],
+        before=[made.write(connection.now_ms()) for made in (*held, *others)],
+    )
+    rewrite(connection, changing)
+    return changing.changed.get(lease.id)
+
+
+def advance(
+    connection: Connection,
+    claim: Claim,
+    *,
+    position: Position,
+    marks: Sequence[Mark],
+    spilled: Sequence[Ref],
+    expires_ms: int,
+) -> Claim | None:
+    """Note that everything before `position` is done but for `marks`; None if the lease is not ours any more.
+
+    The claim without that position if memcache lost the page: nothing could be noted, and nobody can take over.
+    `spilled` are bundles with what earlier marks stood for; they join the page's retries in the same write.
+    """
+    lease = replace(lease_of(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)
+    changing = _Changing(connection, [(claim, lease)], spilled=spilled)
+    rewrite(connection, changing)
+    return changing.changed.get(lease.id)
+
+
+class _Changing:
+    """The planner that replaces the lease of each claim, each on a page of its own.
+
+    `changed` are the claims as they are now, by the old id. A claim whose lease is gone from its page is left out. One
+    whose page is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        changes: Iterable[tuple[Claim, Lease]],
+        *,
+        spilled: Sequence[Ref] = (),
+        before: Sequence[Set] = (),
+    ) -> None:
+        self._connection = connection
+        self._before = before
+        self._todo = {claim.address.key: (claim, lease) for claim, lease in changes}
+        self._spilled = spilled
+        self.changed: dict[str, Claim] = {}
+
+    def wanted(self) -> Mapping[bytes, Kind[Page]]:
+        return dict.fromkeys(self._todo, PAGE)
+
+    def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
+        for key, each in seen.items():
+            if each.state is State.FAILED:
+                continue
+            claim, lease = self._todo[key]
+            page: Page | None = each.value
+            if page is None or page.epoch != claim.epoch:
+                self._hold_without_page(key, each)
+            elif not self.is_held(claim, page):
+                del self._todo[key]
+            else:
+                spilled = [ref for ref in self._spilled if ref not in page.retries]
+                changed = page.replace_lease(lease_of(claim).id, lease).with_retries(spilled)
+                yield Plan(key, each, changed, changed.ttl_seconds, self._before, _has(lease))
+
+    def is_held(self, claim: Claim, page: Page) -> bool:
+        return page.find_lease(lease_of(claim).id) is not None
+
+    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
+        claim, lease = self._todo.pop(key)
+        if seen.is_writable and self._connection.now_ms() < lease_of(claim).expires_ms + GRACE_MS:
+            self._change(claim, replace(lease_of(claim), expires_ms=lease.expires_ms))
+
+    def _change(self, claim: Claim, lease: Lease) -> None:
+        self.changed[lease_of(claim).id] = claim.with_lease(lease)
+
+    def settle(self, plan: Plan, fate: Fate) -> None:
+        if fate in (Fate.STORED, Fate.FOUND):
+            self._change(*self._todo.pop(plan.key))
+
+    def give_up(self, key: bytes, reason: str) -> None:
+        del self._todo[key]
+
+
+class _Taking(_Changing):
+    """Takes leases over that are exactly as they were seen; others are somebody else's by now."""
+
+    def is_held(self, claim: Claim, page: Page) -> bool:
+        return page.find_lease(lease_of(claim).id) == claim.lease
+
+    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
+        del self._todo[key]
+
+
+def _has(lease: Lease) -> Callable[[Page], bool]:
+    return lambda page: page.find_lease(lease.id) == lease
