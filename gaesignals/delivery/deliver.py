@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import NoReturn
 
@@ -69,9 +69,7 @@ def deliver(
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
     box = mailbox or current_mailbox()
-    if is_loop_running() and any(
-        is_coroutine_function(match.receiver.handler) for group in matches.values() for match in group
-    ):
+    if is_loop_running() and any(map(is_coroutine_function, _functions(receivers, matches))):
         reject_running_loop()
     limits = Limits(
         longest_lease(lease_seconds, (match for group in matches.values() for match in group)),
@@ -103,6 +101,12 @@ def _settle(box: Mailbox) -> None:
         settle(box, names)
     except StoreError:
         logger.exception("emptied names could not be settled in the index; the worker does it later")
+
+
+def _functions(receivers: Receivers, matches: Mapping[str, Sequence[Match]]) -> Iterator[object]:
+    """What a delivery may call."""
+    yield receivers.on_dead
+    yield from (match.receiver.handler for group in matches.values() for match in group)
 
 
 def _never() -> bool:

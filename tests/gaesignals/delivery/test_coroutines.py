@@ -538,6 +538,24 @@ def test_inside_a_running_loop_it_says_what_to_do_and_claims_nothing() -> None:
     assert delivered(desk).delivered == 3
 
 
+def test_inside_a_running_loop_an_on_dead_that_would_have_to_be_awaited_is_refused_before_anything_is_claimed() -> None:
+    kept: list[Any] = []
+
+    async def keep(message: Message, error: str) -> None:
+        kept.append(message.data)
+
+    async def request() -> None:
+        with pytest.raises(RunningLoopError):
+            deliver(receivers)
+
+    receivers = Receivers(on_dead=keep)
+    receivers.connect("a", lambda data: 1 // 0, reliable=True, max_attempts=1)
+    send(1)
+    asyncio.run(request())
+    assert deliver(receivers).dead == 1
+    assert len(kept) == 1
+
+
 def test_inside_a_running_loop_the_advice_works(mailbox: Mailbox) -> None:
     desk = Desk(lambda data: asyncio.sleep(0))
     send(3)
