@@ -28,6 +28,9 @@ class Loaded:
 
     `lost` counts the messages whose segment or bundle is gone. `is_whole` is False where memcache did not answer for
     some: those are not lost yet. `keys` are what can be deleted once the records are done with.
+
+    A bundle counts once, and for no more messages than its reference says: pages and bundles that were planted would
+    multiply otherwise.
     """
 
     claim: Claim
@@ -62,6 +65,7 @@ def _assemble(claim: Claim, blobs: _Blobs) -> Loaded:
     loaded = Loaded(claim)
     holding = claim.holding
     sealed = len(holding.segments)
+    counted: set[bytes] = set()
     for index in holding.segments:
         key = segment_key(claim.epoch, index)
         loaded.keys.append(key)
@@ -69,12 +73,12 @@ def _assemble(claim: Claim, blobs: _Blobs) -> Loaded:
         if seen.value is None:
             _miss(loaded, seen, max(1, round(holding.sealed_count / sealed)))
         else:
-            _add_entries(loaded, index, seen.value, blobs)
-    _add_entries(loaded, holding.next, holding.entries, blobs)
+            _add_entries(loaded, index, seen.value, blobs, counted)
+    _add_entries(loaded, holding.next, holding.entries, blobs, counted)
     return loaded
 
 
-def _add_entries(loaded: Loaded, segment: int, entries: _Entries, blobs: _Blobs) -> None:
+def _add_entries(loaded: Loaded, segment: int, entries: _Entries, blobs: _Blobs, counted: set[bytes]) -> None:
     for number, entry in enumerate(entries):
         if isinstance(entry, Record):
             loaded.items.append(((segment, number, 0), entry))
@@ -82,7 +86,9 @@ def _add_entries(loaded: Loaded, segment: int, entries: _Entries, blobs: _Blobs)
         key = bundle_key(entry.key)
         loaded.keys.append(key)
         seen = blobs[key]
-        records = [record for record in seen.value or () if isinstance(record, Record)]
+        promised = () if key in counted or not seen.value else seen.value[: entry.count]
+        counted.add(key)
+        records = [record for record in promised if isinstance(record, Record)]
         loaded.items += [((segment, number, inner), record) for inner, record in enumerate(records)]
         if len(records) < entry.count:
             _miss(loaded, seen, entry.count - len(records))
