@@ -17,6 +17,7 @@ from .due import due_of
 from .errors import InvalidMappingError, InvalidNameError, reject_unknown
 from .mailbox.box import current_mailbox
 from .template import Template, check_name
+from .way import PLAIN, Way
 
 if TYPE_CHECKING:
     # `Signal` alone stays what it was before it was generic: a signal of any data.
@@ -53,15 +54,19 @@ class Signal(_ReadOnly, Generic[DataT]):
 
     `Signal("order_paid")` is a name; `Signal("user_{user_id}_password_change")` a template. With `data_type`, a
     dataclass as a rule, data of that type alone is sent, and receivers that are connected to this signal are given it.
-    `filled_from` is the template that the name was filled in from, if it was. Equal to signals of the same name and
-    data type.
+    `filled_from` is the template that the name was filled in from, if it was. `way` is how its messages travel. Equal
+    to signals of the same name and data type.
+
+    With `wake` they are handled at once and not with the next fan-out; with a number of seconds, after so long, so that
+    more of them are handled together. With `durable` they survive whatever memcache forgets.
     """
 
-    __slots__ = ("data_type", "filled_from", "template")
+    __slots__ = ("data_type", "filled_from", "template", "way")
 
     template: Template
     data_type: Any
     filled_from: Template | None
+    way: Way
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Signal):
@@ -72,25 +77,38 @@ class Signal(_ReadOnly, Generic[DataT]):
         return hash((self.template, self.data_type))
 
     @overload
-    def __init__(self: Signal[Any], name: str, *, data_type: None = None) -> None: ...
+    def __init__(
+        self: Signal[Any], name: str, *, data_type: None = None, wake: bool | float = False, durable: bool = False
+    ) -> None: ...
 
     @overload
-    def __init__(self, name: str, *, data_type: type[DataT]) -> None: ...
+    def __init__(
+        self, name: str, *, data_type: type[DataT], wake: bool | float = False, durable: bool = False
+    ) -> None: ...
 
-    def __init__(self, name: str, *, data_type: Any = None, **unknown: NoReturn) -> None:
-        """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for a type that cannot be carried."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        data_type: Any = None,
+        wake: bool | float = False,
+        durable: bool = False,
+        **unknown: NoReturn,
+    ) -> None:
+        """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for options that cannot be."""
         reject_unknown(unknown, where="Signal()")
-        self._set(Template.parse(name), data_type, None)
+        self._set(Template.parse(name), data_type, None, Way.of(wake=wake, durable=durable))
 
-    def _set(self, template: Template, data_type: Any, filled_from: Template | None) -> None:
+    def _set(self, template: Template, data_type: Any, filled_from: Template | None, way: Way) -> None:
         if data_type is not None:
             shape_of(data_type)
         object.__setattr__(self, "template", template)
         object.__setattr__(self, "data_type", data_type)
         object.__setattr__(self, "filled_from", filled_from)
+        object.__setattr__(self, "way", way)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _signal, (self.template, self.data_type, self.filled_from)
+        return _signal, (self.template, self.data_type, self.filled_from, self.way)
 
     @property
     def name(self) -> str:
@@ -112,7 +130,7 @@ class Signal(_ReadOnly, Generic[DataT]):
         Raises `InvalidNameError` for fields that are missing, unknown or unfit, and for a name that cannot be one.
         """
         filled_from = self.filled_from if self.template.is_literal else self.template
-        return _signal(Template.literal(self.template.fill(**fields)), self.data_type, filled_from)
+        return _signal(Template.literal(self.template.fill(**fields)), self.data_type, filled_from, self.way)
 
     @overload
     def send(
@@ -157,13 +175,15 @@ class Signal(_ReadOnly, Generic[DataT]):
         outgoing = [(name_of(self), _payload(self, data))]
         mailbox = current_mailbox()
         due = due_of(delay_seconds=delay_seconds, at=at, now=mailbox.clock())
-        (message_id,) = mailbox.send(outgoing, pattern=_pattern([self]), due=due, transactional=transactional)
+        (message_id,) = mailbox.send(
+            outgoing, pattern=_pattern([self]), ways=[self.way], due=due, transactional=transactional
+        )
         return message_id
 
 
-def _signal(template: Template, data_type: Any, filled_from: Template | None = None) -> Signal[Any]:
+def _signal(template: Template, data_type: Any, filled_from: Template | None = None, way: Way = PLAIN) -> Signal[Any]:
     made: Signal[Any] = object.__new__(Signal)
-    made._set(template, data_type, filled_from)
+    made._set(template, data_type, filled_from, way)
     return made
 
 
@@ -212,7 +232,8 @@ def send_many(
     if not outgoing:
         return []
     pattern = _pattern(name for name, _ in checked)
-    return mailbox.send(outgoing, pattern=pattern, due=due, transactional=transactional)
+    ways = [name.way if isinstance(name, Signal) else PLAIN for name, _ in checked]
+    return mailbox.send(outgoing, pattern=pattern, ways=ways, due=due, transactional=transactional)
 
 
 def _pattern(names: Iterable[object]) -> str:

@@ -179,7 +179,8 @@ class SignalsFixture:
         """Bring what is for later and due, as the worker does when the queues call it."""
         for queue in (self.mailbox.queues.later, self.mailbox.queues.safety):
             for queued in self.tasks.due(queue):
-                if rescue(self.mailbox, queued.task.body) is Answer.DONE:
+                rescued = rescue(self.mailbox, queued.task.body, task=queued.name, tries=queued.tries)
+                if rescued.answer is Answer.DONE:
                     self.tasks.finish(queued)
                 else:
                     self.tasks.try_again(queued, due=self.clock() + _SECONDS_BETWEEN_TRIES)

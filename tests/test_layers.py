@@ -19,7 +19,7 @@ LAYERS = {
         stores tasks
         raised ndb
         template message report
-        observing cloudlog
+        observing cloudlog way
         telemetry
         mailbox
         handler
@@ -70,8 +70,8 @@ FOLDERS = {
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried spans",
-    "gaesignals.mailbox": """emptied rewrite bundles lanes send defer box rescue claim load slots settle index hold
-        renew dead discard pause repair look""",
+    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker lanes send defer box claim load slots
+        settle index hold renew dead bury discard pause repair look rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
         takeover backlog fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",

@@ -136,7 +136,7 @@ def create_app(
     )
     app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=health.note_fan_out))
     app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
-    app.register_blueprint(rescue.blueprint(mailbox))
+    app.register_blueprint(rescue.blueprint(mailbox, receivers))
     app.register_blueprint(sending.blueprint(mailbox))
     desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
     app.register_blueprint(admin.blueprint(desk))

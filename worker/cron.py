@@ -12,6 +12,7 @@ from gaesignals.data.codec import dumps
 from gaesignals.errors import InvalidNameError, StoreError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.template import check_name
+from gaesignals.way import Way
 
 from .access.doors import Door, door
 from .fanout import Dispatcher
@@ -70,7 +71,7 @@ def blueprint(dispatcher: Dispatcher, repairs: Periodic, mailbox: Mailbox, *, no
         except InvalidNameError as error:
             raise BadRequest(str(error)) from error
         data = request.args.to_dict() or None
-        (message_id,) = mailbox.send([(name, dumps(data))])
+        (message_id,) = mailbox.send([(name, dumps(data))], ways=[Way(wake_ms=0)])
         logger.info("a signal of cron's was sent", extra={"signals_names": escaped_names([name])})
         return jsonify({"id": message_id})
 

@@ -10,19 +10,31 @@ from flask import Blueprint, Response, jsonify, request
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.rescue import rescue
+from gaesignals.receivers import Receivers
 
 from .access.doors import Door, door
 from .queue import RESCUE_PATH
 
 
-def blueprint(mailbox: Mailbox) -> Blueprint:
+def blueprint(mailbox: Mailbox, receivers: Receivers) -> Blueprint:
     rescues = Blueprint("rescue", __name__)
 
     @rescues.post(RESCUE_PATH)
     @door(Door.RESCUES)
     def rescue_messages() -> tuple[Response, int]:
         """Do what one rescue task is for."""
-        answer = rescue(mailbox, request.get_data())
-        return jsonify({"rescue": answer.name.lower()}), answer.value
+        headers = request.headers
+        rescued = rescue(
+            mailbox,
+            request.get_data(),
+            task=headers.get("X-AppEngine-TaskName", ""),
+            tries=_count(headers.get("X-AppEngine-TaskRetryCount")),
+            kept_letters=receivers.max_dead_letters,
+        )
+        return jsonify({"rescue": rescued.answer.name.lower(), "sent": rescued.sent}), rescued.answer.value
 
     return rescues
+
+
+def _count(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0

@@ -24,6 +24,7 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMedia
 from gaesignals.delivery.deliver import deliver
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.settle import Settled
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
@@ -42,6 +43,7 @@ logger = logging.getLogger("gaesignals.worker")
 _MAX_ERRORS = 20
 # Rounds in a row that find something and win none of it: others are at it.
 _MAX_VAIN_ROUNDS = 3
+_MAX_PROMISED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Deliverer:
         self._paused = paused
         self._deliveries = deliveries or Deliveries()
         self._clock = clock
+        self._wakes = _Wakes(mailbox)
 
     def run(self, names: Sequence[str], *, seconds: float, siblings: int, source: Source = Source.TASK) -> Shift:
         """Deliver `names` for about `seconds`; a handler that is running then is not interrupted.
@@ -119,7 +122,8 @@ class Deliverer:
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
         handed_over = set(rest).difference(refused)
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
-        self._index.settle([name for name in names if name not in handed_over])
+        settled = self._index.settle([name for name in names if name not in handed_over])
+        self._wakes.wake(settled)
         self._deliveries.add(source, names=len(names), report=report, seconds=self._clock() - started)
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
@@ -153,6 +157,28 @@ class Deliverer:
                 return total, False, paused
             seconds = deadline - self._clock()
         return total, True, paused
+
+
+class _Wakes:
+    """The tasks for names whose senders want them handled at once, when the next thing can be done for them."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._promised: dict[str, float] = {}
+
+    def wake(self, settled: Settled) -> None:
+        """Add a task for each that is to be done later, unless this process has added one for that time already."""
+        now = self._mailbox.clock()
+        if len(self._promised) > _MAX_PROMISED:
+            self._promised = {name: at for name, at in self._promised.items() if at > now}
+        due = {
+            name: at
+            for name, at in settled.remaining.items()
+            if name in settled.waking and at > now and not now < self._promised.get(name, 0) <= at
+        }
+        if due:
+            self._mailbox.waker.wake({name: int(at * 1000) for name, at in due.items()})
+            self._promised |= due
 
 
 class _Siblings:

@@ -152,6 +152,7 @@ class FreshDelivery:
 
     def _load(self, claims: Sequence[Claim]) -> list[Work]:
         works = []
+        seen: set[tuple[object, ...]] = set()
         garbage: list[bytes] = []
         for loaded in load(self._mailbox, claims):
             claim = loaded.claim
@@ -161,7 +162,7 @@ class FreshDelivery:
                 self._round.leave_unread(claim)
                 self._todo[claim.name] = 0
                 continue
-            work = Work.of(loaded, self._matches[claim.name], self._mailbox.now_ms())
+            work = Work.of(loaded, self._matches[claim.name], self._mailbox.now_ms(), seen)
             self._todo[claim.name] -= len(work.waiting) + loaded.lost
             self._round.tally.lost += loaded.lost
             works.append(work)
@@ -204,6 +205,7 @@ class FreshDelivery:
         if claim.holding != work.claim.holding:
             self._mailbox.delete(work.loaded.keys)
             work.loaded.keys = [bundle_key(ref.key) for ref in refs_of(claim.holding.entries)]
+            work.handed_back = [*waiting[most:], *work.later]
             work.waiting, work.later = deque(waiting[:most]), []
             self._count_back(work.name, len(waiting) - most)
         work.claim = claim
@@ -252,6 +254,10 @@ class FreshDelivery:
         self._bury(works)
         self._send_again([(work.name, record) for work in works for record in work.back])
         for work in works:
+            if work.finished:
+                self._mailbox.safety.tell_of_weak(work.name)
+        self._mailbox.safety.release(record for work in works for record in work.finished)
+        for work in works:
             self._settle(work)
 
     def _send_again(self, back: Sequence[tuple[str, Record]]) -> None:
@@ -269,8 +275,10 @@ class FreshDelivery:
         if not works:
             return
         self._bury(works)
-        settlements = [Settlement(work.claim, work.back, work.loaded.keys) for work in works]
+        settlements = [Settlement(work.claim, work.back, work.loaded.keys, work.loaded.lost) for work in works]
         missed = {id(claim) for claim in acknowledge(self._mailbox, settlements)}
+        done = [record for work in works if id(work.claim) not in missed for record in work.finished]
+        self._mailbox.safety.release(done)
         for work in works:
             if id(work.claim) in missed:
                 self._overtaken(work)

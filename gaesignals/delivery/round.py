@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.claim import Claim
-from gaesignals.mailbox.dead import bury
 from gaesignals.receivers import Receivers
 from gaesignals.report import Failure
 

@@ -18,6 +18,7 @@ from gaesignals.mailbox.claim import Claim
 from gaesignals.mailbox.hold import Settlement, acknowledge
 from gaesignals.mailbox.load import Loaded, load
 from gaesignals.mailbox.renew import advance, take_over
+from gaesignals.mailbox.safety import finished, merged
 from gaesignals.receiver import Match
 from gaesignals.stores.store import Outcome as Written
 
@@ -39,6 +40,7 @@ class _Walk:
     marks: list[Mark]
     spilled: list[Bundle] = field(default_factory=list)
     unrun: list[Record] = field(default_factory=list)
+    done: list[Record] = field(default_factory=list)
 
 
 class Takeover:
@@ -128,6 +130,8 @@ class Takeover:
     def _settle(self, walk: _Walk, position: Position, run: Run) -> None:
         verdict = self._round.decide(run)
         self._round.bury({walk.claim.name: [verdict]})
+        if run.record.safety and not verdict.retries:
+            walk.done.append(run.record)
         walk.marks += [
             Mark(position, retry.attempt, retry.not_before_ms, retry.receivers, retry.error)
             for retry in verdict.retries
@@ -155,12 +159,15 @@ class Takeover:
         # What was spilled since the last position is in no page yet.
         spilled = [record for made in walk.spilled for record in made.records]
         keys = walk.loaded.keys + [made.key for made in walk.spilled]
-        settlement = Settlement(walk.claim, spilled + _marked(walk) + walk.unrun, keys)
-        missed = acknowledge(self._mailbox, [settlement])
+        back = merged(spilled + _marked(walk) + walk.unrun)
+        missed = acknowledge(self._mailbox, [Settlement(walk.claim, back, keys, walk.loaded.lost)])
         self._round.tally.lost += walk.loaded.lost
         if missed:
             self._round.tally.overtaken += walk.loaded.claim.holding.count
-        elif walk.unrun:
+            return
+        # Of those before the first position here nobody knows whether they went back. Their tasks find out.
+        self._mailbox.safety.release(finished(walk.done, back))
+        if walk.unrun:
             self._round.tally.remaining += len(walk.unrun)
             self._round.tally.more.add(walk.claim.name)
 
@@ -168,7 +175,7 @@ class Takeover:
 def _marked(walk: _Walk) -> list[Record]:
     """The records that the marks stand for. One whose bundle was evicted since is lost with it."""
     records = dict(walk.loaded.items)
-    return [mark.apply(records[mark.position]) for mark in walk.marks if mark.position in records]
+    return merged(mark.apply(records[mark.position]) for mark in walk.marks if mark.position in records)
 
 
 def _without_weak(record: Record, matches: Sequence[Match]) -> tuple[Record, ...]:

@@ -99,13 +99,13 @@ def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
     knows are left for later; for a name that is weak, where nothing can wait, they are failures for good.
     """
     if not record.receivers:
-        is_first = record.attempt == 1 and not is_takeover
+        is_first = record.attempt == 1 and not is_takeover and not record.is_resent
         return Run(record, tuple(match for match in matches if match.receiver.reliable or is_first), [])
     known = {match.receiver.id for match in matches}
     named = tuple(
         match
         for match in matches
-        if match.receiver.id in record.receivers and (match.receiver.reliable or not is_takeover)
+        if match.receiver.id in record.receivers and (match.receiver.reliable or not (is_takeover or record.is_resent))
     )
     unknown = tuple(receiver for receiver in record.receivers if receiver not in known)
     if any(match.receiver.reliable for match in matches):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gaesignals.format.entries import Record, is_due
 from gaesignals.mailbox.claim import Claim
 from gaesignals.mailbox.load import Loaded
+from gaesignals.mailbox.safety import finished, merged
 from gaesignals.receiver import Match
 
 from .verdict import Run, Verdict
@@ -25,13 +26,22 @@ class Work:
     verdicts: list[Verdict] = field(default_factory=list)
     waiting: deque[Record] = field(default_factory=deque)
     later: list[Record] = field(default_factory=list)
+    handed_back: list[Record] = field(default_factory=list)
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int) -> Work:
-        """All of it waits until its turn comes, and goes back if this process ends before."""
+    def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int, seen: set[tuple[object, ...]]) -> Work:
+        """All of it waits until its turn comes, and goes back if this process ends before.
+
+        Of a durable message that is there twice, having been brought back, one is run; `seen` has those of this round.
+        """
         work = cls(loaded.claim, loaded, matches)
         for _, record in loaded.items:
+            if record.is_durable:
+                mark = (work.name, record.id, record.receivers)
+                if mark in seen:
+                    continue
+                seen.add(mark)
             (work.waiting if is_due(record.not_before_ms, now_ms) else work.later).append(record)
         return work
 
@@ -51,4 +61,10 @@ class Work:
     @property
     def back(self) -> list[Record]:
         """All that is to be run again, at once or later."""
-        return [*self.unrun, *(record for verdict in self.verdicts for record in verdict.retries), *self.later]
+        back = [*self.unrun, *(record for verdict in self.verdicts for record in verdict.retries), *self.later]
+        return merged(back)
+
+    @property
+    def finished(self) -> list[Record]:
+        """The durable messages that are done, or of which another copy is run."""
+        return finished((record for _, record in self.loaded.items), [*self.back, *self.handed_back])

@@ -38,6 +38,11 @@ def dead_key(name: str) -> bytes:
     return b"gs:d:" + name.encode()
 
 
+def marker_key(task: str) -> bytes:
+    """What tells a rescue task that its message is done."""
+    return f"gs:k:{task}".encode()
+
+
 def slot_of(name: str) -> int:
     """The slot of the index that a name is listed in, the same in every process and version."""
     return zlib.crc32(name.encode()) % SLOTS

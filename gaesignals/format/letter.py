@@ -113,6 +113,11 @@ class DeadPage:
     def bodies(self) -> set[bytes]:
         return {bundle_key(letter.body.key) for letter in self.letters if letter.body}
 
+    @property
+    def tasks(self) -> set[str]:
+        """The tasks that put back letters of durable messages."""
+        return {letter.record.safety for letter in self.letters if letter.record.safety}
+
     def to_bytes(self) -> bytes:
         return codec.seal(VERSION, [letter.to_wire() for letter in self.letters])
 

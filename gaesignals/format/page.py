@@ -67,7 +67,8 @@ class Page:
     `epoch` is random and new with each page, so that the segments of a page that was evicted are never taken for those
     of its successor. The waiting segments are `first` to `next - 1`; `heaviest` is the weight of the heaviest of them,
     `sealed_count` how many messages they hold together. `claim` is the token of the last claim. `width` is how many
-    lanes the name has, and `hot_ms` when a sender last met others there; both are a home page's.
+    lanes the name has, and `hot_ms` when a sender last met others there; both are a home page's. `loss` is a mark that
+    changes when something of it was found missing. `wake_ms` and `is_wake_second` are what it promises of wake tasks.
     """
 
     epoch: str
@@ -81,6 +82,9 @@ class Page:
     width: int = 1
     hot_ms: int = 0
     claim: str = ""
+    loss: str = ""
+    wake_ms: int = 0
+    is_wake_second: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -216,6 +220,9 @@ class Page:
             "r": [ref.to_wire() for ref in self.retries],
             "k": self.claim,
             "t": self.hot_ms,
+            "x": self.loss,
+            "u": self.wake_ms,
+            "v": self.is_wake_second,
         }
         wire.update((name, value) for name, value in optional.items() if value)
         if self.width != 1:
@@ -246,15 +253,15 @@ def _mark(entry: Entry) -> object:
 
 
 def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:
-    numbers = [wire.get(name, 0) for name in "hst"]
-    match wire.get("w", 1), wire.get("k", ""), wire.get("l", []), wire.get("r", []):
-        case int(width), str(claim), list(leases), list(retries) if (
+    numbers = [wire.get(name, 0) for name in "hstu"]
+    match wire.get("w", 1), wire.get("k", ""), wire.get("x", ""), wire.get("l", []), wire.get("r", []):
+        case int(width), str(claim), str(loss), list(leases), list(retries) if (
             all(type(number) is int and is_count(number) for number in numbers)
             and 1 <= width <= MAX_WIDTH
             and len(leases) <= MAX_LEASES
             and len(retries) <= MAX_RETRIES
         ):
-            heaviest, sealed_count, hot_ms = numbers
+            heaviest, sealed_count, hot_ms, wake_ms = numbers
             return {
                 "messages": entries_from_wire(wire.get("m", [])),
                 "heaviest": heaviest,
@@ -264,5 +271,8 @@ def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:
                 "width": width,
                 "hot_ms": hot_ms,
                 "claim": claim,
+                "loss": loss,
+                "wake_ms": wake_ms,
+                "is_wake_second": wire.get("v") is True,
             }
     raise DecodeError("not a page")

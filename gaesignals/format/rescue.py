@@ -17,6 +17,9 @@ from .entries import Record, is_count, is_id
 from .page import MAX_WIDTH, Page
 
 VERSION = 2
+TICKET = "?"
+"""In front of what stands for a task whose name did not come back; no name of a task begins so."""
+
 # From this try on another `loss` counts as another page. One lost segment must not send a whole backlog again: what is
 # handled until then, within an hour or so, was not lost.
 TRIES_UNTIL_A_LOSS_COUNTS = 4
@@ -36,14 +39,21 @@ class Rescue:
     """The messages of one task, pairs of a name and a record.
 
     `place` is None where they are in no page, or perhaps in none. One that `is_first` brings messages that were never
-    in memcache, being for later or of a transaction. `died_ms` and `error` are those of a dead letter.
+    in memcache, being for later or of a transaction. `ticket` stands for the task where its name does not come back.
+    `died_ms` and `error` are those of a dead letter.
     """
 
     messages: tuple[tuple[str, Record], ...]
     place: Place | None = None
     is_first: bool = False
+    ticket: str = ""
     died_ms: int = 0
     error: str = ""
+
+    @property
+    def marker(self) -> str:
+        """What stands for the task where its name did not come back; empty if it has nothing that does."""
+        return TICKET + self.ticket if self.ticket else ""
 
     @property
     def is_dead(self) -> bool:
@@ -55,6 +65,8 @@ class Rescue:
             options["p"] = [self.place.lane, self.place.epoch, self.place.loss]
         if self.is_first:
             options["f"] = True
+        if self.ticket:
+            options["t"] = self.ticket
         if self.died_ms:
             options["d"] = [self.died_ms, self.error]
         # A task cannot know its own name.
@@ -78,7 +90,10 @@ def _message(wire: object) -> tuple[str, Record]:
 
 
 def _options(options: dict[Any, Any]) -> dict[str, Any]:
-    known: dict[str, Any] = {"is_first": options.get("f") is True}
+    ticket = options.get("t", "")
+    if not isinstance(ticket, str):
+        raise DecodeError("a rescue task whose ticket is none")
+    known: dict[str, Any] = {"is_first": options.get("f") is True, "ticket": ticket}
     match options.get("p"):
         case None:
             pass
@@ -104,8 +119,8 @@ class Verdict(enum.Enum):
     SEND = "send"
 
 
-def verdict(place: Place | None, page: Page | None, *, loss: str, tries: int) -> Verdict:
-    """Decide for messages put at `place`, from what its page is now and its mark of losses; `tries` went before.
+def verdict(place: Place | None, page: Page | None, *, tries: int) -> Verdict:
+    """Decide for messages put at `place`, from what its page is now; `tries` went before.
 
     The same page with something in it may still have them, and another try will see. One with nothing in it was emptied
     by deliveries, unless it lost something meanwhile. Any other page never had them.
@@ -114,9 +129,9 @@ def verdict(place: Place | None, page: Page | None, *, loss: str, tries: int) ->
         return Verdict.SEND
     is_bare = not (page.is_waiting or page.leases or page.retries)
     if not is_bare:
-        is_lost = loss != place.loss and tries + 1 >= TRIES_UNTIL_A_LOSS_COUNTS
+        is_lost = page.loss != place.loss and tries + 1 >= TRIES_UNTIL_A_LOSS_COUNTS
         return Verdict.SEND if is_lost else Verdict.KEPT
-    return Verdict.DONE if loss == place.loss else Verdict.SEND
+    return Verdict.DONE if page.loss == place.loss else Verdict.SEND
 
 
 def fill(messages: Sequence[tuple[str, Record]], *, max_bytes: int) -> list[Rescue]:

@@ -38,8 +38,8 @@ def promise(wake_ms: int, *, is_second: bool, is_waiting: bool, gather_ms: int, 
     age_ms = now_ms - wake_ms if wake_ms <= now_ms else OVERDUE_MS
     if is_waiting and age_ms < OVERDUE_MS:
         return Promise(wake_ms, is_second)
-    is_busy = is_second and age_ms < PACE_MS
-    after_ms = max(gather_ms, PACE_MS if is_busy else 0)
+    # Of a page that is busy the last task came at that moment, and the next one comes a second after it.
+    after_ms = max(gather_ms, PACE_MS - age_ms if is_second else 0)
     if after_ms:
         return Promise(now_ms + after_ms, is_second=True, task_ms=now_ms + after_ms)
     return Promise(now_ms + PACE_MS, is_second=False, task_ms=now_ms)

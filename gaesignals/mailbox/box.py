@@ -26,11 +26,14 @@ from gaesignals.tasks.queue import NoTasks, Tasks
 from gaesignals.tasks.queues import Queues
 from gaesignals.tasks.sender import SenderTasks
 from gaesignals.telemetry.spans import Telemetry
+from gaesignals.way import PLAIN, Way
 
 from .defer import defer
 from .emptied import Emptied
 from .lanes import Lanes
+from .safety import Safety
 from .send import send
+from .waker import Waker
 
 NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
 MEMCACHE_SECONDS_VARIABLE = "SIGNALS_MEMCACHE_SECONDS"
@@ -89,6 +92,8 @@ class Mailbox(Connection):
         self.holder = holder
         self.tasks: Tasks = NoTasks() if tasks is None else tasks
         self.queues = queues or Queues()
+        self.safety = Safety(self, self.tasks, self.queues)
+        self.waker = Waker(self, self.tasks, self.queues)
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
@@ -100,23 +105,38 @@ class Mailbox(Connection):
         outgoing: Sequence[tuple[str, bytes]],
         *,
         pattern: str = "",
+        ways: Sequence[Way] = (),
         due: float | None = None,
         transactional: bool = False,
     ) -> list[str]:
         """Store pairs of a name and a payload; return their message ids, in order.
 
         `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
-        Those that are `due` later (seconds since 1970), or are `transactional`, are with a task until then. Raises
-        `SendError`, a `StoreError`, unless every one is stored and indexed; it lists what became of each.
+        `ways` has the way of each, where not all are plain. Those that are `due` later (seconds since 1970), or are
+        `transactional`, are with a task until then. Raises `SendError`, a `StoreError`, unless every one is stored and
+        indexed; it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
         ids = [self.new_id() for _ in outgoing]
         with self.observer.sending(Sending(ids, pattern)):
             context = self.observer.context()
+            due_ms = int((due or 0) * 1000)
             records = [
-                (name, Record(id_, sent_us, payload, namespace, context=context, due_ms=int((due or 0) * 1000)))
-                for id_, (name, payload) in zip(ids, outgoing, strict=True)
+                (
+                    name,
+                    Record(
+                        id_,
+                        sent_us,
+                        payload,
+                        namespace,
+                        context=context,
+                        due_ms=due_ms,
+                        safety="" if way.is_durable else None,
+                        wake_ms=way.wake_ms,
+                    ),
+                )
+                for id_, way, (name, payload) in zip(ids, ways or [PLAIN] * len(ids), outgoing, strict=True)
             ]
             if due is None and not transactional:
                 self.send_records(records)
@@ -125,9 +145,12 @@ class Mailbox(Connection):
             self.observer.sent([name for name, _ in records])
         return ids
 
-    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
-        """Store records that have their ids already. Raises as `send` does."""
-        send(self, self.lanes, outgoing)
+    def send_records(self, outgoing: Sequence[tuple[str, Record]], *, is_rescue: bool = False) -> None:
+        """Store records that have their ids already. Raises as `send` does.
+
+        Where memcache does not take them, durable ones are left to tasks; those of a rescue have that already.
+        """
+        send(self, self.lanes, outgoing, safety=self.safety, waker=self.waker, is_rescue=is_rescue)
 
     def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
         """Leave records to tasks, which send them when they are due or the transaction is committed."""

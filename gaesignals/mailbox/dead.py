@@ -15,21 +15,17 @@ from typing import Any
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import Record, entries_from_bytes
 from gaesignals.format.keys import DEAD_NAMES, bundle_key, dead_key
-from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadNames, DeadPage
-from gaesignals.stores.client import Connection, Seen, decoded
+from gaesignals.format.letter import DeadLetter, DeadNames, DeadPage
+from gaesignals.stores.client import Seen, decoded
 from gaesignals.stores.store import Set
 
 from .box import Mailbox
-from .bundles import Bundle, bundle
 from .rewrite import Fate, Kind, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
-_INLINE_BYTES = 2048
-
-
 _DEAD_PAGE = Kind(DeadPage.from_bytes)
 _DEAD_INDEX = Kind(DeadNames.from_bytes)
 
@@ -53,6 +49,7 @@ class _Changing:
         self._todo = set(self._names)
         self._counts: dict[str, int] = {}
         self._garbage: dict[bytes, set[bytes]] = {}
+        self._tasks: dict[bytes, set[str]] = {}
         self._given_up: set[bytes] = set()
         self._is_listed = False
 
@@ -77,6 +74,7 @@ class _Changing:
             if key in self._todo:
                 # A body that an attempt before would have let go, and lost, is none if it is kept now.
                 self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
+                self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
                 ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
                 yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()))
         index = seen.get(DEAD_NAMES)
@@ -96,9 +94,13 @@ class _Changing:
         """The bodies that no letter refers to any more."""
         return {body for key, bodies in self._garbage.items() if key not in self._todo for body in bodies}
 
+    def tasks(self) -> set[str]:
+        """The tasks of letters that are gone."""
+        return {task for key, tasks in self._tasks.items() if key not in self._todo for task in tasks}
 
-def _change(
-    connection: Connection,
+
+def change(
+    mailbox: Mailbox,
     names: Iterable[str],
     change: Callable[[str, DeadPage], DeadPage],
     bodies: Mapping[str, Sequence[Set]] | None = None,
@@ -108,8 +110,9 @@ def _change(
     `bodies` are written before the pages that refer to them.
     """
     changing = _Changing(names, change, bodies or {})
-    rewrite(connection, changing, attempts=_MAX_ATTEMPTS)
-    connection.delete(changing.garbage())
+    rewrite(mailbox, changing, attempts=_MAX_ATTEMPTS)
+    mailbox.delete(changing.garbage())
+    mailbox.safety.release_tasks(changing.tasks())
     return changing.missed
 
 
@@ -163,7 +166,15 @@ class DeadLetters:
             return 0
         now_ms = self._mailbox.now_ms()
         anew = [
-            replace(record, attempt=1, not_before_ms=0, error="", due_ms=now_ms, held_ms=0)
+            replace(
+                record,
+                attempt=1,
+                not_before_ms=0,
+                error="",
+                due_ms=now_ms,
+                held_ms=0,
+                safety="" if record.is_durable else None,
+            )
             for record in records
             if record.payload
         ]
@@ -187,7 +198,7 @@ class DeadLetters:
         def without(_: str, page: DeadPage) -> DeadPage:
             return DeadPage(tuple(old for old in page.letters if old not in letters))
 
-        if _change(self._mailbox, [name], without):
+        if change(self._mailbox, [name], without):
             raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
 
 
@@ -202,44 +213,3 @@ def _value(seen: Seen[Any], default: Any) -> Any:
     if not seen.is_writable:
         raise StoreError(f"the dead letters cannot be read ({seen.state.value}); try again")
     return seen.value or default
-
-
-def bury(
-    connection: Connection, letters: Mapping[str, Sequence[DeadLetter]], *, most: int = KEPT_LETTERS
-) -> frozenset[str]:
-    """Store the letters of each name, in place of earlier ones for the same message and receivers.
-
-    A name keeps its newest `most`; how many others go is logged. Returns the names whose letters may not be stored:
-    their messages must not be acknowledged then.
-    """
-    compact = {name: _compact(connection, group[-most:]) for name, group in letters.items()}
-    gone: dict[str, int] = {}
-
-    def with_letters(name: str, page: DeadPage) -> DeadPage:
-        added = compact[name][0]
-        after = page.with_letters(added, most=most)
-        same = sum(any(old.is_same(new) for new in added) for old in page.letters)
-        gone[name] = len(page.letters) - same + len(letters[name]) - len(after.letters)
-        return after
-
-    missed = _change(connection, compact, with_letters, {name: bodies for name, (_, bodies) in compact.items()})
-    for name in sorted(compact.keys() - missed):
-        if gone[name]:
-            fields = {"signals_name": ascii(name), "signals_count": gone[name]}
-            logger.warning("dead letters are forgotten to make room for newer ones", extra=fields)
-    return missed
-
-
-def _compact(connection: Connection, letters: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[Set]]:
-    """The letters, and the bodies that those with a large payload refer to: the same for all letters of a message.
-
-    A body's key is new: whoever has just taken out an earlier letter of the message may be about to delete its body.
-    """
-    bodies: dict[str, Bundle] = {}
-    compact = []
-    for letter in letters:
-        if letter.record.size > _INLINE_BYTES:
-            body = bodies.setdefault(letter.id, bundle(f"dead.{connection.new_id()}", [letter.record]))
-            letter = replace(letter, record=replace(letter.record, payload=b""), body=body.ref)
-        compact.append(letter)
-    return compact, [replace(body.write(connection.now_ms()), ttl_seconds=0) for body in bodies.values()]

@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from gaesignals.errors import StoreError
-from gaesignals.format.entries import count_messages, entries_from_bytes, refs_of
+from gaesignals.format.entries import Entry, Record, count_messages, entries_from_bytes, refs_of
 from gaesignals.format.keys import Address, bundle_key, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
 from gaesignals.stores.client import Connection, Seen, State, decoded
 
+from .box import Mailbox
 from .lanes import read_pages
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
 from .settle import settle
@@ -36,19 +37,19 @@ def is_discardable(page: Page) -> bool:
     return page.is_waiting or bool(page.retries)
 
 
-def discard(connection: Connection, names: Iterable[str]) -> int:
+def discard(mailbox: Mailbox, names: Iterable[str]) -> int:
     """Discard what waits or is to be retried under `names`; return about how many messages that were.
 
     They are then out of the index, where nothing is leased. Raises `StoreError` if memcache did not answer for all of
     them; what was discarded by then is gone.
     """
     todo = list(dict.fromkeys(names))
-    pages = read_pages(connection, todo)
-    discarding = _Discarding(connection, pages)
-    rewrite(connection, discarding, attempts=_MAX_ATTEMPTS, seen={at.key: seen for at, seen in pages.items()})
-    _delete(connection, discarding.taken)
+    pages = read_pages(mailbox, todo)
+    discarding = _Discarding(mailbox, pages)
+    rewrite(mailbox, discarding, attempts=_MAX_ATTEMPTS, seen={at.key: seen for at, seen in pages.items()})
+    _delete(mailbox, discarding.taken)
     try:
-        settle(connection, todo)
+        settle(mailbox, todo)
     except StoreError:
         logger.exception("discarded names could not be settled in the index; the worker does it later")
     count = sum(page.waiting_count + count_messages(page.retries) for page in discarding.taken)
@@ -101,16 +102,26 @@ class _Discarding:
         self.failed.add(self._todo.pop(key))
 
 
-def _delete(connection: Connection, taken: Sequence[Page]) -> None:
-    """Delete what was referred to; where that fails it expires."""
-    refs = [ref for page in taken for ref in (*refs_of(page.messages), *page.retries)]
-    connection.delete([bundle_key(ref.key) for ref in refs])
+def _delete(mailbox: Mailbox, taken: Sequence[Page]) -> None:
+    """Delete what was referred to, where that fails it expires; and then the tasks of durable messages."""
+    entries = [entry for page in taken for entry in (*page.messages, *page.retries)]
+    durable = _taken(mailbox, entries)
     segments = (segment_key(page.epoch, index) for page in taken for index in range(page.first, page.next))
     for some in _in_parts(segments):
-        reads = connection.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
-        found = [decoded(key, read, entries_from_bytes).value or () for key, read in reads.items()]
-        inner = [bundle_key(ref.key) for entries in found for ref in refs_of(entries)]
-        connection.delete([*some, *inner])
+        reads = mailbox.gets_sized(dict.fromkeys(some, SEGMENT_BYTES))
+        found = [entry for key, read in reads.items() for entry in decoded(key, read, entries_from_bytes).value or ()]
+        durable += _taken(mailbox, found)
+        mailbox.delete(some)
+    mailbox.safety.release(durable)
+
+
+def _taken(mailbox: Mailbox, entries: Sequence[Entry]) -> list[Record]:
+    """Delete the bundles among entries; return the durable messages of all."""
+    sizes = {bundle_key(ref.key): ref.size for ref in refs_of(entries)}
+    reads = mailbox.gets_sized(sizes)
+    mailbox.delete(sizes)
+    inner = [entry for key, read in reads.items() for entry in decoded(key, read, entries_from_bytes).value or ()]
+    return [entry for entry in (*entries, *inner) if isinstance(entry, Record) and entry.is_durable]
 
 
 def _in_parts(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

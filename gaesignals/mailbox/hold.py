@@ -32,12 +32,14 @@ MAX_MERGED = 512
 class Settlement:
     """How a claim is to end: `returned` go back to be run later, everything else in it is done.
 
-    `keys` are deleted if, and only if, this acknowledgement wins the lease.
+    `keys` are deleted if, and only if, this acknowledgement wins the lease. `lost` counts messages of it that memcache
+    has forgotten: the page gets another mark of losses, so that tasks bring back those of them that are durable.
     """
 
     claim: Claim
     returned: Sequence[Record] = ()
     keys: Sequence[bytes] = ()
+    lost: int = 0
 
 
 def acknowledge(connection: Connection, settlements: Iterable[Settlement]) -> list[Claim]:
@@ -119,6 +121,8 @@ class _Ending:
         elif page.find_lease(lease.id) is not None:
             refs = back.refs
             ended = self._with_room(key, page.replace_lease(lease.id), back).with_retries(refs)
+            if back.settlement.lost:
+                ended = replace(ended, loss=self._connection.new_id())
             return Plan(
                 key,
                 seen,

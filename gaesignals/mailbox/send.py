@@ -1,27 +1,31 @@
 """Sending: messages go into pages, and their names into the index, by compare-and-set.
 
-When `send` returns, every message is in its page and every name in the index. When it raises, the error says which
-messages are stored, which are not, and for which that could not be found out.
+When `send` returns, every message is in its page and every name in the index, or with a task that brings it there. When
+it raises, the error says which messages are stored, which are not, and for which that could not be found out.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from gaesignals.errors import SendError
 from gaesignals.format.entries import Entry, Record, entries_to_bytes
-from gaesignals.format.keys import page_key, segment_key, slot_key, slot_of
+from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
+from gaesignals.format.wake import promise
 from gaesignals.stores.client import Connection, Seen, State
 from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
+from .cover import Cover, add, close
 from .lanes import Lanes, lane_after_losses
+from .parcel import OPEN, Parcel, Stage
 from .rewrite import PAGE, SLOT, Fate, Kind, Plan, rewrite
+from .safety import Safety
+from .waker import Waker
 
 INLINE_BYTES = 2048
 # More than the calls of an attempt may take together, and far less than a name stays wide that senders use no more.
@@ -30,143 +34,104 @@ _LATE_MS = 30_000
 _SLOW_MS = 1000
 
 
-class _Stage(enum.Enum):
-    PAGE = "the page is still to be written"
-    LANE = "the messages are in a lane, which the home page may not have any more"
-    SLOT = "the messages are in the page, the name may not be in the index"
-    DONE = "stored and indexed"
-    FAILED = "not stored"
-    UNSURE = "perhaps stored"
+def send(
+    connection: Connection,
+    lanes: Lanes,
+    outgoing: Sequence[tuple[str, Record]],
+    *,
+    safety: Safety,
+    waker: Waker,
+    is_rescue: bool = False,
+) -> None:
+    """Store all of `outgoing`, pairs of a name and a record, and add the tasks that they want.
 
-
-_OPEN = (_Stage.PAGE, _Stage.LANE, _Stage.SLOT)
-
-
-@dataclass(slots=True)
-class _Parcel:
-    """The messages of one send for one name, and how far they have come.
-
-    `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
-    `next_lane` is the one wanted if that write is lost. `width`, `hot_ms` and `is_hot` are the home page's as it was
-    read for it, at `planned_ms`.
+    Raises `SendError` unless every one is stored and indexed, or left to a task that brings it. For a rescue, which
+    such a task is at, there is no other.
     """
-
-    name: str
-    records: Sequence[Record]
-    lane: int
-    stage: _Stage = _Stage.PAGE
-    entries: tuple[Entry, ...] = ()
-    bundles: tuple[Bundle, ...] = ()
-    width: int = 1
-    hot_ms: int = 0
-    is_hot: bool = False
-    planned_ms: int = 0
-    next_lane: int | None = None
-    target: int = 0
-    losses: int = 0
-    is_touching: bool = False
-    reason: str = ""
-
-    @property
-    def key(self) -> bytes:
-        return page_key(self.name, self.target)
-
-    @property
-    def home_key(self) -> bytes:
-        return page_key(self.name)
-
-    @property
-    def slot_key(self) -> bytes:
-        return slot_key(slot_of(self.name))
-
-    @property
-    def counts_losses(self) -> bool:
-        """Whether a loss counts for doubling the width: one at a wide name that has cooled only heats it again."""
-        return self.is_hot or self.width == 1
-
-    @property
-    def ids(self) -> list[str]:
-        return [record.id for record in self.records]
-
-    def end(self, stage: _Stage, reason: str = "") -> None:
-        self.stage = stage
-        self.reason = reason
-
-
-def send(connection: Connection, lanes: Lanes, outgoing: Sequence[tuple[str, Record]]) -> None:
-    """Store all of `outgoing`, pairs of a name and a record.
-
-    Raises `SendError` unless every one is stored and indexed.
-    """
-    parcels: list[_Parcel] = []
+    parcels: list[Parcel] = []
     for batch in in_batches(outgoing):
         now_ms = connection.now_ms()
-        sending = [_Parcel(name, records, lanes.get(name, now_ms)) for name, records in batch.items()]
+        sending = [Parcel(Cover(name, records), lanes.get(name, now_ms)) for name, records in batch.items()]
         parcels += sending
-        rewrite(connection, _Sending(connection, lanes, sending))
-    if any(parcel.stage is not _Stage.DONE for parcel in parcels):
+        rewrite(connection, _Sending(connection, lanes, sending, safety))
+    for parcel in parcels:
+        if parcel.cover.is_needed and not parcel.is_refused:
+            is_done = parcel.stage is Stage.DONE
+            if is_rescue and not is_done:
+                safety.release_tasks([*parcel.cover.old, *parcel.cover.tasks])
+                continue
+            close(safety, parcel.cover, is_stored=is_done, reason=parcel.reason, now_ms=connection.now_ms())
+            parcel.stage = Stage.DONE if parcel.cover.is_brought else parcel.stage
+    waker.wake({p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None})
+    if any(parcel.stage is not Stage.DONE for parcel in parcels):
         raise _error(parcels)
 
 
-def _error(parcels: Sequence[_Parcel]) -> SendError:
-    ids = {stage: [id_ for p in parcels if p.stage is stage for id_ in p.ids] for stage in _Stage}
+def _error(parcels: Sequence[Parcel]) -> SendError:
+    ids: dict[Stage, list[str]] = {stage: [] for stage in Stage}
+    for parcel in parcels:
+        for record in parcel.records:
+            stage = Stage.UNSURE if parcel.stage is Stage.FAILED and parcel.cover.is_open else parcel.stage
+            ids[Stage.DONE if record.id in parcel.cover.left else stage].append(record.id)
     reason = next(parcel.reason for parcel in parcels if parcel.reason)
-    return SendError(reason, stored=ids[_Stage.DONE], unsure=ids[_Stage.UNSURE], failed=ids[_Stage.FAILED])
+    return SendError(reason, stored=ids[Stage.DONE], unsure=ids[Stage.UNSURE], failed=ids[Stage.FAILED])
 
 
 class _Sending:
     """The planner of one batch of parcels, each of another name."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, parcels: Sequence[_Parcel]) -> None:
+    def __init__(self, connection: Connection, lanes: Lanes, parcels: Sequence[Parcel], safety: Safety) -> None:
         self._connection = connection
+        self._safety = safety
         self._lanes = lanes
         self._parcels = parcels
-        self._touched: dict[bytes, list[_Parcel]] = {}
-        self._unlisted: list[_Parcel] = []
-        self._by_page: dict[bytes, _Parcel] = {}
+        self._touched: dict[bytes, list[Parcel]] = {}
+        self._unlisted: list[Parcel] = []
+        self._by_page: dict[bytes, Parcel] = {}
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
         kinds: dict[bytes, Kind[Any]] = {}
-        for parcel in self._at(_Stage.PAGE):
+        for parcel in self._at(Stage.PAGE):
             if self._is_written(parcel) and parcel.next_lane is None:
                 # The last write was not stored. If it is lost, the next one is made after this same reading.
                 losses = parcel.losses + parcel.counts_losses
                 parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
             lanes = {0, parcel.lane, parcel.target, parcel.next_lane or 0}
             kinds |= {page_key(parcel.name, lane): PAGE for lane in sorted(lanes)}
-        kinds |= {parcel.home_key: PAGE for parcel in self._at(_Stage.LANE)}
-        return kinds | {parcel.slot_key: SLOT for parcel in self._at(*_OPEN)}
+        kinds |= {parcel.home_key: PAGE for parcel in self._at(Stage.LANE)}
+        return kinds | {parcel.slot_key: SLOT for parcel in self._at(*OPEN)}
 
-    def _is_written(self, parcel: _Parcel) -> bool:
+    def _is_written(self, parcel: Parcel) -> bool:
         """Whether a write of its page is on its way, or what became of it has still to be found out."""
         return self._by_page.get(parcel.key) is parcel
 
-    def _at(self, *stages: _Stage) -> list[_Parcel]:
+    def _at(self, *stages: Stage) -> list[Parcel]:
         return [parcel for parcel in self._parcels if parcel.stage in stages]
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         self._refuse_newer(seen)
         self._touched = {}
-        plans = [plan for parcel in self._listable(seen) if (plan := self._page(parcel, seen)) is not None]
-        plans += [self._vouch(parcel, seen) for parcel in self._at(_Stage.LANE) if _is_usable(seen, parcel.home_key)]
-        self._unlisted = self._at(_Stage.SLOT)
+        aimed = [parcel for parcel in self._listable(seen) if self._aim(parcel, seen)]
+        plans = [self._filled(parcel, seen) for parcel in self._covered(aimed)]
+        plans += [self._vouch(parcel, seen) for parcel in self._at(Stage.LANE) if _is_usable(seen, parcel.home_key)]
+        self._unlisted = self._at(Stage.SLOT)
         for parcel in self._unlisted:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
         return [*plans, *(self._slot(key, seen[key]) for key in self._touched if _is_usable(seen, key))]
 
     def _refuse_newer(self, seen: Mapping[bytes, Seen[Any]]) -> None:
-        for parcel in self._at(*_OPEN):
+        for parcel in self._at(*OPEN):
             keys = (parcel.home_key, parcel.key, parcel.slot_key)
             if any(key in seen and seen[key].state is State.NEWER for key in keys):
-                is_in_doubt = parcel.stage is not _Stage.PAGE or self._is_written(parcel)
+                is_in_doubt = parcel.stage is not Stage.PAGE or self._is_written(parcel)
                 reason = "a later version of gaesignals wrote what is stored; upgrade this sender"
-                parcel.end(_Stage.UNSURE if is_in_doubt else _Stage.FAILED, reason)
+                parcel.end(Stage.UNSURE if is_in_doubt else Stage.FAILED, reason)
 
-    def _listable(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Parcel]:
+    def _listable(self, seen: Mapping[bytes, Seen[Any]]) -> list[Parcel]:
         """Nothing is stored that could not be listed in the index."""
         names: dict[bytes, list[str]] = {}
-        listable: list[_Parcel] = []
-        for parcel in self._at(_Stage.PAGE):
+        listable: list[Parcel] = []
+        for parcel in self._at(Stage.PAGE):
             if self._is_written(parcel) or not _is_usable(seen, parcel.slot_key):
                 continue
             slot = seen[parcel.slot_key].value or Slot()
@@ -176,31 +141,48 @@ class _Sending:
                 listable.append(parcel)
             else:
                 reason = "too many names wait: a slot of the index has no room for one more until some are empty"
-                parcel.end(_Stage.FAILED, reason)
+                parcel.end(Stage.FAILED, reason)
         return listable
 
-    def _page(self, parcel: _Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan | None:
+    def _aim(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> bool:
+        """Choose the page to write to; False where it cannot be written now."""
         if not _is_usable(seen, parcel.home_key):
-            return None
+            return False
         home: Page | None = seen[parcel.home_key].value
         parcel.planned_ms = now_ms = self._connection.now_ms()
         parcel.width, parcel.hot_ms = (home.width, home.hot_ms) if home else (1, 0)
         parcel.is_hot = home is not None and home.is_hot(now_ms)
         parcel.target = parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0
         if not _is_usable(seen, parcel.key):
-            return None
-        page = seen[parcel.key].value or Page(self._connection.new_id())
+            return False
+        parcel.new_epoch = parcel.new_epoch or self._connection.new_id()
+        parcel.page = seen[parcel.key].value or Page(parcel.new_epoch)
+        return True
+
+    def _covered(self, aimed: Sequence[Parcel]) -> list[Parcel]:
+        """Add the tasks that say where durable messages are put; where that fails nothing is stored of their names."""
+        durable = [parcel for parcel in aimed if parcel.cover.is_needed]
+        if not durable:
+            return list(aimed)
+        places = [(parcel.cover, place) for parcel in durable if (place := parcel.place)]
+        failure = add(self._safety, places, now_ms=self._connection.now_ms())
+        if failure is not None:
+            for parcel in durable:
+                parcel.is_refused = not parcel.cover.is_added
+                parcel.end(Stage.UNSURE if failure.is_unsure else Stage.FAILED, failure.reason)
+        return [parcel for parcel in aimed if parcel.stage is Stage.PAGE]
+
+    def _filled(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan:
+        """The page with the parcel's messages; a full one is sealed first."""
+        page, now_ms = parcel.page, parcel.planned_ms
+        assert page is not None
         slot: Slot = seen[parcel.slot_key].value or Slot()
-        is_listed = slot.is_keeping(parcel.name, now_ms)
-        parcel.is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)
+        parcel.is_touching = not slot.is_keeping(parcel.name, now_ms) or (parcel.width == 1 and not page.is_waiting)
         if parcel.is_touching:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
         self._by_page[parcel.key] = parcel
-        return self._filled(parcel, seen[parcel.key], page)
-
-    def _filled(self, parcel: _Parcel, seen: Seen[Page], page: Page) -> Plan:
-        """The page with the parcel's messages; a full one is sealed first."""
-        if not parcel.entries:
+        if parcel.packed is not parcel.records:
+            parcel.packed = parcel.records
             parcel.entries, parcel.bundles = _packed(parcel.records, page, self._connection.new_id)
         filled, groups = page.fill(parcel.entries)
         before = [
@@ -211,12 +193,17 @@ class _Sending:
         if parcel.lane != parcel.target:
             parcel.hot_ms = parcel.planned_ms
             filled = filled.heated(parcel.lane, parcel.hot_ms)
-        entries = parcel.entries
+        entries, filled = parcel.entries, _promising(parcel, page, filled)
         return Plan(
-            parcel.key, seen, filled, filled.ttl_seconds, before, is_mine=lambda stored: bool(stored.contains(entries))
+            parcel.key,
+            seen[parcel.key],
+            filled,
+            filled.ttl_seconds,
+            before,
+            is_mine=lambda stored: bool(stored.contains(entries)),
         )
 
-    def _vouch(self, parcel: _Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan:
+    def _vouch(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan:
         """Let the home page have the lane that the messages are in, which took too long to be sure of it."""
         home = seen[parcel.home_key]
         page = (home.value or Page(self._connection.new_id())).heated(parcel.target, self._connection.now_ms())
@@ -233,23 +220,23 @@ class _Sending:
         parcel = self._by_page.pop(plan.key, None)
         if parcel is None:
             self._settle_slot(plan, fate)
-        elif parcel.stage is _Stage.LANE:
-            parcel.stage = _Stage.SLOT if fate is Fate.STORED else _Stage.LANE
+        elif parcel.stage is Stage.LANE:
+            parcel.stage = Stage.SLOT if fate is Fate.STORED else Stage.LANE
         elif fate is Fate.UNSURE:
-            parcel.end(_Stage.UNSURE, "memcache failed and the page has changed since")
+            parcel.end(Stage.UNSURE, "memcache failed and the page has changed since")
         elif fate is Fate.LOST:
             parcel.losses += parcel.counts_losses
             parcel.lane, parcel.next_lane = parcel.next_lane or 0, None
         elif fate is not Fate.UNPREPARED:
             self._place(parcel, is_certain=fate is Fate.STORED)
 
-    def _place(self, parcel: _Parcel, *, is_certain: bool) -> None:
+    def _place(self, parcel: Parcel, *, is_certain: bool) -> None:
         """The messages are in their page. A late write to a lane is vouched for: the name may be narrow by now."""
         is_late = self._connection.now_ms() - parcel.planned_ms > _LATE_MS
         if parcel.target and (is_late or not is_certain):
-            parcel.stage = _Stage.LANE
+            parcel.stage = Stage.LANE
         else:
-            parcel.stage = _Stage.SLOT if parcel.is_touching or not is_certain else _Stage.DONE
+            parcel.stage = Stage.SLOT if parcel.is_touching or not is_certain else Stage.DONE
         lane = parcel.lane or self._connection.random.randrange(parcel.width)
         self._lanes.keep(parcel.name, lane, parcel.hot_ms)
 
@@ -260,17 +247,33 @@ class _Sending:
             # A call is not one moment. Within a slow one, a worker may have seen a name in its slot, found the page
             # still empty and taken the name out again; so it is listed once more.
             is_slow = self._connection.now_ms() - plan.written_ms > _SLOW_MS
-            if parcel.stage is _Stage.SLOT and (parcel in self._unlisted or not is_slow):
-                parcel.stage = _Stage.DONE
+            if parcel.stage is Stage.SLOT and (parcel in self._unlisted or not is_slow):
+                parcel.stage = Stage.DONE
 
     def give_up(self, key: bytes, reason: str) -> None:
-        for parcel in self._at(*_OPEN):
+        for parcel in self._at(*OPEN):
             if key not in (parcel.home_key, parcel.key, parcel.slot_key):
                 continue
-            if parcel.stage is _Stage.PAGE:
-                parcel.end(_Stage.UNSURE if self._is_written(parcel) else _Stage.FAILED, reason)
-            elif parcel.stage is _Stage.LANE or key == parcel.slot_key:
-                parcel.end(_Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
+            if parcel.stage is Stage.PAGE:
+                parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)
+            elif parcel.stage is Stage.LANE or key == parcel.slot_key:
+                parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
+
+
+def _promising(parcel: Parcel, page: Page, filled: Page) -> Page:
+    """The page with what it promises of wake tasks, if the messages want to be handled at once."""
+    gather_ms = parcel.gather_ms
+    if gather_ms is None:
+        return filled
+    made = promise(
+        page.wake_ms,
+        is_second=page.is_wake_second,
+        is_waiting=page.is_waiting,
+        gather_ms=gather_ms,
+        now_ms=parcel.planned_ms,
+    )
+    parcel.task_ms = made.task_ms
+    return replace(filled, wake_ms=made.wake_ms, is_wake_second=made.is_second)
 
 
 def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:

@@ -25,10 +25,14 @@ MAX_UNMATCHED_A_RUN = 200
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`emptied` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due."""
+    """`emptied` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due.
+
+    `waking` are those of them whose senders want to have them handled at once.
+    """
 
     emptied: tuple[str, ...]
     remaining: Mapping[str, float]
+    waking: frozenset[str] = frozenset()
 
 
 def settle(connection: Connection, names: Iterable[str]) -> Settled:
@@ -40,7 +44,7 @@ def settle(connection: Connection, names: Iterable[str]) -> Settled:
     if not groups:
         return Settled((), {})
     slots = read_slots(connection, groups)
-    due_ms = due_times(connection, [name for group in groups.values() for name in group])
+    due_ms, waking = due_times(connection, [name for group in groups.values() for name in group])
     now_ms = connection.now_ms()
     changed: dict[bytes, Slot] = {}
     for key, group in groups.items():
@@ -55,7 +59,8 @@ def settle(connection: Connection, names: Iterable[str]) -> Settled:
     emptied = [name for name, at in due_ms.items() if at is None]
     removed = {name for key in changed for name in groups[key]}
     _look_again(connection, [name for name in emptied if name in removed])
-    return Settled(tuple(emptied), {name: at / 1000 for name, at in due_ms.items() if at is not None})
+    remaining = {name: at / 1000 for name, at in due_ms.items() if at is not None}
+    return Settled(tuple(emptied), remaining, waking & remaining.keys())
 
 
 def _settled(slot: Slot, due_ms: Mapping[str, int | None], now_ms: int) -> Slot | None:
@@ -86,15 +91,18 @@ def _look_again(connection: Connection, names: Sequence[str]) -> None:
     if not names:
         return
     try:
-        due_ms = {name: at for name, at in due_times(connection, names).items() if at is not None}
+        due_ms = {name: at for name, at in due_times(connection, names)[0].items() if at is not None}
     except StoreError:
         # Nobody knows what is in them now, and they are in the index no more.
         due_ms = dict.fromkeys(names, connection.now_ms())
     list_names(connection, due_ms)
 
 
-def due_times(connection: Connection, names: Collection[str]) -> dict[str, int | None]:
-    """When something can be done about each name: None if all its pages are empty. Raises `StoreError`."""
+def due_times(connection: Connection, names: Collection[str]) -> tuple[dict[str, int | None], frozenset[str]]:
+    """When something can be done about each name, None if all its pages are empty; and the names that wake the worker.
+
+    Raises `StoreError`.
+    """
     now_ms = connection.now_ms()
     due: dict[str, int | None] = dict.fromkeys(names)
     pages = read_pages(connection, names)
@@ -105,7 +113,7 @@ def due_times(connection: Connection, names: Collection[str]) -> dict[str, int |
         known = due[address.name]
         if at is not None:
             due[address.name] = at if known is None else min(known, at)
-    return due
+    return due, frozenset(address.name for address, seen in pages.items() if seen.value and seen.value.wake_ms)
 
 
 def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:

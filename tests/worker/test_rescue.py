@@ -41,7 +41,7 @@ def send(client: Client, *args: object, name: str = "a", **options: object) -> b
 
 def test_a_message_for_later_is_sent_when_its_task_comes(client: Client, handled: list[Message]) -> None:
     body = send(client, 7, delay_seconds=60)
-    assert client.rescue(body).json == {"rescue": "done"}
+    assert client.rescue(body).json["rescue"] == "done"
     client.task({"names": ["a"]})
     assert [message.data for message in handled] == [7]
 
@@ -54,16 +54,16 @@ def test_its_name_goes_out_with_the_next_fan_out(client: Client) -> None:
 def test_where_memcache_is_away_the_task_comes_again(client: Client, break_memcache: Callable[[], None]) -> None:
     body = send(client, 7, delay_seconds=60)
     break_memcache()
-    assert client.rescue(body, status=503).json == {"rescue": "away"}
+    assert client.rescue(body, status=503).json["rescue"] == "away"
 
 
 def test_a_task_that_cannot_be_read_is_refused_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    assert client.rescue(b"no task", status=400).json == {"rescue": "unreadable"}
+    assert client.rescue(b"no task", status=400).json["rescue"] == "unreadable"
     assert caplog.records[-1].levelno == logging.ERROR
 
 
 def test_a_task_of_a_later_version_waits_for_its_worker(client: Client) -> None:
-    assert client.rescue(seal(VERSION + 1, []), status=503).json == {"rescue": "away"}
+    assert client.rescue(seal(VERSION + 1, []), status=503).json["rescue"] == "away"
 
 
 @pytest.mark.parametrize("queue", [LATER, "signals-safety"])

@@ -21,7 +21,7 @@ PLACE = Place(3, "epoch", "loss")
     [
         Rescue((("a", RECORD),)),
         Rescue((("a", RECORD), ("b", replace(RECORD, id="id-2"))), is_first=True),
-        Rescue((("a", RECORD),), PLACE),
+        Rescue((("a", RECORD),), PLACE, ticket="ticket"),
         Rescue((("grüße", RECORD),), died_ms=5, error="boom"),
     ],
 )
@@ -49,6 +49,7 @@ def test_a_task_does_not_carry_its_own_name() -> None:
         [[["a", RECORD.to_wire()]], {"p": "x"}],
         [[["a", RECORD.to_wire()]], {"d": [0, ""]}],
         [[["a", RECORD.to_wire()]], {"d": 1}],
+        [[["a", RECORD.to_wire()]], {"t": 1}],
     ],
 )
 def test_anything_else_is_not_one(body: object) -> None:
@@ -62,10 +63,10 @@ def test_a_later_version_is_told_apart() -> None:
 
 
 class TestTheVerdict:
-    FULL = Page("epoch").fill([RECORD])[0]
+    FULL = Page("epoch", (RECORD,), loss="loss")
 
-    def decide(self, page: Page | None, *, place: Place | None = PLACE, loss: str = "loss", tries: int = 0) -> Verdict:
-        return verdict(place, page, loss=loss, tries=tries)
+    def decide(self, page: Page | None, *, place: Place | None = PLACE, tries: int = 0) -> Verdict:
+        return verdict(place, page, tries=tries)
 
     def test_without_a_place_the_messages_are_sent(self) -> None:
         assert self.decide(self.FULL, place=None) is Verdict.SEND
@@ -74,20 +75,20 @@ class TestTheVerdict:
         assert self.decide(None) is Verdict.SEND
         assert self.decide(replace(self.FULL, epoch="another")) is Verdict.SEND
 
-    @pytest.mark.parametrize("page", [FULL, Page("epoch").with_retries([Ref("r", 1, 1)])])
+    @pytest.mark.parametrize("page", [FULL, Page("epoch", loss="loss").with_retries([Ref("r", 1, 1)])])
     def test_a_page_with_something_in_it_may_still_have_them(self, page: Page) -> None:
         assert self.decide(page) is Verdict.KEPT
         assert self.decide(page, tries=50) is Verdict.KEPT
 
     def test_a_page_with_nothing_in_it_is_done_with_them(self) -> None:
-        assert self.decide(Page("epoch")) is Verdict.DONE
+        assert self.decide(Page("epoch", loss="loss")) is Verdict.DONE
 
     def test_an_empty_page_that_has_lost_something_may_have_lost_them(self) -> None:
-        assert self.decide(Page("epoch"), loss="other") is Verdict.SEND
+        assert self.decide(Page("epoch", loss="other")) is Verdict.SEND
 
     def test_a_loss_in_a_page_that_has_something_counts_from_the_fourth_try_on(self) -> None:
         """One lost segment must not send a whole backlog again."""
-        answers = [self.decide(self.FULL, loss="other", tries=tries) for tries in range(5)]
+        answers = [self.decide(replace(self.FULL, loss="other"), tries=tries) for tries in range(5)]
         assert answers == [Verdict.KEPT] * 3 + [Verdict.SEND] * 2
 
 

@@ -30,6 +30,11 @@ def test_a_sender_that_died_between_page_and_task_is_made_up_for_by_the_next_one
     assert at(died.wake_ms, is_second=died.is_second, is_waiting=True).task_ms == died.wake_ms
 
 
+def test_a_page_that_is_busy_wakes_a_second_after_the_last_time() -> None:
+    assert at(NOW - 300, is_second=True) == Promise(NOW + 700, is_second=True, task_ms=NOW + 700)
+    assert at(NOW - 1000, is_second=True) == Promise(NOW + PACE_MS, is_second=False, task_ms=NOW)
+
+
 def test_where_something_waits_its_task_is_on_its_way() -> None:
     assert at(NOW - 10_000, is_waiting=True).task_ms is None
 

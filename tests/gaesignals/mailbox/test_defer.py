@@ -52,7 +52,7 @@ def bring(mailbox: Mailbox, tasks: MemoryTasks) -> list[Answer]:
     """Run the tasks that are due."""
     answers = []
     for queued in tasks.due(LATER):
-        answers.append(rescue(mailbox, queued.task.body))
+        answers.append(rescue(mailbox, queued.task.body, task=queued.name).answer)
         tasks.finish(queued)
     return answers
 

@@ -1,0 +1,118 @@
+"""The safety tasks of one send: added before its messages are stored, and set right when it is over.
+
+Each says where its message is put, so that it can be seen later whether that is still there. A message that does not
+get into its page is left to a task that says nothing of the kind, and comes by that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gaesignals.format.entries import Record
+from gaesignals.format.rescue import Place
+from gaesignals.tasks.queue import TaskError
+
+from .safety import Message, Safety
+
+logger = logging.getLogger("gaesignals")
+
+
+@dataclass(slots=True)
+class Cover:
+    """The messages of a send for one name; once they are covered, the durable ones of `records` name their tasks.
+
+    `old` are tasks that said of an earlier attempt where the messages would be. `left` are the ids of those that tasks
+    bring, whatever page they are in.
+    """
+
+    name: str
+    records: Sequence[Record]
+    place: Place | None = None
+    added_ms: int = 0
+    old: list[str] = field(default_factory=list)
+    left: frozenset[str] = frozenset()
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether every message is left to a task that brings it."""
+        return bool(self.left) and all(record.id in self.left for record in self.records)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether tasks say of a page that never got the messages that these are in it: nobody can tell any more."""
+        return self.is_added and not self.left
+
+    @property
+    def is_needed(self) -> bool:
+        return any(record.is_durable for record in self.records)
+
+    @property
+    def is_added(self) -> bool:
+        return self.added_ms > 0
+
+    @property
+    def tasks(self) -> list[str]:
+        return [record.safety for record in self.records if record.safety]
+
+
+@dataclass(frozen=True, slots=True)
+class NotCovered:
+    """Why tasks were not added, and whether some of them may have been all the same."""
+
+    reason: str
+    is_unsure: bool
+
+
+def add(safety: Safety, places: Sequence[tuple[Cover, Place]], *, now_ms: int) -> NotCovered | None:
+    """Add the tasks of those that do not say yet that their messages are at these places.
+
+    After a failure nothing is to be stored of them; what was added for certain is taken back.
+    """
+    todo = [(cover, place) for cover, place in places if not cover.is_added or cover.place != place]
+    messages = [
+        Message(cover.name, record, place) for cover, place in todo for record in cover.records if record.is_durable
+    ]
+    if not messages:
+        return None
+    try:
+        secured = iter(safety.secure(messages))
+    except TaskError as error:
+        known = [name for name in error.added.values() if name]
+        is_certain = len(known) == len(error.added) and not error.unsure and safety.release_tasks(known)
+        return NotCovered(f"no safety task for a durable message: {error}", is_unsure=not is_certain)
+    for cover, place in todo:
+        cover.old += cover.tasks
+        cover.records = [next(secured) if record.is_durable else record for record in cover.records]
+        cover.place, cover.added_ms = place, now_ms
+    return None
+
+
+def close(safety: Safety, cover: Cover, *, is_stored: bool, reason: str, now_ms: int) -> None:
+    """End the send of messages that have tasks: take those of earlier attempts back, and bring what is not stored.
+
+    Messages that got there so late that their task may have looked before have one more, which brings them again.
+    """
+    if not is_stored:
+        _leave(safety, cover, reason)
+        return
+    safety.release_tasks(cover.old)
+    if now_ms - cover.added_ms > safety.slow_seconds * 1000:
+        _leave(safety, cover, "the send took too long")
+
+
+def _leave(safety: Safety, cover: Cover, reason: str) -> None:
+    """Leave messages to tasks that bring them, whatever page they may be in."""
+    durable = [record for record in cover.records if record.is_durable]
+    try:
+        safety.secure([Message(cover.name, record, None) for record in durable])
+    except TaskError:
+        logger.exception("durable messages may be in memcache alone")
+        return
+    cover.left = frozenset(record.id for record in durable)
+    safety.release_tasks([*cover.old, *cover.tasks])
+    logger.warning(
+        "durable messages did not get into memcache in time, and come by their tasks",
+        extra={"signals_name": ascii(cover.name), "signals_count": len(durable), "signals_reason": reason},
+    )

@@ -1,0 +1,99 @@
+"""The messages that one send has for one name, and how far they have come."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gaesignals.format.entries import Entry, Record
+from gaesignals.format.keys import page_key, slot_key, slot_of
+from gaesignals.format.page import Page
+from gaesignals.format.rescue import Place
+
+from .bundles import Bundle
+from .cover import Cover
+
+
+class Stage(enum.Enum):
+    PAGE = "the page is still to be written"
+    LANE = "the messages are in a lane, which the home page may not have any more"
+    SLOT = "the messages are in the page, the name may not be in the index"
+    DONE = "stored and indexed"
+    FAILED = "not stored"
+    UNSURE = "perhaps stored"
+
+
+OPEN = (Stage.PAGE, Stage.LANE, Stage.SLOT)
+
+
+@dataclass(slots=True)
+class Parcel:
+    """The messages of one send for one name, and how far they have come.
+
+    `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
+    `next_lane` is the one wanted if that write is lost. `width`, `hot_ms` and `is_hot` are the home page's as it was
+    read for it, at `planned_ms`. `page` is the one to write to; `new_epoch` is that of a new one, at every attempt.
+    `packed` are the records that `entries` were made of. A wake task is to come at `task_ms`. It
+    `is_refused` where the queue took no task for its durable messages.
+    """
+
+    cover: Cover
+    lane: int
+    stage: Stage = Stage.PAGE
+    entries: tuple[Entry, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
+    width: int = 1
+    hot_ms: int = 0
+    is_hot: bool = False
+    planned_ms: int = 0
+    next_lane: int | None = None
+    target: int = 0
+    losses: int = 0
+    is_touching: bool = False
+    page: Page | None = None
+    new_epoch: str = ""
+    packed: Sequence[Record] = ()
+    task_ms: int | None = None
+    is_refused: bool = False
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.cover.name
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The messages as they are stored, durable ones with the names of their tasks."""
+        return self.cover.records
+
+    @property
+    def key(self) -> bytes:
+        return page_key(self.name, self.target)
+
+    @property
+    def home_key(self) -> bytes:
+        return page_key(self.name)
+
+    @property
+    def slot_key(self) -> bytes:
+        return slot_key(slot_of(self.name))
+
+    @property
+    def counts_losses(self) -> bool:
+        """Whether a loss counts for doubling the width: one at a wide name that has cooled only heats it again."""
+        return self.is_hot or self.width == 1
+
+    @property
+    def place(self) -> Place | None:
+        """Where the messages are put, as long as the page is the one that was read, or is added."""
+        return None if self.page is None else Place(self.target, self.page.epoch, self.page.loss)
+
+    @property
+    def gather_ms(self) -> int | None:
+        """How long a task that wakes the worker waits for more; None if none of the messages wakes it."""
+        return min((record.wake_ms for record in self.records if record.wake_ms is not None), default=None)
+
+    def end(self, stage: Stage, reason: str = "") -> None:
+        self.stage = stage
+        self.reason = reason

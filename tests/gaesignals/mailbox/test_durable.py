@@ -1,0 +1,557 @@
+"""Durable messages: what a send adds and stores, and what brings them back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
+from gaesignals.errors import InvalidOptionError
+from gaesignals.format.keys import marker_key, page_key
+from gaesignals.format.page import Page
+from gaesignals.format.rescue import Rescue
+from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.discard import discard
+from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.look import look
+from gaesignals.mailbox.rescue import Answer, rescue
+from gaesignals.stores.memory import Call
+from gaesignals.tasks.memory import MemoryTasks
+from gaesignals.tasks.queue import TaskError
+from gaesignals.testing import ManualClock, MemoryStore
+
+SAFETY, LATER = "signals-safety", "signals-later"
+order_paid = Signal("order_paid", durable=True)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class World:
+    """A mailbox whose parts a test can break, and the worker's side of it."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    handled: list[object] = field(default_factory=list)
+    weakly: list[object] = field(default_factory=list)
+    fails: set[object] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(clock=self.clock)
+        self.tasks = MemoryTasks(clock=self.clock)
+        self.mailbox = Mailbox(self.store, clock=self.clock, tasks=self.tasks, sleep=lambda _: None)
+        self.receivers = Receivers()
+        self.receivers.connect("order_paid", self._handle, id="it", reliable=True, backoff_seconds=1)
+
+    def _handle(self, data: object) -> None:
+        if data in self.fails:
+            raise ValueError(f"no {data}")
+        self.handled.append(data)
+
+    def with_weak(self) -> None:
+        self.receivers.connect("order_paid", self.weakly.append, id="weak")
+
+    def deliver(self, **options: object) -> int:
+        return deliver(self.receivers, mailbox=self.mailbox, **options).delivered  # type: ignore[arg-type]
+
+    def run_tasks(self) -> list[Answer]:
+        """Let the queues call the worker for what is due; what is not done comes again in ten minutes."""
+        answers = []
+        for queue in (LATER, SAFETY):
+            for queued in self.tasks.due(queue):
+                answer = rescue(self.mailbox, queued.task.body, task=queued.name, tries=queued.tries).answer
+                answers.append(answer)
+                if answer is Answer.DONE:
+                    self.tasks.finish(queued)
+                else:
+                    self.tasks.try_again(queued, due=self.clock() + 600)
+        return answers
+
+    def safety(self) -> list[Rescue]:
+        return [Rescue.from_bytes(queued.task.body) for queued in self.tasks.waiting(SAFETY)]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    with use_mailbox_everywhere(world.mailbox):
+        yield world
+
+
+def failing(kind: str) -> None:
+    raise TaskError("down")
+
+
+class TestSend:
+    def test_adds_one_task_first_that_says_where_the_message_is_put(self, world: World) -> None:
+        calls: list[str] = []
+        world.tasks.before = calls.append
+        world.store.before = lambda call: calls.append(call.verb)  # type: ignore[func-returns-value]
+        id_ = order_paid.send(7)
+        assert calls == ["gets", "add", "write"]
+        (rescue_,) = world.safety()
+        ((name, record),) = rescue_.messages
+        page = world.mailbox.read([page_key("order_paid")], Page.from_bytes)[page_key("order_paid")].value
+        assert page is not None
+        assert (name, record.id) == ("order_paid", id_)
+        assert rescue_.place is not None
+        assert (rescue_.place.lane, rescue_.place.epoch) == (0, page.epoch)
+
+    def test_its_task_is_due_in_ten_minutes(self, world: World) -> None:
+        order_paid.send(7)
+        assert [queued.task.due for queued in world.tasks.waiting(SAFETY)] == [world.clock() + 600]
+
+    def test_many_have_a_task_each_a_hundred_a_call(self, world: World) -> None:
+        send_many([(order_paid, number) for number in range(250)])
+        assert (world.tasks.calls["add"], len(world.safety())) == (3, 250)
+        assert world.deliver() == 250
+
+    def test_only_durable_ones_have_a_task(self, world: World) -> None:
+        send_many([(order_paid, 1), ("order_paid", 2), ("other", 3)])
+        assert [rescue_.messages[0][0] for rescue_ in world.safety()] == ["order_paid"]
+        assert world.deliver() == 2
+
+    def test_an_ordinary_send_adds_none(self, world: World) -> None:
+        Signal("order_paid").send(1)
+        assert world.tasks.calls == {"add": 0, "delete": 0}
+
+    @pytest.mark.parametrize(("moment", "outcome"), [("before", "failed"), ("after", "unsure")])
+    def test_without_its_task_nothing_is_stored(self, world: World, moment: str, outcome: str) -> None:
+        setattr(world.tasks, moment, failing)
+        with pytest.raises(SendError, match="safety task") as caught:
+            order_paid.send(7)
+        assert len(getattr(caught.value, outcome)) == 1
+        assert [call.verb for call in world.store.calls] == ["gets"]
+
+    def test_what_a_task_does_not_hold_is_not_stored(self, world: World) -> None:
+        with pytest.raises(SendError, match="90,000") as caught:
+            order_paid.send(bytes(90_000))
+        assert len(caught.value.failed) == 1
+        assert world.tasks.added == []
+
+    def test_what_durable_cannot_be_is_an_error(self) -> None:
+        with pytest.raises(InvalidOptionError, match="durable="):
+            Signal("a", durable=1)  # type: ignore[call-overload]  # what is tested
+
+
+class TestMemcacheThatDoesNotTakeIt:
+    def test_leaves_it_to_a_task_that_brings_it(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        world.store.before = lambda call: call.keys if call.verb == "write" else None
+        order_paid.send(7)
+        assert caplog.records[-1].levelno == logging.WARNING
+        assert world.tasks.waiting(SAFETY) == []
+        world.store.before = None
+        assert world.run_tasks() == [Answer.DONE]
+        assert (world.deliver(), world.handled) == (1, [7])
+
+    def test_nor_answers_at_all_leaves_it_to_a_task_as_well(self, world: World) -> None:
+        world.store.before = lambda call: call.keys
+        send_many([(order_paid, 7), (order_paid, 8)])
+        assert world.run_tasks() == [Answer.AWAY, Answer.AWAY]
+        world.store.before = None
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.DONE, Answer.DONE]
+        assert (world.deliver(), sorted(world.handled)) == (2, [7, 8])  # type: ignore[type-var]
+
+    def test_leaves_those_that_are_not_durable_to_the_caller(self, world: World) -> None:
+        world.store.before = lambda call: call.keys
+        with pytest.raises(SendError) as caught:
+            send_many([(order_paid, 7), ("order_paid", 8), ("other", 9)])
+        assert (len(caught.value.stored), len(caught.value.failed)) == (1, 2)
+
+    def test_and_a_queue_that_takes_no_other_task_leave_it_unsure(self, world: World) -> None:
+        def fail_writes(call: Call) -> object:
+            if call.verb == "write":
+                world.tasks.before = failing
+                return call.keys
+            return None
+
+        world.store.before = fail_writes  # type: ignore[assignment]
+        with pytest.raises(SendError) as caught:
+            order_paid.send(7)
+        assert len(caught.value.unsure) == 1
+
+    def test_an_answer_that_got_lost_does_not_lose_the_message(self, world: World) -> None:
+        world.store.after = lambda call: call.keys if call.verb == "write" else None
+        with contextlib.suppress(SendError):
+            order_paid.send(7)
+        world.store.after = None
+        world.run_tasks()
+        world.deliver()
+        assert 7 in world.handled
+
+
+def test_a_page_that_changed_meanwhile_gets_another_task_and_the_old_one_goes(world: World) -> None:
+    def evict(call: Call) -> None:
+        if call.verb == "write" and not raced:
+            raced.append(True)
+            Signal("order_paid").send("rival")
+
+    raced: list[bool] = []
+    world.store.before = evict
+    order_paid.send(7)
+    world.store.before = None
+    (rescue_,) = world.safety()
+    page = world.mailbox.read([page_key("order_paid")], Page.from_bytes)[page_key("order_paid")].value
+    assert page is not None
+    assert rescue_.place is not None
+    assert rescue_.place.epoch == page.epoch
+    assert world.tasks.calls == {"add": 2, "delete": 1}
+
+
+def test_an_ordinary_conflict_adds_nothing(world: World) -> None:
+    Signal("order_paid").send("first")
+
+    def rival(call: Call) -> None:
+        if call.verb == "write" and not raced:
+            raced.append(True)
+            Signal("order_paid").send("rival")
+
+    raced: list[bool] = []
+    world.store.before = rival
+    order_paid.send(7)
+    assert world.tasks.calls == {"add": 1, "delete": 0}
+
+
+class TestASendSlowerThanItsTask:
+    def test_is_brought_once_more(self, world: World) -> None:
+        """Its task may have looked before the message was there, and gone."""
+
+        def stall(call: Call) -> None:
+            if call.verb == "write" and not stalled:
+                stalled.append(True)
+                world.clock.advance(700)
+                world.run_tasks()
+
+        stalled: list[bool] = []
+        Signal("order_paid").send("earlier")
+        world.deliver()
+        world.store.before = stall
+        order_paid.send(7)
+        world.store.before = None
+        world.store.flush()
+        world.run_tasks()
+        world.deliver()
+        assert 7 in world.handled
+
+
+class TestRescue:
+    def test_brings_what_memcache_forgot(self, world: World) -> None:
+        id_ = order_paid.send(7)
+        world.store.flush()
+        assert world.deliver() == 0
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.DONE]
+        ids: list[str] = []
+        deliver([("order_paid", lambda data: ids.append(current_message().id))], mailbox=world.mailbox, reliable=True)
+        assert ids == [id_]
+
+    def test_leaves_what_still_waits_and_looks_again(self, world: World) -> None:
+        order_paid.send(7)
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.KEPT]
+        world.store.flush()
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.DONE]
+        assert world.deliver() == 1
+
+    def test_sees_that_the_name_is_listed(self, world: World) -> None:
+        order_paid.send(7)
+        world.store.evict(lambda key: key.startswith(b"gs:i:"))
+        assert Index(world.mailbox).entries() == {}
+        world.clock.advance(600)
+        world.run_tasks()
+        assert set(Index(world.mailbox).entries()) == {"order_paid"}
+
+    def test_waits_for_memcache_to_answer(self, world: World) -> None:
+        order_paid.send(7)
+        world.clock.advance(600)
+        world.store.before = lambda call: call.keys
+        assert world.run_tasks() == [Answer.AWAY]
+
+    def test_what_it_brings_has_a_task_of_its_own(self, world: World) -> None:
+        order_paid.send(7)
+        for _ in range(3):
+            world.store.flush()
+            world.clock.advance(600)
+            world.run_tasks()
+        assert len(world.safety()) == 1
+        assert world.deliver() == 1
+
+    def test_weak_receivers_do_not_see_what_it_brings(self, world: World) -> None:
+        world.with_weak()
+        order_paid.send(7)
+        world.store.flush()
+        world.clock.advance(600)
+        world.run_tasks()
+        world.deliver()
+        assert (world.handled, world.weakly) == ([7], [])
+
+    def test_weak_receivers_see_what_was_for_later(self, world: World) -> None:
+        world.with_weak()
+        order_paid.send(7, delay_seconds=0)
+        world.run_tasks()
+        world.deliver()
+        assert (world.handled, world.weakly) == ([7], [7])
+
+
+class TestDelivery:
+    def test_deletes_the_task_of_what_is_done_in_one_call(self, world: World) -> None:
+        send_many([(order_paid, number) for number in range(10)])
+        world.deliver()
+        assert (world.tasks.waiting(SAFETY), world.tasks.calls["delete"]) == ([], 1)
+
+    def test_without_durable_messages_deletes_nothing(self, world: World) -> None:
+        Signal("order_paid").send(1)
+        world.deliver()
+        assert world.tasks.calls["delete"] == 0
+
+    def test_keeps_the_task_of_what_goes_back(self, world: World) -> None:
+        world.fails = {7}
+        order_paid.send(7)
+        world.deliver()
+        assert (len(world.safety()), world.tasks.calls["delete"]) == (1, 0)
+        world.store.flush()
+        world.clock.advance(600)
+        world.run_tasks()
+        world.fails = set()
+        world.deliver()
+        assert world.handled == [7]
+
+    def test_leaves_a_marker_where_a_task_cannot_be_deleted(self, world: World) -> None:
+        order_paid.send(7)
+        world.tasks.before = failing
+        world.deliver()
+        world.tasks.before = None
+        (queued,) = world.tasks.waiting(SAFETY)
+        assert world.store.raw(marker_key(queued.name)) is not None
+        world.store.evict([page_key("order_paid")])
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.DONE]
+        assert (world.deliver(), world.handled) == (0, [7])
+
+    def test_leaves_a_marker_for_a_task_whose_name_did_not_come_back(self, world: World) -> None:
+        world.tasks.hides_names = True
+        order_paid.send(7)
+        world.deliver()
+        world.store.evict([page_key("order_paid")])
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.DONE]
+        assert (world.deliver(), world.handled) == (0, [7])
+
+    def test_of_one_message_for_two_receivers_one_record_goes_back(self, world: World) -> None:
+        for id_ in ("second", "third"):
+            world.receivers.connect("order_paid", lambda data: 1 / 0, id=id_, reliable=True, backoff_seconds=1)
+        order_paid.send(7)
+        world.deliver()
+        page = world.mailbox.read([page_key("order_paid")], Page.from_bytes)[page_key("order_paid")].value
+        assert page is not None
+        assert [ref.count for ref in page.retries] == [1]
+        assert (world.tasks.calls["delete"], len(world.safety())) == (0, 1)
+
+    def test_a_weak_one_deletes_tasks_as_well(self, world: World) -> None:
+        order_paid.send(7)
+        seen: list[object] = []
+        deliver([("order_paid", seen.append)], mailbox=world.mailbox)
+        assert (seen, world.tasks.waiting(SAFETY)) == ([7], [])
+
+    def test_weak_receivers_alone_are_warned_of_once(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        for number in range(3):
+            order_paid.send(number)
+            deliver([("order_paid", lambda data: None)], mailbox=world.mailbox)
+        assert len([record for record in caplog.records if "weak receivers alone" in record.message]) == 1
+
+    def test_copies_of_a_message_in_one_load_run_once(self, world: World) -> None:
+        order_paid.send(7)
+        (queued,) = world.tasks.waiting(SAFETY)
+        found = Rescue.from_bytes(queued.task.body)
+        world.mailbox.send_records([(name, replace(record, safety="")) for name, record in found.messages])
+        world.deliver()
+        assert world.handled == [7]
+        assert world.tasks.waiting(SAFETY) == []
+
+
+class TestDeath:
+    def die(self, world: World) -> None:
+        """Let 7 become a dead letter."""
+        world.fails = {7}
+        for _ in range(30):
+            world.deliver()
+            world.clock.advance(4000)
+            if DeadLetters(world.mailbox).names():
+                return
+        raise AssertionError("it does not die")
+
+    def test_the_letter_has_a_task_of_its_own_and_the_message_none_any_more(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        (found,) = world.safety()
+        assert (found.is_dead, found.messages[0][0]) == (True, "order_paid")
+        (letter,) = DeadLetters(world.mailbox).list("order_paid")
+        assert {letter.record.safety} == {queued.name for queued in world.tasks.waiting(SAFETY)}
+
+    def test_its_task_puts_a_forgotten_letter_back_and_tells_nobody(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        world.store.flush()
+        world.clock.advance(86400)
+        assert world.run_tasks() == [Answer.KEPT]
+        (letter,) = DeadLetters(world.mailbox).list("order_paid")
+        assert letter.data == 7
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.KEPT]
+        assert len(DeadLetters(world.mailbox).list("order_paid")) == 1
+
+    def test_a_dropped_letter_has_no_task_any_more(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        DeadLetters(world.mailbox).drop("order_paid")
+        assert world.tasks.waiting(SAFETY) == []
+
+    def test_a_dropped_letter_whose_task_could_not_be_deleted_stays_dropped(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        world.tasks.before = failing
+        DeadLetters(world.mailbox).drop("order_paid")
+        world.tasks.before = None
+        world.clock.advance(80_000)
+        for queued in world.tasks.waiting(SAFETY):
+            answer = rescue(world.mailbox, queued.task.body, task=queued.name).answer
+            assert answer is Answer.DONE
+        assert DeadLetters(world.mailbox).names() == {}
+
+    def test_a_requeued_letter_is_sent_durably_and_its_old_task_goes(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        world.fails = set()
+        DeadLetters(world.mailbox).requeue("order_paid")
+        (found,) = world.safety()
+        assert not found.is_dead
+        world.deliver()
+        assert (world.handled, world.tasks.waiting(SAFETY)) == ([7], [])
+
+    def test_without_its_task_the_message_goes_back(self, world: World) -> None:
+        order_paid.send(7)
+        world.fails = {7}
+        for _ in range(19):
+            world.deliver()
+            world.clock.advance(4000)
+        before = len(world.safety())
+        world.tasks.before = failing
+        world.deliver()
+        assert DeadLetters(world.mailbox).names() == {}
+        world.tasks.before = None
+        world.clock.advance(4000)
+        world.deliver()
+        assert (len(DeadLetters(world.mailbox).list("order_paid")), before) == (1, 1)
+
+    def test_a_hundred_and_fifty_letters_churn_nothing_in_thirty_hours(self, world: World) -> None:
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", lambda data: 1 / 0, id="it", reliable=True, max_attempts=1)
+        for start in range(0, 150, 50):
+            send_many([(order_paid, number) for number in range(start, start + 50)])
+            world.deliver()
+        assert len(world.safety()) == 100
+        before = [letter.data for letter in DeadLetters(world.mailbox).list("order_paid")]
+        added = len(world.tasks.added)
+        for _ in range(30):
+            world.clock.advance(3600)
+            assert set(world.run_tasks()) <= {Answer.KEPT}
+        assert [letter.data for letter in DeadLetters(world.mailbox).list("order_paid")] == before
+        assert len(world.tasks.added) == added
+
+    def test_one_put_back_pushes_no_other_out(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        world.store.flush()
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", lambda data: 1 / 0, id="it", reliable=True, max_attempts=1)
+        send_many([(order_paid, number) for number in range(100, 200)])
+        world.deliver()
+        world.clock.advance(90_000)
+        world.run_tasks()
+        letters = DeadLetters(world.mailbox).list("order_paid")
+        assert sorted(letter.data for letter in letters) == list(range(100, 200))
+
+
+class TestDiscard:
+    def test_takes_the_tasks_with_the_messages(self, world: World) -> None:
+        send_many([(order_paid, number) for number in range(40)] + [(order_paid, bytes(5000))])
+        discard(world.mailbox, ["order_paid"])
+        assert world.tasks.waiting(SAFETY) == []
+
+    def test_takes_the_tasks_of_retries_with_it(self, world: World) -> None:
+        world.fails = {7}
+        order_paid.send(7)
+        world.deliver()
+        discard(world.mailbox, ["order_paid"])
+        assert world.tasks.waiting(SAFETY) == []
+
+    def test_leaves_those_of_leases(self, world: World) -> None:
+        def die(data: object) -> None:
+            raise Killed
+
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", die, id="it", reliable=True)
+        order_paid.send(7)
+        with contextlib.suppress(Killed):
+            world.deliver()
+        discard(world.mailbox, ["order_paid"])
+        assert len(world.tasks.waiting(SAFETY)) == 1
+
+
+class TestLeases:
+    def test_a_delivery_that_lost_its_lease_leaves_the_task_alone(self, world: World) -> None:
+        """Whoever took the lease over has had the message go back."""
+        nested: list[object] = []
+
+        def handle(data: object) -> None:
+            if nested:
+                raise ValueError
+            nested.append(data)
+            world.clock.advance(400)
+            deliver(world.receivers, mailbox=world.mailbox)
+
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", handle, id="it", reliable=True)
+        order_paid.send(7)
+        assert deliver(world.receivers, mailbox=world.mailbox).overtaken == 1
+        assert len(world.tasks.waiting(SAFETY)) == 1
+
+    def test_a_takeover_leaves_the_tasks_of_what_an_earlier_one_sent_back(self, world: World) -> None:
+        """It cannot know of those before its first position whether they are done."""
+        runs: list[object] = []
+
+        def handle(data: object) -> None:
+            runs.append(data)
+            if len(runs) in (1, 38):
+                raise Killed
+            if len(runs) < 38:
+                raise ValueError
+
+        world.receivers = Receivers()
+        # A batch is claimed together, so that there are more failures than a lease notes.
+        world.receivers.connect("order_paid", handle, id="it", reliable=True, backoff_seconds=3600, batch=40)
+        send_many([(order_paid, number) for number in range(40)])
+        for _ in range(3):
+            with contextlib.suppress(Killed):
+                deliver(world.receivers, mailbox=world.mailbox)
+            world.clock.advance(400)
+        status = look(world.mailbox, ["order_paid"])["order_paid"]
+        assert status.retrying > 0
+        assert len(world.tasks.waiting(SAFETY)) >= status.retrying + status.leased + status.waiting
+
+
+def test_a_rescue_does_not_take_a_silent_memcache_for_one_that_has_forgotten(world: World) -> None:
+    order_paid.send(7)
+    world.clock.advance(600)
+    silent = iter([True])
+    world.store.before = lambda call: call.keys if call.verb == "gets" and next(silent, False) else None
+    assert world.run_tasks() == [Answer.AWAY]
+    assert (world.deliver(), world.handled) == (1, [7])
