@@ -40,6 +40,8 @@ GROUPS = (
     "contract",
     "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
     "worker/access/test_gate.py worker/test_sending.py fuzz/test_planted.py gaesignals/data/test_codec.py",
+    "gaesignals/mailbox/test_durable.py gaesignals/mailbox/test_wake.py gaesignals/format/test_rescue.py "
+    "gaesignals/format/test_wake.py simulation/test_durable.py",
 )
 # What is caught by one group alone has it first.
 _FIRST = {
@@ -49,6 +51,12 @@ _FIRST = {
     "gaesignals/stores/app_engine.py": 6,
     "gaesignals/stores/valkey.py": 6,
     "gaesignals/stores/wire.py": 6,
+    "gaesignals/format/rescue.py": 8,
+    "gaesignals/format/wake.py": 8,
+    "gaesignals/mailbox/bury.py": 8,
+    "gaesignals/mailbox/cover.py": 8,
+    "gaesignals/mailbox/rescue.py": 8,
+    "gaesignals/mailbox/safety.py": 8,
     "worker/fanout.py": 6,
     "worker/tasks.py": 6,
     "worker/access/doors.py": 7,
@@ -426,13 +434,13 @@ FAULTS = (
     Fault(
         "a slot is not touched where the name is there already",
         "gaesignals/mailbox/send.py",
-        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
-        "is_touching = not is_listed",
+        "is_touching = not slot.is_keeping(parcel.name, now_ms) or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = not slot.is_keeping(parcel.name, now_ms)",
     ),
     Fault(
         "a name that is missing from its slot is not listed where messages wait",
         "gaesignals/mailbox/send.py",
-        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = not slot.is_keeping(parcel.name, now_ms) or (parcel.width == 1 and not page.is_waiting)",
         "is_touching = parcel.width == 1 and not page.is_waiting",
     ),
     # The service's own messages
@@ -788,14 +796,14 @@ FAULTS = (
     Fault(
         "a takeover acknowledges what it had no time for",
         "gaesignals/delivery/takeover.py",
-        "spilled + _marked(walk) + walk.unrun, keys",
-        "spilled + _marked(walk), keys",
+        "merged(spilled + _marked(walk) + walk.unrun)",
+        "merged(spilled + _marked(walk))",
     ),
     Fault(
         "a takeover forgets what it spilled after its last position",
         "gaesignals/delivery/takeover.py",
-        "spilled + _marked(walk) + walk.unrun, keys",
-        "_marked(walk) + walk.unrun, keys",
+        "merged(spilled + _marked(walk) + walk.unrun)",
+        "merged(_marked(walk) + walk.unrun)",
     ),
     Fault(
         "whoever requeues a dead letter takes out a later one of the same message",
@@ -805,15 +813,130 @@ FAULTS = (
     ),
     Fault(
         "a dead letter has the body of an earlier one, which may be about to be deleted",
-        "gaesignals/mailbox/dead.py",
-        'bundle(f"dead.{connection.new_id()}", [letter.record])',
+        "gaesignals/mailbox/bury.py",
+        'bundle(f"dead.{mailbox.new_id()}", [letter.record])',
         'bundle(f"dead.{letter.id}", [letter.record])',
     ),
     Fault(
         "the bodies of dead letters expire",
+        "gaesignals/mailbox/bury.py",
+        "replace(body.write(mailbox.now_ms()), ttl_seconds=0)",
+        "body.write(mailbox.now_ms())",
+    ),
+    # Durable messages, and waking
+    Fault(
+        "memcache may lose a segment without a trace for those who look later",
+        "gaesignals/mailbox/hold.py",
+        "            if back.settlement.lost:\n",
+        "            if False:\n",
+    ),
+    Fault(
+        "a task that could not be deleted brings back what is done",
+        "gaesignals/mailbox/safety.py",
+        "        if marked:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "whoever lost a lease deletes the tasks of what goes back",
+        "gaesignals/delivery/fresh.py",
+        "for work in works if id(work.claim) not in missed for record in work.finished]",
+        "for work in works for record in work.finished]",
+    ),
+    Fault(
+        "a rescue takes a page with something in it for done",
+        "gaesignals/format/rescue.py",
+        "return Verdict.SEND if is_lost else Verdict.KEPT",
+        "return Verdict.DONE",
+    ),
+    Fault(
+        "a rescue brings again what still waits",
+        "gaesignals/format/rescue.py",
+        "return Verdict.SEND if is_lost else Verdict.KEPT",
+        "return Verdict.SEND",
+    ),
+    Fault(
+        "one lost segment brings a whole backlog again",
+        "gaesignals/format/rescue.py",
+        "tries + 1 >= TRIES_UNTIL_A_LOSS_COUNTS",
+        "True",
+    ),
+    Fault(
+        "a rescue takes another page for that of its message",
+        "gaesignals/format/rescue.py",
+        "if place is None or page is None or page.epoch != place.epoch:",
+        "if place is None or page is None:",
+    ),
+    Fault(
+        "a rescue takes a silent memcache for one that has forgotten",
+        "gaesignals/mailbox/rescue.py",
+        "    if any(reads[key] is Absent.FAILED for key in wanted):\n        return Answer.AWAY\n",
+        "",
+    ),
+    Fault(
+        "what a rescue brings is durable no more",
+        "gaesignals/mailbox/rescue.py",
+        'replace(record, safety="", is_resent',
+        "replace(record, safety=None, is_resent",
+    ),
+    Fault(
+        "a rescue leaves a name out of the index",
+        "gaesignals/mailbox/rescue.py",
+        "    if name not in slot.due_ms:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "a durable message splits into one record a receiver",
+        "gaesignals/delivery/work.py",
+        "return merged(back)",
+        "return back",
+    ),
+    Fault(
+        "a durable message that memcache does not take is not brought",
+        "gaesignals/mailbox/cover.py",
+        "    if not is_stored:\n        _leave(safety, cover, reason)\n        return\n",
+        "",
+    ),
+    Fault(
+        "a durable send slower than its task relies on it",
+        "gaesignals/mailbox/cover.py",
+        "    if now_ms - cover.added_ms > safety.slow_seconds * 1000:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "a takeover deletes the tasks of what an earlier one sent back",
+        "gaesignals/delivery/takeover.py",
+        "finished(walk.done, back)",
+        "finished((record for _, record in walk.loaded.items), back)",
+    ),
+    Fault(
+        "dead letters of durable messages have no task",
+        "gaesignals/mailbox/bury.py",
+        "    if not durable:\n",
+        "    if True:\n",
+    ),
+    Fault(
+        "a requeued dead letter is durable no more",
         "gaesignals/mailbox/dead.py",
-        "replace(body.write(connection.now_ms()), ttl_seconds=0)",
-        "body.write(connection.now_ms())",
+        'safety="" if record.is_durable else None',
+        "safety=None",
+    ),
+    Fault(
+        "weak receivers see what is brought back",
+        "gaesignals/delivery/verdict.py",
+        "and not is_takeover and not record.is_resent",
+        "and not is_takeover",
+    ),
+    Fault(
+        "a busy name wakes the worker for every message",
+        "gaesignals/format/wake.py",
+        "task_ms=None if is_second else wake_ms",
+        "task_ms=wake_ms",
+    ),
+    Fault(
+        "a name at rest waits for the end of a promise that nobody keeps",
+        "gaesignals/format/wake.py",
+        "if is_waiting and age_ms < OVERDUE_MS:",
+        "if is_waiting:",
     ),
     # The worker
     Fault(
