@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,17 @@ from webtest import TestApp
 
 from devserver.appengine.client import connected, ticket
 from devserver.appengine.server import ApiServer
+from devserver.appengine.services import AppEngine
+from devserver.tasks.emulator import TasksEmulator
 from gaesignals import deliver, waiting_names
+from gaesignals.data.codec import loads
+from gaesignals.format.rescue import Rescue
 from shop import ledger
 from shop.frontend import create_app
+from shop.orders import Order
 from shop.signals import receivers
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +40,42 @@ def app() -> TestApp:
 def deliver_all() -> dict[str, Any]:
     deliver(receivers, names=waiting_names(receivers))
     return ledger.handled()
+
+
+@pytest.fixture
+def emulator() -> Iterator[TasksEmulator]:
+    with TasksEmulator((ROOT / "examples" / "shop" / "queue.yaml").read_text(), {}.get) as emulator:
+        yield emulator
+
+
+class TestOrders:
+    """With Datastore and the queues."""
+
+    @pytest.fixture(autouse=True)
+    def api_server(self, emulator: TasksEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+        monkeypatch.setenv("APPLICATION_ID", "dev~localdev")
+        with ApiServer(app_engine=AppEngine(tasks_address=emulator.address)) as server, connected(server.port):
+            yield server
+
+    def test_an_order_comes_with_a_task_for_its_packing_and_one_for_a_reminder_later(
+        self, app: TestApp, emulator: TasksEmulator
+    ) -> None:
+        number = app.post("/order", {"item": "shoes"}).json["order"]
+        queue = emulator.queues["signals-later"]
+        names = queue.names_after("", limit=10)
+        tasks = sorted((task for name in names if (task := queue.get(name))), key=lambda task: task.due_at)
+        found = [Rescue.from_bytes(task.message.app_engine_http_request.body).messages for task in tasks]
+        assert [name for messages in found for name, _ in messages] == ["order_placed", "payment_reminder"]
+        assert loads(found[0][0][1].payload) == {"order": number, "item": "shoes"}
+        assert 50 < tasks[1].due_at - tasks[0].due_at < 70
+
+    def test_an_order_that_is_not_stored_has_none(
+        self, app: TestApp, emulator: TasksEmulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("shop.orders.REMINDER_SECONDS", 10**9)
+        app.post("/order", {"item": "shoes"}, status=400)
+        assert Order.query().count() == 0
+        assert emulator.queues["signals-later"].names_after("", limit=10) == []
 
 
 class TestSending:

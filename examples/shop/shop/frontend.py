@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from gaesignals import SignalsError, StoreError, send_many
 
 from .ledger import handled
+from .orders import place
 from .signals import order_paid, page_viewed, password_changed
 
 MAX_COUNT = 10_000
@@ -54,6 +55,15 @@ def create_app(*, worker_url: str = "") -> Flask:
         if _wants_page():
             return redirect(url_for("index", sent=f"{len(ids)} × {name}"), code=303)
         return jsonify({"sent": len(ids), "ids": ids})
+
+    @app.post("/order")
+    def order() -> BaseResponse:
+        """Store an order; its signals come with the transaction."""
+        _check_same_site()
+        number = place(request.form.get("item", "shoes")[:200])
+        if _wants_page():
+            return redirect(url_for("index", sent=f"order {number}"), code=303)
+        return jsonify({"order": number})
 
     @app.get("/handled.json")
     def handled_json() -> Response:

@@ -13,6 +13,8 @@ from .ledger import Entry, enter
 
 page_viewed = Signal("page_viewed")
 order_paid = Signal("order_paid")
+order_placed = Signal("order_placed", wake=True)
+payment_reminder = Signal("payment_reminder", wake=True)
 password_changed = Signal("user_{user_id}_password_change")
 
 receivers = Receivers()
@@ -40,3 +42,15 @@ def ship_order(data: Any) -> None:
 def mail_user(data: Any, *, user_id: str) -> None:
     """Tell a user: the signal's name is made at run time, and says who it is for."""
     enter(password_changed(user_id=user_id).name, [Entry.of(current_message())])
+
+
+@receivers.receiver(order_placed, reliable=True)
+def pack_order(data: Any) -> None:
+    """Pack an order, at once after it was stored."""
+    enter(order_placed.name, [Entry.of(current_message())])
+
+
+@receivers.receiver(payment_reminder, reliable=True)
+def remind(data: Any) -> None:
+    """Remind of a payment, a minute after the order."""
+    enter(payment_reminder.name, [Entry.of(current_message())])
