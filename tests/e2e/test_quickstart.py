@@ -73,8 +73,6 @@ def test_the_local_cloud_runs_it_and_a_change_is_loaded(root: Path, start: Calla
     cloud.wait_until_ready()
     answer = cloud.request("Frontend", "POST", "/orders/7/pay")
     assert answer == shown("curl -X POST http://localhost:8080/orders/7/pay")
-    drain = ["gaesignals", "drain", "--wait", "--url", f"http://localhost:{cloud.port('Worker')}"]
-    assert run(root, *drain) == shown("gaesignals drain --wait")
     lines = re.findall(r"^(?:frontend|worker  ) \| .*$", PAGE, re.MULTILINE)
     assert len(lines) == 3
     wait_until(lambda: all(cloud.has_printed(line) for line in lines))
