@@ -839,8 +839,8 @@ FAULTS = (
     Fault(
         "whoever lost a lease deletes the tasks of what goes back",
         "gaesignals/delivery/fresh.py",
-        "for work in works if id(work.claim) not in missed for record in work.finished]",
-        "for work in works for record in work.finished]",
+        "release(self._mailbox.safety, [work for work in works if id(work.claim) not in missed])",
+        "release(self._mailbox.safety, works)",
     ),
     Fault(
         "a rescue takes a page with something in it for done",

@@ -29,7 +29,7 @@ from .round import Round
 from .runner import Runner
 from .takeover import Takeover
 from .verdict import Verdict, plan
-from .work import Work
+from .work import Work, release
 
 logger = logging.getLogger("gaesignals")
 
@@ -253,10 +253,7 @@ class FreshDelivery:
         """What a weak delivery claimed and did not begin is sent again; what it began is counted."""
         self._bury(works)
         self._send_again([(work.name, record) for work in works for record in work.back])
-        for work in works:
-            if work.finished:
-                self._mailbox.safety.tell_of_weak(work.name)
-        self._mailbox.safety.release(record for work in works for record in work.finished)
+        release(self._mailbox.safety, works)
         for work in works:
             self._settle(work)
 
@@ -277,13 +274,9 @@ class FreshDelivery:
         self._bury(works)
         settlements = [Settlement(work.claim, work.back, work.loaded.keys, work.loaded.lost) for work in works]
         missed = {id(claim) for claim in acknowledge(self._mailbox, settlements)}
-        done = [record for work in works if id(work.claim) not in missed for record in work.finished]
-        self._mailbox.safety.release(done)
+        release(self._mailbox.safety, [work for work in works if id(work.claim) not in missed])
         for work in works:
-            if id(work.claim) in missed:
-                self._overtaken(work)
-            else:
-                self._settle(work)
+            (self._overtaken if id(work.claim) in missed else self._settle)(work)
 
     def _settle(self, work: Work) -> None:
         self._round.tally.count(work.name, work.runs, work.verdicts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gaesignals.format.entries import Record, is_due
 from gaesignals.mailbox.claim import Claim
 from gaesignals.mailbox.load import Loaded
-from gaesignals.mailbox.safety import finished, merged
+from gaesignals.mailbox.safety import Safety, finished, merged
 from gaesignals.receiver import Match
 
 from .verdict import Run, Verdict
@@ -68,3 +68,13 @@ class Work:
     def finished(self) -> list[Record]:
         """The durable messages that are done, or of which another copy is run."""
         return finished((record for _, record in self.loaded.items), [*self.back, *self.handed_back])
+
+
+def release(safety: Safety, works: Iterable[Work]) -> None:
+    """Delete the tasks of the durable messages that are done."""
+    done: list[Record] = []
+    for work in works:
+        if work.finished and not work.is_reliable:
+            safety.tell_of_weak(work.name)
+        done += work.finished
+    safety.release(done)
