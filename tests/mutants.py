@@ -251,20 +251,20 @@ FAULTS = (
     Fault(
         "a send returns before its name is in the index",
         "gaesignals/mailbox/send.py",
-        "parcel.stage = _Stage.SLOT if parcel.is_touching or not is_certain else _Stage.DONE",
-        "parcel.stage = _Stage.DONE",
+        "parcel.stage = Stage.SLOT if parcel.is_touching or not is_certain else Stage.DONE",
+        "parcel.stage = Stage.DONE",
     ),
     Fault(
         "a send says of what may be stored that it is not",
         "gaesignals/mailbox/send.py",
-        "parcel.end(_Stage.UNSURE if self._is_written(parcel) else _Stage.FAILED, reason)",
-        "parcel.end(_Stage.FAILED, reason)",
+        "parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)",
+        "parcel.end(Stage.FAILED, reason)",
     ),
     Fault(
         "a send that took long does not list its name once more",
         "gaesignals/mailbox/send.py",
-        "if parcel.stage is _Stage.SLOT and (parcel in self._unlisted or not is_slow):",
-        "if parcel.stage is _Stage.SLOT:",
+        "if parcel.stage is Stage.SLOT and (parcel in self._unlisted or not is_slow):",
+        "if parcel.stage is Stage.SLOT:",
     ),
     Fault(
         "settling does not look once more after a removal",
