@@ -41,6 +41,7 @@ class Answer:
     status: int
     text: str
     headers: Message
+    reason: str
 
 
 class Server:
@@ -65,10 +66,10 @@ class Server:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers or {}, data=body)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
-                return Answer(answer.status, answer.read().decode(), answer.headers)
+                return Answer(answer.status, answer.read().decode(), answer.headers, answer.reason)
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, error.read().decode(), error.headers)
+                return Answer(error.code, error.read().decode(), error.headers, str(error.reason))
 
     def wait_until_up(self) -> None:
         for _ in range(200):

@@ -67,18 +67,23 @@ def _disarm(environ: WSGIEnvironment) -> None:
 
     gunicorn takes a header SCRIPT_NAME for the path at which an app is mounted, and so a variable of that name: one
     request would break all that the thread serves after it. HTTP_PROXY, a header Proxy, is what clients call through.
+    And a message's namespace is its own: the SDK would take one from a header, or fail over it.
     """
     mounted_at = environ.get("SCRIPT_NAME", "")
     environ["SCRIPT_NAME"] = ""
     if mounted_at:
         environ["PATH_INFO"] = mounted_at + environ.get("PATH_INFO", "")
     environ.pop("HTTP_PROXY", None)
+    environ.pop("HTTP_X_APPENGINE_CURRENT_NAMESPACE", None)
 
 
 def _response_of(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
     """The whole answer of `app`: one that fails half-way is not begun."""
     try:
-        return Response.from_app(app, environ, buffered=True)
+        response = Response.from_app(app, environ, buffered=True)
+        # The SDK's own answers repeat the exception, in the status line even.
+        is_sdks = environ.get("PATH_INFO", "") in _OF_THE_SDK and response.status_code >= 500
+        return _plain(500) if is_sdks else response
     except Exception:
         logger.exception("a request failed outside the app", extra={"path": escaped(environ.get("PATH_INFO", ""))})
         return _plain(500)

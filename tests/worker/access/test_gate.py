@@ -23,10 +23,12 @@ import os
 from worker.access.doors import Door, door
 from worker.main import app
 
+NAMES = ("SCRIPT_NAME", "PATH_INFO", "HTTP_PROXY", "HTTP_X_APPENGINE_CURRENT_NAMESPACE")
+
 @app.get("/environment")
 @door(Door.ANYONE)
 def environment():
-    return {name: os.environ[name] for name in ("SCRIPT_NAME", "PATH_INFO", "HTTP_PROXY") if name in os.environ}
+    return {name: os.environ[name] for name in NAMES if name in os.environ}
 
 inner = app.wsgi_app
 def fails(environ, start_response):
@@ -116,7 +118,6 @@ def test_a_host_that_is_none_is_a_bad_request(serve: Callable[..., Server], host
         ("/_ah/background", PLATFORM),
         ("/early", {}),
         ("/late", {}),
-        ("/healthz", {"X-Appengine-Current-Namespace": "no namespace"}),
     ],
 )
 def test_every_answer_has_the_headers_that_keep_browsers_in_check(
@@ -124,6 +125,20 @@ def test_every_answer_has_the_headers_that_keep_browsers_in_check(
 ) -> None:
     answer = serve(environment="standard").call(path, headers)
     assert {name: answer.headers.get_all(name) for name in HEADERS} == {name: [HEADERS[name]] for name in HEADERS}
+
+
+@pytest.mark.parametrize("namespace", ["no namespace", "another"])
+def test_a_request_cannot_choose_the_namespace_that_it_is_answered_in(
+    serve: Callable[..., Server], namespace: str
+) -> None:
+    answer = serve().call("/environment", {"X-Appengine-Current-Namespace": namespace})
+    assert (answer.status, namespace in answer.text) == (200, False)
+
+
+def test_what_the_sdk_fails_at_is_answered_without_detail(serve: Callable[..., Server]) -> None:
+    answer = serve(environment="standard").call("/_ah/background", PLATFORM)
+    assert (answer.status, answer.reason) == (500, "INTERNAL SERVER ERROR")
+    assert answer.text == '{"error":"Something went wrong; the worker\'s log says what."}\n'
 
 
 @pytest.mark.parametrize("path", ["/early", "/late"])
