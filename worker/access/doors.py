@@ -2,8 +2,8 @@
 
 Headers that begin with X-Appengine count only where they cannot be forged: on App Engine, whose front end takes them
 off requests from outside, and under the local server, for a caller on this machine. Such a header opens a door; it
-never decides what is done behind it. A token that Google signed opens the administrators' door alone. Refusals carry no
-detail. The cause is in the log.
+never decides what is done behind it. A token that Google signed opens the doors of administrators and of senders, for
+those whose address is listed for that door. Refusals carry no detail. The cause is in the log.
 """
 
 from __future__ import annotations

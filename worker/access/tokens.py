@@ -2,7 +2,7 @@
 
 Everything is checked: the signature with the one algorithm and the keys of its issuer, the issuer, the audience, which
 has to be set, and the times. What a token says of itself decides nothing before that. An address is a name and not a
-right: who may do what is decided by `auth`.
+right: who may do what is decided by `doors`.
 """
 
 from __future__ import annotations
