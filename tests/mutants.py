@@ -334,8 +334,8 @@ FAULTS = (
     ),
     Fault(
         "names take no turns",
-        "gaesignals/delivery/fresh.py",
-        "            if self._mailbox.monotonic() >= started + TURN_SECONDS:\n                break\n",
+        "gaesignals/delivery/turns.py",
+        "            if self._round.mailbox.monotonic() >= started + TURN_SECONDS:\n                break\n",
         "",
     ),
     Fault(

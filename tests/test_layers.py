@@ -73,7 +73,7 @@ FOLDERS = {
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker lanes send defer box claim load slots
         settle index hold renew dead bury discard pause repair look rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
-        takeover backlog fresh deliver""",
+        takeover backlog turns fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
         draining sending pausing dead regions finding checks checking init local main""",

@@ -120,7 +120,7 @@ class Deliverer:
         report, is_time_up, paused = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
         rest = report.more if is_time_up else ()
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
-        handed_over = set(rest).difference(refused)
+        handed_over = set(rest).difference(refused) | helpers.passed_on
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
         settled = self._index.settle([name for name in names if name not in handed_over])
         self._wakes.wake(settled)
@@ -141,13 +141,14 @@ class Deliverer:
             report = outside_flask(
                 deliver,
                 self._receivers,
-                names=[name for name in names if name not in held],
+                names=[name for name in names if name not in held and name not in helpers.passed_on],
                 lease_seconds=self._lease_seconds,
                 max_seconds=seconds,
                 mailbox=self._mailbox,
                 on_backlog=helpers.bring_in,
                 should_stop=self._should_stop,
                 held=self._paused,
+                on_expired=helpers.pass_on,
                 # Later deliveries find what others left: they take their share of it, not all.
                 is_cautious=is_cautious or total.has_progressed,
             )
@@ -193,6 +194,13 @@ class _Siblings:
         self._seconds = 1 if allowed else 0
         self.left = allowed
         self.is_used = False
+        self.passed_on: set[str] = set()
+
+    def pass_on(self, names: Sequence[str]) -> Collection[str]:
+        """Give each name a task of its own; return those that the queue took."""
+        passed = [name for name in names if self._dispatcher.bring_in([name], siblings=self.left)]
+        self.passed_on.update(passed)
+        return passed
 
     def bring_in(self, names: Sequence[str]) -> None:
         # A refusal uses up the right as well: the queue is not asked again at every claim.

@@ -42,6 +42,7 @@ def deliver(
     on_backlog: Callable[[Sequence[str]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     held: Callable[[], Collection[str]] | None = None,
+    on_expired: Callable[[Sequence[str]], Collection[str]] | None = None,
     is_cautious: bool = False,
     **unknown: NoReturn,
 ) -> DeliveryReport:
@@ -56,7 +57,9 @@ def deliver(
     cancelled. `max_messages` and `max_seconds` bound the delivery: at least one message is run, and what it claimed and
     did not begin goes back. `should_stop` is asked before each message, too, and `held` between rounds for names that
     are not to be gone on with. `on_backlog` is called with the names that it claimed from and that have more waiting,
-    before a handler is run, and once more if nobody has come to help with them. With `is_cautious` it claims one batch
+    before a handler is run, and once more if nobody has come to help with them. `on_expired` is called with the names
+    that have leases which ran out, if there are other names too, and returns those that go on elsewhere: a takeover is
+    run message by message, and the others would wait for it. With `is_cautious` it claims one batch
     of each name at first, and not sixteen messages: whoever helps with slow messages leaves the others their share.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
@@ -65,7 +68,7 @@ def deliver(
     """
     reject_unknown(unknown, where="deliver()")
     check_options(lease_seconds, max_messages, max_seconds)
-    _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, held=held)
+    _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, held=held, on_expired=on_expired)
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
     box = mailbox or current_mailbox()
@@ -83,7 +86,12 @@ def deliver(
         closing(Coroutines(limit_seconds=limits.handler_seconds)) as coroutines,
     ):
         report = FreshDelivery(
-            Round(box, receivers, limits, coroutines), matches, on_backlog, held or _nothing, is_cautious=is_cautious
+            Round(box, receivers, limits, coroutines),
+            matches,
+            on_backlog,
+            held or _nothing,
+            on_expired=on_expired,
+            is_cautious=is_cautious,
         ).run()
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more])

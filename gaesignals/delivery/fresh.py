@@ -26,14 +26,13 @@ from gaesignals.report import DeliveryReport, Failure
 from .backlog import Backlog
 from .pace import Pace
 from .round import Round
-from .runner import Runner
 from .takeover import Takeover
-from .verdict import Verdict, plan
+from .turns import Turns
+from .verdict import Verdict
 from .work import Work, release
 
 logger = logging.getLogger("gaesignals")
 
-TURN_SECONDS: Final = 0.1
 _LOOKS_AGAIN: Final = 7
 
 
@@ -47,6 +46,7 @@ class FreshDelivery:
         on_backlog: Callable[[Sequence[str]], None] | None,
         held: Callable[[], Collection[str]],
         *,
+        on_expired: Callable[[Sequence[str]], Collection[str]] | None = None,
         is_cautious: bool = False,
     ) -> None:
         self._round = round_
@@ -54,7 +54,9 @@ class FreshDelivery:
         self._matches = matches
         self._backlog = Backlog(on_backlog, round_.mailbox.monotonic)
         self._held = held
+        self._on_expired = on_expired
         self._pace = Pace(matches, is_cautious=is_cautious)
+        self._turns = Turns(round_, self._pace)
         # Where the end may come before the last name's turn, it is not always the same one's.
         names = list(matches)
         if round_.limits.is_bounded:
@@ -67,9 +69,10 @@ class FreshDelivery:
         tally = self._round.tally
         claimed = self._claim(self._matches, expired_first=True)
         if claimed.expired:
-            self._take_over(claimed.expired)
+            elsewhere = self._passed_on(claimed.expired)
+            self._take_over([claim for claim in claimed.expired if claim.name not in elsewhere])
             if not self._round.is_over:
-                claimed = self._claim(self._matches)
+                claimed = self._claim([name for name in self._matches if name not in elsewhere])
         self._todo = dict(self._left)
         for claim in claimed.claims:
             self._todo[claim.name] += claim.holding.count
@@ -81,6 +84,12 @@ class FreshDelivery:
             claimed = self._claim_more(names)
         tally.remaining += sum(self._left.values())
         return tally.report()
+
+    def _passed_on(self, expired: Sequence[Claim]) -> Collection[str]:
+        """The names whose leases ran out and that go on elsewhere: a takeover would keep all the others waiting."""
+        if self._on_expired is None or len(self._matches) == 1:
+            return ()
+        return self._on_expired(sorted({claim.name for claim in expired}))
 
     def _unfinished(self) -> list[str]:
         """The names that there is more of, and of which not all that waited at the first look had its turn."""
@@ -145,7 +154,7 @@ class FreshDelivery:
             works = self._set_aside(works)
             # Where all leases are taken, a helper would find nothing.
             self._backlog.note(self._round.tally.more & {work.name for work in works}, claimed.live)
-            self._take_turns(works)
+            self._turns.take(works)
         finally:
             self._send_back([work for work in works if not work.is_reliable])
         self._acknowledge([work for work in works if work.is_reliable])
@@ -214,40 +223,6 @@ class FreshDelivery:
     def _overtaken(self, work: Work) -> None:
         self._round.tally.overtaken += len(work.loaded.items)
         logger.warning("a lease was lost while its messages were run", extra={"signals_name": ascii(work.name)})
-
-    def _take_turns(self, works: Sequence[Work]) -> None:
-        """Let each run for a moment, again and again, so that quick messages do not wait for slow ones.
-
-        A name that had less time than others is first: it may have gone without a turn in the last round.
-        """
-        turns = deque(sorted(works, key=lambda work: self._pace.seconds(work.name)))
-        while turns and not self._round.is_late and not self._round.is_over:
-            work = turns.popleft()
-            self._take_turn(work)
-            if work.waiting:
-                turns.append(work)
-
-    def _take_turn(self, work: Work) -> None:
-        started = self._mailbox.monotonic()
-        runner = Runner(self._round.coroutines, self._mailbox, work.name, is_late=lambda: self._round.is_late)
-        while work.waiting and not self._round.is_late and not self._round.is_over:
-            size = min(self._round.allowance(self._pace.chunks[work.name]), len(work.waiting))
-            # A weak message is begun here: whatever stops this process now, it does not go back.
-            runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
-            self._round.run_count += size
-            try:
-                runner.run(runs)
-            except BaseException:
-                # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
-                work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
-                raise
-            work.runs += runs
-            work.verdicts += map(self._round.decide, runs)
-            if self._mailbox.monotonic() >= started + TURN_SECONDS:
-                break
-        seconds = self._mailbox.monotonic() - started
-        work.seconds += seconds
-        self._pace.note(work.name, seconds=seconds, of_claim=work.seconds, count=len(work.runs))
 
     def _send_back(self, works: Sequence[Work]) -> None:
         """What a weak delivery claimed and did not begin is sent again; what it began is counted."""

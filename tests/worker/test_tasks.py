@@ -13,8 +13,12 @@ import pytest
 from gaesignals import Receivers, Signal, current_message, send_many
 from gaesignals.data.codec import dumps
 from gaesignals.errors import StoreError
+from gaesignals.format.keys import page_key
+from gaesignals.format.page import Page
+from gaesignals.format.taking import Budget, lease
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
+from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.fanout import Dispatcher
 from worker.queue import MAX_SIBLINGS, Task
@@ -285,7 +289,7 @@ class TestTime:
         assert world.dispatcher.fan_out().tasks == 0
 
     def test_a_name_emptied_meanwhile_is_not_handed_over_with_the_others(self, world: World) -> None:
-        world.connect("quick")
+        world.connect("quick", reliable=True)
         world.connect("slow", seconds=10)
         world.send("quick")
         world.send("slow", 20)
@@ -357,6 +361,23 @@ class TestAnswersToHandOvers:
         self.client = client
         for _ in range(5):
             Signal("weak").send(True)
+
+
+class TestALeaseThatRanOut:
+    def test_has_a_task_of_its_own_where_other_names_would_wait_for_it(self, world: World) -> None:
+        world.connect("held", reliable=True)
+        world.connect("quick", reliable=True)
+        world.send("held")
+        page = world.mailbox.read([page_key("held")], Page.from_bytes)[page_key("held")].value
+        assert page is not None
+        made = lease(page, "l", now_ms=0, expires_ms=world.mailbox.now_ms() - 60_000, budget=Budget(1000))
+        assert made is not None
+        world.mailbox.write([Set(page_key("held"), made[0].to_bytes())])
+        world.send("quick")
+        shift = world.run(Task(("held", "quick")))
+        assert (shift.report.delivered, shift.handed_over) == (1, ("held",))
+        assert [task.names for task in world.queue.tasks] == [("held",)]
+        assert world.run(Task(("held",))).report.delivered == 1
 
 
 class TestSiblings:

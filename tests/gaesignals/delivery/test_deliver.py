@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -724,6 +724,29 @@ def test_a_message_that_kills_its_process_becomes_a_dead_letter_alone(clock: Man
     assert handler.seen.count("before") <= 2
     status = look(mailbox, ["a"])["a"]
     assert (status.waiting, status.leased, status.retrying) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_name_whose_lease_ran_out_may_go_on_elsewhere_so_that_the_others_do_not_wait(
+    clock: ManualClock, is_taken: bool
+) -> None:
+    Signal("a").send(1)
+    with pytest.raises(KeyboardInterrupt):
+        deliver([("a", Recorder(lambda data: KeyboardInterrupt()))], reliable=True)
+    clock.advance(400)
+    Signal("b").send(2)
+    handler = Recorder()
+    passed: list[str] = []
+
+    def pass_on(names: Sequence[str]) -> Sequence[str]:
+        passed.extend(names)
+        return names if is_taken else ()
+
+    deliver([("a", handler), ("b", handler)], reliable=True, on_expired=pass_on)
+    assert passed == ["a"]
+    assert handler.seen == ([2] if is_taken else [1, 2])
+    deliver([("a", handler)], reliable=True, on_expired=pass_on)
+    assert sorted(handler.seen) == [1, 2], "alone it stays"
 
 
 def test_all_that_fails_in_a_long_takeover_comes_back(clock: ManualClock) -> None:
