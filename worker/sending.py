@@ -10,8 +10,9 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from gaesignals.data.codec import dumps
-from gaesignals.errors import InvalidDataError, SendError
+from gaesignals.errors import InvalidDataError, InvalidOptionError, SendError
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.way import Way
 
 from .access.doors import Door, door
 from .fields import checked_fields, checked_name, json_body
@@ -33,10 +34,10 @@ def blueprint(mailbox: Mailbox) -> Blueprint:
 
         503 says how many are stored: those that may be, sent again, may come twice.
         """
-        outgoing = _read(json_body(request))
+        outgoing, ways = _read(json_body(request))
         names = escaped_names(name for name, _ in outgoing)
         try:
-            ids = mailbox.send(outgoing)
+            ids = mailbox.send(outgoing, ways=ways)
         except SendError as error:
             logger.error("messages of a sender were not stored", extra={"detail": str(error), "signals_names": names})
             counts = {"stored": len(error.stored), "unsure": len(error.unsure), "failed": len(error.failed)}
@@ -47,18 +48,20 @@ def blueprint(mailbox: Mailbox) -> Blueprint:
     return sending
 
 
-def _read(body: object) -> list[tuple[str, bytes]]:
+def _read(body: object) -> tuple[list[tuple[str, bytes]], list[Way]]:
     messages = body if isinstance(body, list) else [body]
     if not 0 < len(messages) <= MAX_MESSAGES:
         raise BadRequest(f"the list has {len(messages)} messages; send 1 to {MAX_MESSAGES} at a time")
-    return [_message(each) for each in messages]
+    read = [_message(each) for each in messages]
+    return [(name, payload) for name, payload, _ in read], [way for _, _, way in read]
 
 
-def _message(each: object) -> tuple[str, bytes]:
-    fields: Mapping[str, Any] = checked_fields(each, allowed=("name", "data"), what="a message")
+def _message(each: object) -> tuple[str, bytes, Way]:
+    fields: Mapping[str, Any] = checked_fields(each, allowed=("name", "data", "wake", "durable"), what="a message")
     if "name" not in fields:
         raise BadRequest("name is missing: whom to send to?")
     try:
-        return checked_name(fields["name"]), dumps(fields.get("data"))
-    except InvalidDataError as error:
+        way = Way.of(wake=fields.get("wake", False), durable=fields.get("durable", False))
+        return checked_name(fields["name"]), dumps(fields.get("data")), way
+    except (InvalidDataError, InvalidOptionError) as error:
         raise BadRequest(str(error)) from error

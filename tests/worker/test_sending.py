@@ -164,3 +164,14 @@ class TestMemcacheInTrouble:
         local = make_client(Receivers(), store=store)
         answer = local.http.post_json("/send", [{"name": "a"}, {"name": "b"}], status=503)
         assert (answer.json["stored"], answer.json["unsure"] + answer.json["failed"]) == (1, 1)
+
+
+def test_a_message_may_wake_the_worker_and_be_durable(client: Client, post: Post) -> None:
+    post([{"name": "a", "wake": True, "durable": True}, {"name": "b"}])
+    assert [json.loads(each.task.body) for each in client.tasks.waiting("signals")] == [{"names": ["a"]}]
+    assert len(client.tasks.waiting("signals-safety")) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"durable": 1}])
+def test_what_wake_and_durable_cannot_be_is_refused(post: Post, wrong: dict[str, Any]) -> None:
+    assert "cannot be" in post({"name": "a", **wrong}, status=400).json["error"]

@@ -112,8 +112,15 @@ def _add_actions(admin: Blueprint, desk: Desk) -> None:
     @admin.post("/resume")
     @door(Door.ADMIN)
     def resume() -> Response:
-        """Deliver paused names again, from the next fan-out on. Counts those that were paused."""
-        return _change("resumed", desk.pauses.resume)
+        """Deliver paused names again, from now on. Counts those that were paused."""
+
+        def resume_and_dispatch(names: tuple[str, ...]) -> int:
+            count = desk.pauses.resume(names)
+            # Where every signal wakes, cron may run seldom. What is refused here goes out with its next run.
+            desk.dispatcher.fan_out_named(names)
+            return count
+
+        return _change("resumed", resume_and_dispatch)
 
     @admin.post("/discard")
     @door(Door.ADMIN)
