@@ -26,6 +26,7 @@ from gaesignals import (
     send_many,
 )
 from gaesignals.format.keys import page_key
+from gaesignals.format.page import MAX_LEASES
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.testing import DrainError, MemoryStore, SignalsFixture
@@ -149,16 +150,16 @@ class TestDrain:
         assert isinstance(caught.value, SignalsError)
 
     def test_ends_where_nothing_can_be_done_now(self, signals: SignalsFixture) -> None:
-        """Four processes died, so that a fifth message has to wait until a lease runs out."""
+        """As many processes died as a page has room for leases, so one more message waits until one runs out."""
 
         def die(data: Any) -> None:
             raise SystemExit
 
-        for number in range(4):
+        for number in range(MAX_LEASES):
             order_paid.send(number)
             with pytest.raises(SystemExit):
                 deliver([(order_paid, die)], reliable=True)
-        order_paid.send(4)
+        order_paid.send(MAX_LEASES)
         assert signals.drain([(order_paid, print)], reliable=True).remaining == 1
 
     def test_ends_where_memcache_fails_for_a_name(self, signals: SignalsFixture) -> None:
