@@ -1,0 +1,127 @@
+"""Other libraries and this one on one Redis server in one run: `python -m benchmarks.peers`.
+
+It makes an environment of its own, `.venv-peers`, with the libraries as they are installed by default, and starts a
+server without files. Of each in turn one process sends, and then one process works that off. The table has the medians
+of the rounds. `--with DIR` uses an environment that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.servers import NO_FILES, Server
+
+from .contenders import CONTENDERS, MESSAGES, OUR_MESSAGES, SLOW_MESSAGES
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (
+    "celery",
+    "dramatiq[redis]",
+    "huey",
+    "rq",
+    "taskiq",
+    "taskiq-redis",
+    "arq",
+    "redis",
+    "cbor2",
+    "opentelemetry-api",
+)
+OURS = "gaesignals"
+SLOW = ("rq",)
+_COLUMNS = {"sent": 0, "drained": 0, "calls": 3, "bytes": 0, "send cpu": 0, "cpu": 0, "memory": 0}
+
+
+def environment(directory: Path) -> Path:
+    """The Python of an environment with all libraries, made if it is not there."""
+    python = directory / "bin" / "python"
+    if not python.exists():
+        venv.create(directory, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    return python
+
+
+def measure(python: Path, server: Server, name: str) -> dict[str, float]:
+    """Let one process send and one work, and return what that took."""
+    server.command("FLUSHALL")
+    count = SLOW_MESSAGES if name in SLOW else MESSAGES
+    wanted = OUR_MESSAGES if name.startswith(OURS) else count
+    sent = _run(python, server, "send", name, count)
+    before = _traffic(server)
+    worked = _run(python, server, "work", name, wanted)
+    calls, size = (after - earlier for after, earlier in zip(_traffic(server), before, strict=True))
+    return {
+        "sent": sent["a_second"],
+        "drained": worked["a_second"],
+        "calls": calls / wanted,
+        "bytes": size / wanted,
+        "send cpu": sent["cpu_us"],
+        "cpu": worked["cpu_us"],
+        "memory": worked["megabytes"],
+    }
+
+
+def _run(python: Path, server: Server, act: str, name: str, wanted: int) -> dict[str, Any]:
+    url = f"redis://127.0.0.1:{server.port}/0"
+    done = subprocess.run(
+        [python, "-m", "benchmarks.contenders", act, name, url, str(wanted)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        raise SystemExit(f"{name} did not {act}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(lines[-1])
+    return answer
+
+
+def _traffic(server: Server) -> tuple[int, int]:
+    """Requests that the server has read, a pipeline counting as one, and bytes on the wire."""
+    stats = server.command("INFO", "stats")
+    return stats["total_reads_processed"], stats["total_net_input_bytes"] + stats["total_net_output_bytes"]
+
+
+def table(rounds: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown, a line for each."""
+    lines = [
+        "| | sent a second | drained a second | requests | bytes | µs of CPU to send | to handle | MB of the worker |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, results in rounds.items():
+        median = {key: statistics.median(result[key] for result in results) for key in results[0]}
+        numbers = [f"{median[key]:,.{digits}f}" for key, digits in _COLUMNS.items()]
+        lines.append(f"| {' | '.join([name, *numbers])} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--with", dest="directory", type=Path, default=ROOT / ".venv-peers")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    options = parser.parse_args(arguments)
+    python = environment(options.directory)
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
+    with Server(*NO_FILES) as server:
+        for number in range(options.rounds):
+            for name in options.only:
+                rounds[name].append(measure(python, server, name))
+                print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
+    print(table(rounds))
+
+
+if __name__ == "__main__":
+    main()
