@@ -30,10 +30,12 @@ from gaesignals.testing import ManualClock
 from tests.servers import EACH_WRITE_ON_DISK, NO_FILES, Server, cluster
 from tests.stress.records import Notebook, read
 
-from .scenes import BODY, FULL_ENTRIES, NAMES, Scene, small_index
+from .scenes import BODY, FULL_MESSAGES, NAMES, Scene, small_index
 
 MOST_SECONDS = 0.4
 KEY_LENGTH = 40
+# More than a page of these scenes holds, so that it is sealed.
+MANY = 3 * FULL_MESSAGES
 KINDS = ("server", "cluster", "killed", "forgetful")
 
 
@@ -88,7 +90,7 @@ class Process(Scene):
     def send_some(self) -> None:
         for number in range(self.random.randint(3, 12)):
             name = self.random.choice(NAMES)
-            count = self.random.choice((1, 1, 1, FULL_ENTRIES * 3))
+            count = self.random.choice((1, 1, 1, MANY))
             keys = [f"{name}/{os.getpid()} {number} {place}" for place in range(count)]
             self.notes["attempted"].write(*keys)
             texts = [key.ljust(KEY_LENGTH) + self.random.choice(("", "", BODY)) for key in keys]
@@ -189,7 +191,7 @@ class _World:
         handled = read(Path(self._directory), "handled")
         stored = read(Path(self._directory), "stored")
         if self._kind == "forgetful":
-            later = [f"{name}/later {number}" for name in NAMES for number in range(FULL_ENTRIES + 1)]
+            later = [f"{name}/later {number}" for name in NAMES for number in range(MANY)]
             process.notes["attempted"].write(*later)
             for key in later:
                 process.box().send([(key.split("/")[0], codec.dumps(key))])
