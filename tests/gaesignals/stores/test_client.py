@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gaesignals.data import codec
-from gaesignals.format.slot import Slot
+from gaesignals.format.slot import VERSION, Slot
 from gaesignals.stores.client import Connection, State
 from gaesignals.stores.store import MEMCACHE_LIMITS, Absent, CallLimits, Found, Outcome, Set
 from gaesignals.testing import ManualClock, MemoryStore
@@ -66,10 +66,10 @@ def test_a_value_that_is_too_large_for_the_store_fails_alone(connection: Connect
 @pytest.mark.parametrize(
     ("value", "state"),
     [
-        (codec.seal(1, {"a": 5}), State.FOUND),
-        (codec.seal(2, {"a": 5}), State.NEWER),
+        (codec.seal(VERSION, {"a": 5}), State.FOUND),
+        (codec.seal(VERSION + 1, {"a": 5}), State.NEWER),
         (codec.seal(0, {"a": 5}), State.CORRUPT),
-        (codec.seal(1, {"a": 5})[:-1], State.CORRUPT),
+        (codec.seal(VERSION, {"a": 5})[:-1], State.CORRUPT),
         (b"", State.CORRUPT),
         (None, State.MISSING),
     ],
@@ -85,7 +85,7 @@ def test_what_a_read_found_is_told_apart(
 
 
 def test_a_read_that_failed_says_nothing(connection: Connection, store: MemoryStore) -> None:
-    store.set_raw(b"key", codec.seal(1, {"a": 5}))
+    store.set_raw(b"key", codec.seal(VERSION, {"a": 5}))
     store.before = lambda call: call.keys
     seen = connection.read([b"key"], Slot.from_bytes)[b"key"]
     assert (seen.state, seen.is_writable, seen.value, seen.cas) == (State.FAILED, False, None, None)
