@@ -106,7 +106,7 @@ class _Try:
 
     plan: Plan
     kind: Kind[Any]
-    outcome: Outcome = Outcome.FAILED
+    is_unsure: bool = False
     begun_ms: int = 0
 
 
@@ -189,7 +189,7 @@ class _Rewriting:
         is_mine = each.plan.is_mine
         if is_mine is not None and seen.value is not None and is_mine(seen.value):
             return Fate.FOUND
-        if is_mine is None or each.outcome is not Outcome.FAILED:
+        if is_mine is None or not each.is_unsure:
             return Fate.LOST
         # A key that is missing as before may have been there in between: emptied by somebody, and expired.
         has_expired = seen.cas is None and self._connection.now_ms() >= each.begun_ms + EMPTY_TTL_SECONDS * 1000
@@ -219,10 +219,12 @@ class _Rewriting:
         outcomes = self._connection.write(writes)
         self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
         for each in tries:
-            each.outcome = outcomes[each.plan.key]
+            outcome = outcomes[each.plan.key]
+            # Once is enough: a later answer says nothing of an earlier write.
+            each.is_unsure = each.is_unsure or outcome is Outcome.FAILED
             each.plan.written_ms = now_ms
             each.begun_ms = each.begun_ms or now_ms
-            if each.outcome is Outcome.STORED:
+            if outcome is Outcome.STORED:
                 self._tries.pop(each.plan.key, None)
                 self._planner.settle(each.plan, Fate.STORED)
                 continue
@@ -235,7 +237,7 @@ class _Rewriting:
         for key, reason in reasons.items():
             each = self._tries.pop(key, None)
             if each is not None:
-                self._planner.settle(each.plan, Fate.UNSURE if each.outcome is Outcome.FAILED else Fate.LOST)
+                self._planner.settle(each.plan, Fate.UNSURE if each.is_unsure else Fate.LOST)
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
             del self._failures[key]

@@ -253,3 +253,20 @@ def test_whoever_loses_every_attempt_gives_up(connection: Connection, store: Tro
     planner = Appending(b"a")
     rewrite(connection, planner, attempts=4)
     assert planner.told == [*[(b"a", Fate.LOST)] * 4, (b"a", CONTENDED)]
+
+
+def test_a_conflict_says_nothing_of_an_earlier_write_of_unknown_outcome(
+    connection: Connection, store: TroubledStore
+) -> None:
+    """It took effect late, before it was repeated, and somebody has taken what it wrote since."""
+    someone_else(store, b"a", "one")
+    store.troubles = ["late"]
+    planner = Appending(b"a")
+
+    def arrive_and_take() -> None:
+        store.arrive()
+        someone_else(store, b"a", "taken")
+
+    interrupt(store, arrive_and_take, number=2)
+    rewrite(connection, planner)
+    assert planner.told == [(b"a", Fate.UNSURE)]
