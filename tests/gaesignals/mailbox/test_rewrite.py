@@ -267,6 +267,6 @@ def test_a_conflict_says_nothing_of_an_earlier_write_of_unknown_outcome(
         store.arrive()
         someone_else(store, b"a", "taken")
 
-    interrupt(store, arrive_and_take, number=2)
+    interrupt(store, arrive_and_take)
     rewrite(connection, planner)
     assert planner.told == [(b"a", Fate.UNSURE)]
