@@ -35,7 +35,7 @@ def test_the_worker_is_the_one_of_the_wheel_with_the_shops_receivers() -> None:
     info = service("worker.yaml")
     assert (info.service, info.entrypoint.split()[-1]) == ("worker", "gaesignals_worker.main:app")
     environ = {**info.env_variables, "GAE_ENV": "standard", "GOOGLE_CLOUD_PROJECT": "shop-1234"}
-    assert len(load_receivers(Settings.from_env(environ).receivers)) == 3
+    assert len(load_receivers(Settings.from_env(environ).receivers)) == 5
 
 
 def test_worker_yaml_differs_from_the_one_to_start_from_in_two_lines_alone() -> None:
