@@ -21,7 +21,8 @@ _TOLD_BY_THE_CALLER = frozenset({"X-APPENGINE-CRON", "X-APPENGINE-QUEUENAME"})
 
 workers = 1
 worker_class = "gthread"
-threads = 8
+# App Engine starts more instances. Here one has to do with all that the queues run at once, cron, and who looks on.
+threads = 48
 timeout = 0
 graceful_timeout = 5
 loglevel = "warning"
