@@ -49,6 +49,7 @@ stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with requeues
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with forgets
 	$(BIN)/python -m tests.simulation.durable_hours --seconds 300
+	$(BIN)/python -m tests.fleet
 	$(BIN)/python -m tests.stress --seconds 120
 	for kind in server cluster killed forgetful; do \
 		$(BIN)/python -m tests.simulation.processes --count 300 --on $$kind || exit 1; done

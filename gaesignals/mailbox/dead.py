@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import eq
 from typing import Any
 
 from gaesignals.errors import StoreError
@@ -33,8 +35,8 @@ _DEAD_INDEX = Kind(DeadNames.from_bytes)
 class _Changing:
     """The planner of a change of dead pages and of their index, each pass one read and one write.
 
-    Making a change twice makes no difference, so its plans have no mark. `missed` are the names for which it is not
-    certain that it is stored, and in the index.
+    A page that is as it was to become is not written again: somebody may take a letter out in between and delete its
+    body. `missed` are the names for which it is not certain that the change is stored, and in the index.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class _Changing:
                 self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
                 self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
                 ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
-                yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()))
+                yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()), is_mine=partial(eq, after))
         index = seen.get(DEAD_NAMES)
         if index is not None and index.is_writable:
             yield Plan(DEAD_NAMES, index, (index.value or DeadNames()).with_counts(self._counts))
@@ -84,7 +86,7 @@ class _Changing:
     def settle(self, plan: Plan, fate: Fate) -> None:
         if plan.key == DEAD_NAMES:
             self._is_listed = fate is Fate.STORED
-        elif fate is Fate.STORED:
+        elif fate in (Fate.STORED, Fate.FOUND):
             self._todo.discard(plan.key)
 
     def give_up(self, key: bytes, reason: str) -> None:

@@ -40,6 +40,27 @@ def test_a_dead_letter_is_kept_with_its_data_until_a_person_acts(
     assert DeadLetters(mailbox).names() == {"a": 1}
 
 
+def test_a_letter_whose_answer_was_lost_is_not_written_again_over_what_a_person_did_to_it(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    """The person who takes it out deletes its body, too."""
+    Signal("a").send("large" * 1000)
+    writes = []
+
+    def note(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            writes.append(call)
+            if len(writes) == 2:
+                DeadLetters(mailbox).drop("a")
+
+    store.before = note
+    store.after = lambda call: [dead_key("a")] if call.verb == "write" and len(writes) == 1 else None
+    deliver(deadly)
+    store.before = store.after = None
+    [letter] = DeadLetters(mailbox).list("a")
+    assert letter.data == "large" * 1000
+
+
 @pytest.mark.parametrize("key", [dead_key("a"), DEAD_NAMES, b"gs:b:dead."])
 def test_a_message_whose_dead_letter_cannot_be_stored_goes_back(
     deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, key: bytes
