@@ -7,9 +7,10 @@ from typing import Any
 
 from .data.shape import Shape
 from .errors import reject_unknown
-from .handler import Handler, check_handler, identity
+from .handler import Handler, identity
 from .receiver import Around, Options, Receiver, check_options, concurrency_of
 from .signal import Signal
+from .signature import check_handler
 from .template import Template
 
 

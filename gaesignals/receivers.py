@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeAli
 from .connecting import declared, refuse_unknown, shape_of, template_of, wants_another_queue
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
 from .format.letter import KEPT_LETTERS, MAX_LETTERS
-from .handler import DataHandler, Handler, check_around, check_handler, check_on_dead, identity, mark_decorated
+from .handler import DataHandler, Handler, identity, mark_decorated
 from .matching import Matching
 from .message import Message
 from .receiver import Around, Match, Options, Receiver, concurrency_of
 from .signal import Signal, name_of
+from .signature import check_around, check_handler, check_on_dead
 from .template import Template
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ _FIRST = {
     "gaesignals/mailbox/safety.py": 8,
     "worker/fanout.py": 6,
     "worker/tasks.py": 6,
-    "worker/access/doors.py": 7,
+    "worker/access/callers.py": 7,
     "worker/config.py": 7,
     "worker/origin.py": 7,
     "worker/access/gate.py": 7,
@@ -989,13 +989,13 @@ FAULTS = (
     ),
     Fault(
         "doors: whoever comes through IAP is an administrator",
-        "worker/access/doors.py",
+        "worker/access/callers.py",
         "if self._is_listed(visitor):",
         "if True:",
     ),
     Fault(
         "doors: a page of another site changes things for an administrator",
-        "worker/access/doors.py",
+        "worker/access/callers.py",
         "            # Whoever it is, and with a bearer token too: a proxy may add that to whatever a browser sends.\n"
         "            check_same_site(request)\n",
         "            pass\n",
@@ -1020,7 +1020,7 @@ FAULTS = (
     ),
     Fault(
         "doors: who may call the administrators' routes may send, too",
-        "worker/access/doors.py",
+        "worker/access/callers.py",
         'self._settings.oidc_senders, "SIGNALS_OIDC_SENDERS")',
         'self._settings.oidc_senders | self._settings.oidc_callers, "SIGNALS_OIDC_SENDERS")',
     ),

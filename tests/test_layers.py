@@ -23,7 +23,7 @@ LAYERS = {
         telemetry
         mailbox
         handler
-        due
+        signature due
         signal receiver threads
         matching connecting
         receivers idempotency
@@ -45,6 +45,7 @@ LAYERS = {
         access
         travel
         fanout
+        siblings
         tasks rescue sending
         cron
         admin
@@ -73,12 +74,12 @@ FOLDERS = {
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker lanes send defer box claim load slots
         settle index hold renew dead bury discard pause repair look rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
-        takeover backlog turns fresh deliver""",
+        takeover leftovers turns fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
         draining sending pausing dead regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
-    "worker.access": "keys tokens doors gate",
+    "worker.access": "keys tokens callers doors gate",
     "worker.admin": "commands flash status inspector rows problems letters pages routes",
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
@@ -92,7 +93,7 @@ ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
     "gaesignals": {"stores.app_engine", "tasks.app_engine", "tasks.cloud_tasks", "appyaml.sdk"},
-    "worker": {"access.keys", "access.tokens", "access.doors", "main"},
+    "worker": {"access.keys", "access.tokens", "access.callers", "main"},
 }
 
 

@@ -52,7 +52,7 @@ class SettingsError(SignalsError, ValueError):
 
 
 class Environment(enum.Enum):
-    """Who stands in front of the worker, and so whose headers can be believed. See `access.doors`."""
+    """Who stands in front of the worker, and so whose headers can be believed. See `access.callers`."""
 
     STANDARD = "standard"
     LOCALDEV = "localdev"

@@ -35,6 +35,7 @@ from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields
 from .log import escaped_names
 from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS, Task
+from .siblings import Siblings
 from .travel import Travel
 
 logger = logging.getLogger("gaesignals.worker")
@@ -114,7 +115,7 @@ class Deliverer:
             # Another instance takes it when it is repeated; nothing was claimed here.
             raise ServiceUnavailable("this instance is shutting down")
         started = self._clock()
-        helpers = _Siblings(self._dispatcher, siblings)
+        helpers = Siblings(self._dispatcher, siblings)
         # Whoever may bring in nobody was asked to help with messages that are slow.
         is_cautious = not siblings and source is Source.TASK
         report, is_time_up, paused = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
@@ -128,7 +129,7 @@ class Deliverer:
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
     def _rounds(
-        self, names: Sequence[str], deadline: float, helpers: _Siblings, *, is_cautious: bool
+        self, names: Sequence[str], deadline: float, helpers: Siblings, *, is_cautious: bool
     ) -> tuple[DeliveryReport, bool, tuple[str, ...]]:
         """Deliver until nothing is found, and say whether time was up before that, and what is paused."""
         total = DeliveryReport()
@@ -180,36 +181,6 @@ class _Wakes:
         if due:
             self._mailbox.waker.wake({name: int(at * 1000) for name, at in due.items()})
             self._promised |= due
-
-
-class _Siblings:
-    """The right of one task to bring in another that goes on so, and a second one that brings in none.
-
-    The second one is for when nobody came, or too few did: a delivery asks again only where it sees no more helpers
-    than at first, and of a name that is weak it sees none.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, allowed: int) -> None:
-        self._dispatcher = dispatcher
-        self._seconds = 1 if allowed else 0
-        self.left = allowed
-        self.is_used = False
-        self.passed_on: set[str] = set()
-
-    def pass_on(self, names: Sequence[str]) -> Collection[str]:
-        """Give each name a task of its own; return those that the queue took."""
-        passed = [name for name in names if self._dispatcher.bring_in([name], siblings=self.left)]
-        self.passed_on.update(passed)
-        return passed
-
-    def bring_in(self, names: Sequence[str]) -> None:
-        # A refusal uses up the right as well: the queue is not asked again at every claim.
-        if self.left:
-            self.is_used = self._dispatcher.bring_in(names, siblings=self.left - 1)
-            self.left = 0
-        elif self._seconds:
-            self._seconds = 0
-            self._dispatcher.bring_in(names, siblings=0)
 
 
 def blueprint(deliverer: Deliverer, dispatcher: Dispatcher, travel: Travel, *, seconds: float) -> Blueprint:

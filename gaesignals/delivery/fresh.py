@@ -23,7 +23,7 @@ from gaesignals.mailbox.renew import keep
 from gaesignals.receiver import Match
 from gaesignals.report import DeliveryReport, Failure
 
-from .backlog import Backlog
+from .leftovers import Leftovers
 from .pace import Pace
 from .round import Round
 from .takeover import Takeover
@@ -52,7 +52,7 @@ class FreshDelivery:
         self._round = round_
         self._mailbox = round_.mailbox
         self._matches = matches
-        self._backlog = Backlog(on_backlog, round_.mailbox.monotonic)
+        self._leftovers = Leftovers(on_backlog, round_.mailbox.monotonic)
         self._held = held
         self._on_expired = on_expired
         self._pace = Pace(matches, is_cautious=is_cautious)
@@ -153,7 +153,7 @@ class FreshDelivery:
         try:
             works = self._set_aside(works)
             # Where all leases are taken, a helper would find nothing.
-            self._backlog.note(self._round.tally.more & {work.name for work in works}, claimed.live)
+            self._leftovers.note(self._round.tally.more & {work.name for work in works}, claimed.live)
             self._turns.take(works)
         finally:
             self._send_back([work for work in works if not work.is_reliable])

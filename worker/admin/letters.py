@@ -16,7 +16,8 @@ from gaesignals.errors import DecodeError
 from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.dead import DeadLetters
 
-from ..access.doors import Door, caller, door
+from ..access.callers import caller
+from ..access.doors import Door, door
 from ..answer import wants_page
 from ..fields import any_fields, checked_name, checked_names, checked_number, checked_strings
 from ..log import escaped

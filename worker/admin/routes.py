@@ -19,7 +19,8 @@ from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.report import DeliveryReport
 
-from ..access.doors import Door, caller, door
+from ..access.callers import caller
+from ..access.doors import Door, door
 from ..answer import refuse, wants_page
 from ..config import Settings
 from ..deliveries import Source

@@ -11,7 +11,8 @@ from google.appengine.ext import testbed
 from webtest import TestResponse
 
 from gaesignals import Receivers
-from worker.access.doors import Door, caller, door, door_of
+from worker.access.callers import caller
+from worker.access.doors import Door, door, door_of
 from worker.access.tokens import GOOGLE, IAP, Issuer
 from worker.config import Environment
 from worker.origin import LOCAL_CALLERS, LOCAL_NAMES

@@ -1,4 +1,4 @@
-"""Backlogs: asking for help with names that have more waiting than a delivery has claimed."""
+"""What a claim leaves behind: asking for help with names that have more waiting than a delivery has claimed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HELP_SECONDS: Final = 1.0
 """A task that was asked for takes less to begin, where there is a place for it."""
 
 
-class Backlog:
+class Leftovers:
     """Tells of the names of one delivery that there is more of.
 
     Once told, a name is told of again only where no more leases of others are seen a while later: nobody has come.
