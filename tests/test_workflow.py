@@ -5,16 +5,34 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
 JOBS = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
 
 
+PROGRAMS = "sudo apt-get update -q && sudo apt-get install -y -q --no-install-recommends "
+# What the image of a runner has already.
+ON_THE_IMAGE = {"chromium", "fonts-dejavu-core"}
+
+
+def commands(job: str) -> list[str]:
+    return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
 def targets() -> set[str]:
-    commands = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
-    assert all(command.startswith("make ") for command in commands)
-    return {command.split()[-1] for command in commands}
+    made = [command for job in JOBS for command in commands(job) if not command.startswith(PROGRAMS)]
+    assert all(command.startswith("make ") for command in made)
+    return {command.split()[-1] for command in made}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_that_runs_tests_installs_first_what_they_start(job: str) -> None:
+    installed = re.findall(r"--no-install-recommends (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    wanted = {program for line in installed for program in line.split()} - ON_THE_IMAGE
+    assert "redis-server" in wanted
+    assert set(commands(job)[0].removeprefix(PROGRAMS).split()) == wanted
 
 
 def test_it_runs_targets_of_the_makefile_alone() -> None:
