@@ -80,7 +80,7 @@ FOLDERS = {
         draining sending pausing dead regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens callers doors gate",
-    "worker.admin": "commands flash status inspector rows problems letters pages routes",
+    "worker.admin": "commands flash status inspector rows problems letters pages sending routes",
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from gaesignals.errors import InvalidNameError
+from gaesignals.errors import InvalidNameError, InvalidOptionError
 from gaesignals.template import check_name
+from gaesignals.way import Way
 
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
-_FLAGS = {"1": True, "0": False}
+_WORDS = {"true": True, "false": False}
+_FLAGS = {"1": True, "0": False, **_WORDS}
 
 
 def json_body(request: Request) -> Any:
@@ -109,12 +112,12 @@ def checked_strings(field: str, value: object, *, at_most: int) -> tuple[str, ..
 
 
 def checked_flag(field: str, value: object) -> bool:
-    """A JSON bool, or 1 or 0 in a form or JSON."""
+    """A JSON bool, or 1 or 0, or any of these as text from a form."""
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
     if isinstance(value, str) and value in _FLAGS:
         return _FLAGS[value]
-    raise BadRequest(f"{field} has to be true or false in JSON, or 1 or 0")
+    raise BadRequest(f"{field} has to be true or false, or 1 or 0")
 
 
 def checked_count(field: str, value: object, *, at_most: int) -> int:
@@ -130,6 +133,30 @@ def checked_number(field: str, value: object, *, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise BadRequest(f"{field} has to be a whole number from {least} to {most}")
     return value
+
+
+def checked_seconds(field: str, value: object) -> float | None:
+    """A number from JSON, or as text from a form, where no text is none as well."""
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise BadRequest(f"{field} has to be a number of seconds")
+    return seconds
+
+
+def checked_way(fields: Mapping[str, Any]) -> Way:
+    """How a message travels, by the fields `wake` and `durable`: as a `Signal` takes them, or the same as text."""
+    wake = fields.get("wake", False)
+    if isinstance(wake, str):
+        wake = _WORDS[wake] if wake in _WORDS else checked_seconds("wake", wake)
+    try:
+        return Way.of(wake=wake, durable=checked_flag("durable", fields.get("durable", False)))
+    except InvalidOptionError as error:
+        raise BadRequest(str(error)) from error
 
 
 def json_value(request: Request, field: str, given: Mapping[str, Any]) -> Any:

@@ -38,6 +38,8 @@ def blueprint(mailbox: Mailbox) -> Blueprint:
         names = escaped_names(name for name, _ in outgoing)
         try:
             ids = mailbox.send(outgoing, ways=ways)
+        except InvalidDataError as error:
+            raise BadRequest(str(error)) from error
         except SendError as error:
             logger.error("messages of a sender were not stored", extra={"detail": str(error), "signals_names": names})
             counts = {"stored": len(error.stored), "unsure": len(error.unsure), "failed": len(error.failed)}

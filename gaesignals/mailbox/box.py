@@ -31,7 +31,7 @@ from gaesignals.way import PLAIN, Way
 from .defer import defer
 from .emptied import Emptied
 from .lanes import Lanes
-from .safety import Safety
+from .safety import Safety, check_fits
 from .send import send
 from .waker import Waker
 
@@ -113,8 +113,9 @@ class Mailbox(Connection):
 
         `pattern` is the template that all names were filled in from, if there is one: observers know the send by it.
         `ways` has the way of each, where not all are plain. Those that are `due` later (seconds since 1970), or are
-        `transactional`, are with a task until then. Raises `SendError`, a `StoreError`, unless every one is stored and
-        indexed; it lists what became of each.
+        `transactional`, are with a task until then. Raises `InvalidDataError`, before anything is stored, for one that
+        needs a task and is too large for it; `SendError`, a `StoreError`, unless every one is stored and indexed:
+        it lists what became of each.
         """
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
@@ -138,7 +139,11 @@ class Mailbox(Connection):
                 )
                 for id_, way, (name, payload) in zip(ids, ways or [PLAIN] * len(ids), outgoing, strict=True)
             ]
-            if due is None and not transactional:
+            is_deferred = due is not None or transactional
+            for name, record in records:
+                if is_deferred or record.is_durable:
+                    check_fits(name, record)
+            if not is_deferred:
                 self.send_records(records)
             else:
                 self.defer_records(records, due=due, transactional=transactional)

@@ -12,7 +12,7 @@ from gaesignals.format.entries import Record
 from gaesignals.format.rescue import Rescue, fill
 from gaesignals.tasks.queue import (
     BINARY,
-    MAX_BODY_BYTES,
+    FILLED_BODY_BYTES,
     MAX_TASKS_A_CALL,
     MAX_TASKS_A_TRANSACTION,
     RESCUE_PATH,
@@ -38,7 +38,7 @@ def defer(
 
     Raises `SendError` unless every task was added; with `transactional`, none was added if the transaction rolls back.
     """
-    rescues = fill(outgoing, max_bytes=MAX_BODY_BYTES - _ROOM_BYTES)
+    rescues = fill(outgoing, max_bytes=FILLED_BODY_BYTES - _ROOM_BYTES)
     made = [_task(rescue, queue, due) for rescue in rescues]
     added, unsure = set[int](), set[int]()
     try:
@@ -63,12 +63,6 @@ def _task(rescue: Rescue, queue: str, due: float | None) -> Task:
 
 
 def _check(made: Sequence[Task], *, transactional: bool) -> None:
-    for task in made:
-        if len(task.body) > MAX_BODY_BYTES:
-            raise TaskError(
-                f"it has {len(task.body):,} bytes and a task holds {MAX_BODY_BYTES:,}: "
-                "put the data elsewhere and send where it is"
-            )
     if transactional and len(made) > MAX_TASKS_A_TRANSACTION:
         raise TaskError(
             f"the messages of one call need {len(made)} tasks and a transaction adds {MAX_TASKS_A_TRANSACTION}: "

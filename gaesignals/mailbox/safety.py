@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gaesignals.errors import InvalidDataError
 from gaesignals.format.entries import Record
 from gaesignals.format.keys import marker_key
 from gaesignals.format.rescue import TICKET, Place, Rescue
@@ -18,6 +19,7 @@ from gaesignals.stores.client import Connection
 from gaesignals.stores.store import Set
 from gaesignals.tasks.queue import (
     BINARY,
+    FILLED_BODY_BYTES,
     MAX_BODY_BYTES,
     MAX_NAMES_A_DELETION,
     MAX_TASKS_A_CALL,
@@ -136,11 +138,18 @@ class Safety:
     def _made(self, rescue: Rescue, queue: str, due: float | None) -> Task:
         body = rescue.to_bytes()
         if len(body) > MAX_BODY_BYTES:
-            raise TaskError(
-                f"it has {len(body):,} bytes and its task holds {MAX_BODY_BYTES:,}: "
-                "put the data elsewhere and send where it is"
-            )
+            raise TaskError(f"a message has {len(body):,} bytes and its task holds {MAX_BODY_BYTES:,}")
         return Task(queue=queue, path=RESCUE_PATH, body=body, content_type=BINARY, due=due)
+
+
+def check_fits(name: str, record: Record) -> None:
+    """Raise `InvalidDataError` for a message that its tasks would not hold, whatever becomes of it."""
+    size = len(Rescue(((name, record),)).to_bytes())
+    if size > FILLED_BODY_BYTES:
+        raise InvalidDataError(
+            f"the message has {size:,} bytes and a task holds {FILLED_BODY_BYTES:,}: put the data elsewhere, and send "
+            "where it is"
+        )
 
 
 def merged(records: Iterable[Record]) -> list[Record]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .queue import DELIVER_PATH, MAX_BODY_BYTES, Task
+from .queue import DELIVER_PATH, FILLED_BODY_BYTES, Task
 
 MAX_NAMES_A_TASK: Final = 100
 # A task brings in one more where it leaves something behind, that one too, and so on: this far.
@@ -50,7 +50,7 @@ def tasks_for(
     siblings: int | None = None,
     queue: str = "",
     is_handed_over: bool = False,
-    max_bytes: int = MAX_BODY_BYTES,
+    max_bytes: int = FILLED_BODY_BYTES,
 ) -> list[NamesTask]:
     """Spread `names` over as few tasks as their number and their bytes allow."""
     return [NamesTask(chunk, siblings, queue, is_handed_over) for chunk in _chunks(names, max_bytes)]

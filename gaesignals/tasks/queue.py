@@ -20,7 +20,9 @@ MAX_TASKS_A_CALL: Final = 100
 MAX_NAMES_A_DELETION: Final = 1000
 MAX_TASKS_A_TRANSACTION: Final = 5
 # A queue allows a task 100 KB; what surrounds the body counts.
-MAX_BODY_BYTES: Final = 90_000
+MAX_BODY_BYTES: Final = 100_000
+# What is sent fills a body so far at most: a dead letter also says what was wrong with it.
+FILLED_BODY_BYTES: Final = 90_000
 # A queue takes a task up to thirty days ahead. Clocks differ.
 MAX_AHEAD_SECONDS: Final = 29 * 86400.0
 

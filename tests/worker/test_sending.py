@@ -172,6 +172,12 @@ def test_a_message_may_wake_the_worker_and_be_durable(client: Client, post: Post
     assert len(client.tasks.waiting("signals-safety")) == 1
 
 
+def test_what_a_task_does_not_hold_is_refused(client: Client, post: Post) -> None:
+    body = {"name": "order_paid", "data": "x" * 90_000, "durable": True}
+    assert "a task holds 90,000" in post(body, status=400).json["error"]
+    assert client.tasks.added == []
+
+
 @pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"durable": 1}])
 def test_what_wake_and_durable_cannot_be_is_refused(post: Post, wrong: dict[str, Any]) -> None:
     assert "cannot be" in post({"name": "a", **wrong}, status=400).json["error"]

@@ -12,8 +12,7 @@ from flask import Blueprint, jsonify, make_response, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from gaesignals.data import codec
-from gaesignals.errors import InvalidDataError, StoreError, TooManyPausedError
+from gaesignals.errors import StoreError, TooManyPausedError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
@@ -25,26 +24,17 @@ from ..answer import refuse, wants_page
 from ..config import Settings
 from ..deliveries import Source
 from ..fanout import Dispatch, Dispatcher
-from ..fields import (
-    any_fields,
-    checked_flag,
-    checked_name,
-    checked_names,
-    checked_number,
-    json_value,
-)
+from ..fields import any_fields, checked_flag, checked_names
 from ..log import escaped, escaped_names
 from ..pauses import KnownPauses
 from ..tasks import Deliverer, Shift
-from . import letters, pages
+from . import letters, pages, sending
 from .flash import MAX_NAMES, back
 from .inspector import Inspector
 from .pages import looked_for, status_code
 
 logger = logging.getLogger("gaesignals.worker")
 
-MAX_SENT = 1000
-MAX_SENT_BYTES = 16_000_000
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 # Names of each kind in an answer to a drain.
 MAX_LISTED = 20
@@ -70,6 +60,7 @@ def blueprint(desk: Desk) -> Blueprint:
     _add_status(admin, desk.inspector)
     _add_drain(admin, desk)
     _add_actions(admin, desk)
+    sending.add_routes(admin, desk.mailbox)
     letters.add_routes(admin, desk.dead_letters)
     admin.add_app_template_filter(distance)
     names = pages.template_names(desk.settings)
@@ -129,18 +120,6 @@ def _add_actions(admin: Blueprint, desk: Desk) -> None:
         """Be rid of what waits or is to be retried under names. Counts messages; leases stay."""
         return _change("discarded", lambda names: discard(desk.mailbox, names), counted="messages")
 
-    @admin.post("/send")
-    @door(Door.ADMIN)
-    def send() -> Response:
-        """Send a signal to try a receiver out."""
-        name, payload, count = _read_signal()
-        try:
-            ids = desk.mailbox.send([(name, payload)] * count)
-        except StoreError as error:
-            return _failed("test signals were not all sent", error)
-        _log("test signals sent", [name], signals_count=count)
-        return back("sent", {"messages": count}) if wants_page(request) else jsonify({"sent": count, "ids": ids})
-
 
 def distance(at: datetime, now: datetime) -> str:
     """How long ago `at` was, or how long until it is, roughly: "3 min ago", "in 2 h"."""
@@ -157,22 +136,6 @@ def _read_drain() -> tuple[tuple[str, ...] | None, bool]:
     fields = any_fields(request, allowed={"names": True, "wait": False})
     names = checked_names(fields["names"], at_most=MAX_NAMES) if "names" in fields else None
     return names, checked_flag("wait", fields.get("wait", False))
-
-
-def _read_signal() -> tuple[str, bytes, int]:
-    """The name, the encoded data and how often it is to be sent."""
-    fields = any_fields(request, allowed={"name": False, "data": False, "count": False})
-    if "name" not in fields:
-        raise BadRequest("name is missing: whom to send to?")
-    name = checked_name(fields["name"])
-    count = checked_number("count", fields.get("count", 1), least=1, most=MAX_SENT)
-    try:
-        payload = codec.dumps(json_value(request, "data", fields))
-    except InvalidDataError as error:
-        raise BadRequest(str(error)) from error
-    if len(payload) * count > MAX_SENT_BYTES:
-        raise BadRequest(f"{count} messages of {len(payload):,} bytes are too much at a time; send fewer")
-    return name, payload, count
 
 
 def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: str = "names") -> Response:

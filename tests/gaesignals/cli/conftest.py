@@ -17,6 +17,7 @@ from gaesignals.cli.context import Context
 from gaesignals.cli.main import build_parser, run
 from gaesignals.cli.terminal import Terminal
 from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.testing import MemoryStore
 from tests.worker.recording_queue import RecordingQueue
 from worker.app import create_app
@@ -102,9 +103,12 @@ class Worker:
         self.handled: list[tuple[str, Any]] = []
         self.store = MemoryStore()
         self.queue = RecordingQueue()
+        self.tasks = MemoryTasks()
         self.mailbox = Mailbox(self.store)
         settings = Settings(environment=Environment.LOCALDEV, project="shop-1", location="local")
-        self.app = create_app(settings, receivers=self._receivers(), store=self.store, queue=self.queue)
+        self.app = create_app(
+            settings, receivers=self._receivers(), store=self.store, queue=self.queue, adder=self.tasks
+        )
         self.url = serve(self.app)
 
     def send(self, name: str, data: Any = None, *, count: int = 1) -> list[str]:

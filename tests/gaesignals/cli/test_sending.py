@@ -32,6 +32,14 @@ def test_sends_many(ask: Ask, worker: Worker) -> None:
     assert ask("drain", "--wait").output == "delivered 40\n"
 
 
+def test_says_how_it_travels(ask: Ask, worker: Worker) -> None:
+    assert ask("send", "order_paid", "--wake").code == 0
+    assert ask("send", "order_paid", "--durable", "--wake").code == 0
+    assert ask("send", "order_paid", "--delay", "60").code == 0
+    queues = [task.queue for task in worker.tasks.added]
+    assert queues == ["signals", "signals-safety", "signals", "signals-later"]
+
+
 def test_json_has_the_ids(ask: Ask) -> None:
     answer = ask("send", "order_paid", "--count", "2", "--json").json
     assert answer["sent"] == len(answer["ids"]) == 2
@@ -52,6 +60,9 @@ def test_what_the_worker_refuses_is_a_failure(ask: Ask) -> None:
         (["a", "--data", "NaN"], "gaesignals send: argument --data: 'NaN' is no JSON"),
         (["a", "--count", "0"], "gaesignals send: argument --count: '0' is not a number from 1 to 1000"),
         (["a", "--count", "1001"], "gaesignals send: argument --count: '1001' is not a number from 1 to 1000"),
+        (["a", "--delay", "soon"], "gaesignals send: argument --delay: 'soon' is no number of seconds from 0 to 29"),
+        (["a", "--delay", "-1"], "gaesignals send: argument --delay: '-1' is no number of seconds from 0 to 29 days"),
+        (["a", "--delay", "nan"], "gaesignals send: argument --delay: 'nan' is no number of seconds from 0 to 29 days"),
         ([], "gaesignals send: the following arguments are required: NAME"),
     ],
 )

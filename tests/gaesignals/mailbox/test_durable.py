@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
-from gaesignals.errors import InvalidOptionError
+from gaesignals.errors import InvalidDataError, InvalidOptionError
 from gaesignals.format.keys import marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
@@ -22,7 +22,7 @@ from gaesignals.mailbox.look import look
 from gaesignals.mailbox.rescue import Answer, rescue
 from gaesignals.stores.memory import Call
 from gaesignals.tasks.memory import MemoryTasks
-from gaesignals.tasks.queue import TaskError
+from gaesignals.tasks.queue import FILLED_BODY_BYTES, TaskError
 from gaesignals.testing import ManualClock, MemoryStore
 
 SAFETY, LATER = "signals-safety", "signals-later"
@@ -130,10 +130,9 @@ class TestSend:
         assert [call.verb for call in world.store.calls] == ["gets"]
 
     def test_what_a_task_does_not_hold_is_not_stored(self, world: World) -> None:
-        with pytest.raises(SendError, match="90,000") as caught:
-            order_paid.send(bytes(90_000))
-        assert len(caught.value.failed) == 1
-        assert world.tasks.added == []
+        with pytest.raises(InvalidDataError, match="90,000"):
+            send_many([(order_paid, 1), (order_paid, bytes(90_000))])
+        assert (world.tasks.added, world.store.calls) == ([], [])
 
     def test_what_durable_cannot_be_is_an_error(self) -> None:
         with pytest.raises(InvalidOptionError, match="durable="):
@@ -435,6 +434,26 @@ class TestDeath:
         assert not found.is_dead
         world.deliver()
         assert (world.handled, world.tasks.waiting(SAFETY)) == ([7], [])
+
+    def test_of_the_largest_message_has_a_task_with_all_that_is_said_of_it(self, world: World) -> None:
+        """What is wrong with it may be long, too. A letter without its task would be tried again without end."""
+
+        def fail(data: object) -> None:
+            raise ValueError("€" * 3000)
+
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", fail, id="it" * 100, reliable=True, max_attempts=2)
+        size = FILLED_BODY_BYTES
+        while not world.tasks.added:
+            with contextlib.suppress(InvalidDataError):
+                order_paid.send(bytes(size))
+            size -= 1
+        for _ in range(2):
+            world.deliver()
+            world.clock.advance(4000)
+        assert DeadLetters(world.mailbox).names() == {"order_paid": 1}
+        DeadLetters(world.mailbox).requeue("order_paid")
+        assert [found.is_dead for found in world.safety()] == [False]
 
     def test_without_its_task_the_message_goes_back(self, world: World) -> None:
         order_paid.send(7)

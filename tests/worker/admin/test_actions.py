@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from gaesignals import Receivers, Signal, send_many
 from gaesignals.format.keys import PAUSED_NAMES, page_key
 from gaesignals.format.pauses import MAX_PAUSED
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.tasks.queue import TaskError
 from gaesignals.testing import ManualClock, MemoryStore
 
 from ..conftest import Client, MakeClient
@@ -241,6 +243,40 @@ class TestSending:
         assert "1 test signal sent." in " ".join(after.html.text.split())
         assert totals(client)["waiting"] == 1
 
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("wake", True), ("wake", "true"), ("wake", 0), ("durable", True), ("durable", "1"), ("delay_seconds", "0")],
+    )
+    def test_travels_as_it_is_told(self, client: Client, field: str, value: object) -> None:
+        queue = {"wake": "signals", "durable": "signals-safety", "delay_seconds": "signals-later"}[field]
+        body = {"name": "a", field: value}
+        client.http.post_json("/admin/send", body)
+        if isinstance(value, str):
+            client.http.post("/admin/send", body)
+        assert {task.queue for task in client.tasks.added} == {queue}
+        assert totals(client)["waiting"] == (0 if field == "delay_seconds" else 1 + isinstance(value, str))
+
+    @pytest.mark.parametrize("fields", [{}, {"wake": "false", "durable": "0", "delay_seconds": ""}])
+    def test_is_plain_where_nothing_else_is_said(self, client: Client, fields: dict[str, str]) -> None:
+        client.http.post("/admin/send", {"name": "a", **fields})
+        assert (client.tasks.added, totals(client)["waiting"]) == ([], 1)
+
+    def test_is_durable_and_for_later_by_the_form_as_well(self, client: Client) -> None:
+        form = next(form for form in client.browse("/admin/").forms.values() if form.action.endswith("/send"))
+        form["name"], form["wake"], form["durable"], form["delay_seconds"] = "a", True, True, "60"
+        form.submit(headers=HTML).follow(headers=HTML)
+        ((task,), now) = client.tasks.added, time.time()
+        assert (task.queue, task.due is not None and now < task.due < now + 61) == ("signals-later", True)
+
+    def test_that_no_queue_takes_says_so(self, client: Client) -> None:
+        def refuse(kind: str) -> None:
+            raise TaskError("there is no queue signals-safety")
+
+        client.tasks.before = refuse
+        body = {"name": "a", "durable": True}
+        assert "there is no queue" in client.http.post_json("/admin/send", body, status=503).json["error"]
+        assert totals(client)["waiting"] == 0
+
     def test_takes_a_name_with_braces_as_it_is(self, client: Client) -> None:
         client.http.post_json("/admin/send", {"name": "user_{user_id}_changed"})
         assert totals(client)["waiting"] == 1
@@ -260,7 +296,16 @@ class TestSending:
             ({"name": "a", "count": None}, "count has to be"),
             ({"name": "a", "data": "\ud800"}, "lone surrogate"),
             ({"name": "a", "data": "x" * 100_000, "count": 1000}, "too much at a time"),
-            ({"names": ["a"]}, "unknown field 'names'; there is name, data, count"),
+            ({"names": ["a"]}, "unknown field 'names'; there is name, data, count, wake, durable, delay_seconds"),
+            ({"name": "a", "wake": 61}, "wake=61 cannot be"),
+            ({"name": "a", "wake": "soon"}, "wake has to be a number of seconds"),
+            ({"name": "a", "durable": "yes"}, "durable has to be true or false"),
+            ({"name": "a", "delay_seconds": -1}, "delay_seconds=-1.0 cannot be"),
+            ({"name": "a", "delay_seconds": 30 * 86400}, "from now to 29 days ahead"),
+            ({"name": "a", "delay_seconds": True}, "delay_seconds has to be a number of seconds"),
+            ({"name": "a", "delay_seconds": "nan"}, "delay_seconds has to be a number of seconds"),
+            ({"name": "a", "delay_seconds": 10**400}, "delay_seconds has to be a number of seconds"),
+            ({"name": "a", "data": "x" * 90_000, "durable": True}, "a task holds 90,000"),
         ],
     )
     def test_of_nonsense_gets_a_clear_error(self, client: Client, body: object, error: str) -> None:
