@@ -521,7 +521,7 @@ FAULTS = (
     Fault(
         "deliveries do not read the lanes of a widened name",
         "gaesignals/mailbox/lanes.py",
-        "return pages | (read_addresses(connection, lanes) if lanes else {})",
+        "return homes | (read_addresses(connection, lanes) if lanes else {})",
         "return pages",
     ),
     Fault(
@@ -980,6 +980,18 @@ FAULTS = (
         "worker/access/keys.py",
         " and self._clock() >= self._fetch_from:",
         ":",
+    ),
+    Fault(
+        "pause: a delivery goes on with a name that was paused",
+        "gaesignals/mailbox/claim.py",
+        " for home in homes if home.name not in self._result.paused}",
+        " for home in homes}",
+    ),
+    Fault(
+        "pause: what waits of a paused name counts as nothing",
+        "gaesignals/delivery/fresh.py",
+        " for name in names if name not in claimed.paused}",
+        " for name in names}",
     ),
     Fault(
         "doors: keys that were withdrawn stay good",

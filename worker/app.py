@@ -115,7 +115,7 @@ def create_app(
         dispatcher=dispatcher,
         should_stop=app.stopping.is_set,
         lease_seconds=settings.lease_seconds,
-        paused=pauses.names,
+        pauses=pauses,
         deliveries=deliveries,
     )
     dead_letters = DeadLetters(mailbox)

@@ -7,10 +7,12 @@ never read it delivers everything: that one page must not stop all the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gaesignals.errors import StoreError
-from gaesignals.mailbox.pause import Pauses
+from gaesignals.format.pauses import PausedNames
+from gaesignals.mailbox.pause import Pauses, paused_names
+from gaesignals.stores.client import Seen
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -29,8 +31,15 @@ class KnownPauses:
 
     def names(self) -> Mapping[str, float]:
         """The paused names with the time, in seconds since the epoch, of each pause; one call to memcache."""
+        return self._learn(self._pauses.names)
+
+    def learn(self, seen: Seen[PausedNames]) -> Mapping[str, float]:
+        """As `names`, from their page as a delivery has read it beside others."""
+        return self._learn(lambda: paused_names(seen))
+
+    def _learn(self, read: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
         try:
-            self._known = self._pauses.names()
+            self._known = read()
         except StoreError as error:
             logger.warning(
                 "which names are paused cannot be read; what was known stands",

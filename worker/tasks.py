@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, jsonify, request
@@ -34,6 +34,7 @@ from .deliveries import Deliveries, Source, report_counts
 from .fanout import Dispatcher
 from .fields import checked_count, checked_names, json_fields
 from .log import escaped_names
+from .pauses import KnownPauses
 from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS, Task
 from .siblings import Siblings
 from .travel import Travel
@@ -74,9 +75,9 @@ class Shift:
 class Deliverer:
     """Delivers names until they are empty or time is up, then settles them in the index.
 
-    `should_stop` ends it early, as when the instance is shut down. `lease_seconds` is that of `deliver`. `paused` gives
-    the names that are not to be delivered; it is asked before each round, so a name that is paused meanwhile gets to
-    the end of one at most. `deliveries` is told of each run. Holds no state of its own between runs.
+    `should_stop` ends it early, as when the instance is shut down. `lease_seconds` is that of `deliver`. `pauses` knows
+    the names that are not to be delivered; each round reads them with its pages, so a name that is paused meanwhile
+    gets to the end of one at most. `deliveries` is told of each run. Holds no state of its own between runs.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Deliverer:
         dispatcher: Dispatcher,
         should_stop: Callable[[], bool],
         lease_seconds: float = 300.0,
-        paused: Callable[[], Collection[str]] = frozenset,
+        pauses: KnownPauses,
         deliveries: Deliveries | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,7 +99,7 @@ class Deliverer:
         self._dispatcher = dispatcher
         self._should_stop = should_stop
         self._lease_seconds = lease_seconds
-        self._paused = paused
+        self._pauses = pauses
         self._deliveries = deliveries or Deliveries()
         self._clock = clock
         self._wakes = _Wakes(mailbox)
@@ -118,7 +119,7 @@ class Deliverer:
         helpers = Siblings(self._dispatcher, siblings)
         # Whoever may bring in nobody was asked to help with messages that are slow.
         is_cautious = not siblings and source is Source.TASK
-        report, is_time_up, paused = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
+        report, is_time_up = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
         rest = report.more if is_time_up else ()
         refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
         handed_over = set(rest).difference(refused) | helpers.passed_on
@@ -126,29 +127,27 @@ class Deliverer:
         settled = self._index.settle([name for name in names if name not in handed_over])
         self._wakes.wake(settled)
         self._deliveries.add(source, names=len(names), report=report, seconds=self._clock() - started)
+        paused = tuple(name for name in names if name in self._pauses.known)
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
     def _rounds(
         self, names: Sequence[str], deadline: float, helpers: Siblings, *, is_cautious: bool
-    ) -> tuple[DeliveryReport, bool, tuple[str, ...]]:
-        """Deliver until nothing is found, and say whether time was up before that, and what is paused."""
+    ) -> tuple[DeliveryReport, bool]:
+        """Deliver until nothing is found, and say whether time was up before that."""
         total = DeliveryReport()
         vain = 0
-        paused: tuple[str, ...] = ()
         seconds = deadline - self._clock()
         while seconds > 0 and not self._should_stop():
-            held = self._paused()
-            paused = tuple(name for name in names if name in held)
             report = outside_flask(
                 deliver,
                 self._receivers,
-                names=[name for name in names if name not in held and name not in helpers.passed_on],
+                names=[name for name in names if name not in helpers.passed_on],
                 lease_seconds=self._lease_seconds,
                 max_seconds=seconds,
                 mailbox=self._mailbox,
                 on_backlog=helpers.bring_in,
                 should_stop=self._should_stop,
-                held=self._paused,
+                paused=self._pauses.learn,
                 on_expired=helpers.pass_on,
                 # Later deliveries find what others left: they take their share of it, not all.
                 is_cautious=is_cautious or total.has_progressed,
@@ -156,9 +155,9 @@ class Deliverer:
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
             vain = 0 if report.has_progressed else vain + 1
             if vain and (not report.more or vain == _MAX_VAIN_ROUNDS):
-                return total, False, paused
+                return total, False
             seconds = deadline - self._clock()
-        return total, True, paused
+        return total, True
 
 
 class _Wakes:

@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import NoReturn
 
 from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
+from gaesignals.format.pauses import PausedNames
 from gaesignals.handler import is_coroutine_function
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
 from gaesignals.mailbox.index import Index
@@ -21,6 +22,7 @@ from gaesignals.receiver import Match
 from gaesignals.receivers import ReceiverMapping, Receivers, as_receivers
 from gaesignals.report import DeliveryReport
 from gaesignals.signal import Signal, name_of
+from gaesignals.stores.client import Seen
 
 from .coroutines import Coroutines, is_loop_running, reject_running_loop
 from .fresh import FreshDelivery
@@ -41,7 +43,7 @@ def deliver(
     mailbox: Mailbox | None = None,
     on_backlog: Callable[[Sequence[str]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    held: Callable[[], Collection[str]] | None = None,
+    paused: Callable[[Seen[PausedNames]], Collection[str]] | None = None,
     on_expired: Callable[[Sequence[str]], Collection[str]] | None = None,
     is_cautious: bool = False,
     **unknown: NoReturn,
@@ -55,12 +57,13 @@ def deliver(
     A reliable delivery holds its messages for `lease_seconds`, at least one, or for the longest that a receiver of its
     names declares. Each handler has to finish within three quarters of it; an `async def` one that does not is
     cancelled. `max_messages` and `max_seconds` bound the delivery: at least one message is run, and what it claimed and
-    did not begin goes back. `should_stop` is asked before each message, too, and `held` between rounds for names that
-    are not to be gone on with. `on_backlog` is called with the names that it claimed from and that have more waiting,
-    before a handler is run, and once more if nobody has come to help with them. `on_expired` is called with the names
-    that have leases which ran out, if there are other names too, and returns those that go on elsewhere: a takeover is
-    run message by message, and the others would wait for it. With `is_cautious` it claims one batch
-    of each name at first, and not sixteen messages: whoever helps with slow messages leaves the others their share.
+    did not begin goes back. `should_stop` is asked before each message, too. `paused` is given the page of paused names
+    as each round reads it, in the call that reads the others, and says which names to leave alone. `on_backlog` is
+    called with the names that it claimed from and that have more waiting, before a handler is run, and once more if
+    nobody has come to help with them. `on_expired` is called with the names that have leases which ran out, if there
+    are other names too, and returns those that go on elsewhere: a takeover is run message by message, and the others
+    would wait for it. With `is_cautious` it claims one batch of each name at first, and not sixteen messages: whoever
+    helps with slow messages leaves the others their share.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
@@ -68,7 +71,7 @@ def deliver(
     """
     reject_unknown(unknown, where="deliver()")
     check_options(lease_seconds, max_messages, max_seconds)
-    _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, held=held, on_expired=on_expired)
+    _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, paused=paused, on_expired=on_expired)
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
     box = mailbox or current_mailbox()
@@ -85,16 +88,17 @@ def deliver(
         use_mailbox(box),
         closing(Coroutines(limit_seconds=limits.handler_seconds)) as coroutines,
     ):
-        report = FreshDelivery(
+        delivery = FreshDelivery(
             Round(box, receivers, limits, coroutines),
             matches,
             on_backlog,
-            held or _nothing,
+            paused,
             on_expired=on_expired,
             is_cautious=is_cautious,
-        ).run()
+        )
+        report = delivery.run()
         if not report.is_idle:
-            box.emptied.add([name for name in matches if name not in report.more])
+            box.emptied.add([name for name in matches if name not in report.more and name not in delivery.paused])
         _settle(box)
         box.observer.delivered(report)
     return report
@@ -119,10 +123,6 @@ def _functions(receivers: Receivers, matches: Mapping[str, Sequence[Match]]) -> 
 
 def _never() -> bool:
     return False
-
-
-def _nothing() -> Collection[str]:
-    return ()
 
 
 def find_matches(receivers: Receivers, names: Iterable[str | Signal] | None) -> dict[str, Sequence[Match]]:

@@ -16,12 +16,14 @@ from typing import Final
 from gaesignals.errors import SendError, StoreError
 from gaesignals.format.entries import Record, refs_of
 from gaesignals.format.keys import bundle_key
+from gaesignals.format.pauses import PausedNames
 from gaesignals.mailbox.claim import Claim, Claimed, Claimer, Order
 from gaesignals.mailbox.hold import Settlement, acknowledge
 from gaesignals.mailbox.load import load
 from gaesignals.mailbox.renew import keep
 from gaesignals.receiver import Match
 from gaesignals.report import DeliveryReport, Failure
+from gaesignals.stores.client import Seen
 
 from .leftovers import Leftovers
 from .pace import Pace
@@ -44,7 +46,7 @@ class FreshDelivery:
         round_: Round,
         matches: Mapping[str, Sequence[Match]],
         on_backlog: Callable[[Sequence[str]], None] | None,
-        held: Callable[[], Collection[str]],
+        paused: Callable[[Seen[PausedNames]], Collection[str]] | None,
         *,
         on_expired: Callable[[Sequence[str]], Collection[str]] | None = None,
         is_cautious: bool = False,
@@ -53,7 +55,7 @@ class FreshDelivery:
         self._mailbox = round_.mailbox
         self._matches = matches
         self._leftovers = Leftovers(on_backlog, round_.mailbox.monotonic)
-        self._held = held
+        self._find_paused = paused
         self._on_expired = on_expired
         self._pace = Pace(matches, is_cautious=is_cautious)
         self._turns = Turns(round_, self._pace)
@@ -62,6 +64,7 @@ class FreshDelivery:
         if round_.limits.is_bounded:
             names = round_.mailbox.random.sample(names, len(names))
         self._places = {name: place for place, name in enumerate(names)}
+        self.paused: set[str] = set()
         self._left = dict.fromkeys(matches, 0)
         self._todo: dict[str, int] = {}
 
@@ -93,9 +96,7 @@ class FreshDelivery:
 
     def _unfinished(self) -> list[str]:
         """The names that there is more of, and of which not all that waited at the first look had its turn."""
-        names = [name for name, count in self._todo.items() if name in self._round.tally.more and count > 0]
-        held = self._held() if names else ()
-        return [name for name in names if name not in held]
+        return [name for name, count in self._todo.items() if name in self._round.tally.more and count > 0]
 
     def _claim_more(self, names: Collection[str]) -> Claimed:
         """Claim again. Of slow messages that are weak, others may hold what they are about to send back: look again."""
@@ -120,9 +121,12 @@ class FreshDelivery:
             max_messages=self._round.messages_left,
             holder=self._mailbox.holder,
             expired_first=expired_first,
+            paused=self._find_paused,
         ).run()
         claimed.claims.sort(key=lambda claim: (self._places[claim.name], claim.address.lane))
-        self._left |= {name: claimed.left.get(name, 0) for name in names}
+        self.paused |= claimed.paused
+        # What waits of a name that somebody has just paused was not looked at.
+        self._left |= {name: claimed.left.get(name, 0) for name in names if name not in claimed.paused}
         self._round.tally.more.difference_update(names)
         self._note(claimed)
         return claimed
@@ -132,7 +136,7 @@ class FreshDelivery:
 
     def _note(self, claimed: Claimed) -> None:
         tally = self._round.tally
-        if claimed.silent and len(claimed.silent) == len(self._matches) and not self._round.run_count:
+        if claimed.silent and self._matches.keys() <= claimed.silent | claimed.paused and not self._round.run_count:
             raise StoreError("memcache did not answer for any of the names; nothing was delivered")
         tally.lost += claimed.lost
         tally.more |= claimed.more

@@ -6,19 +6,20 @@ What a compare-and-set won is this delivery's alone. One name's trouble never to
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gaesignals.format.entries import count_messages
-from gaesignals.format.keys import Address
+from gaesignals.format.keys import PAUSED_NAMES, Address
 from gaesignals.format.lease import Holding, Lease, is_expired
 from gaesignals.format.page import Page
+from gaesignals.format.pauses import PausedNames
 from gaesignals.format.taking import Budget, lease, take
 from gaesignals.stores.client import Connection, Seen, State
 
-from .lanes import read_pages
-from .rewrite import CONTENDED, PAGE, Fate, Kind, Plan, rewrite
+from .lanes import with_lanes
+from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Kind, Plan, look, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -56,7 +57,7 @@ class Claimed:
     still waits, by name; `more` are the names where there is such. `live` counts the leases of others that hold some of
     a name. `unreadable` are the names that memcache did not answer for, at least in part, `silent` those for which it
     did not answer at all, and `contended` those that others changed at every attempt. `narrowed` are those that have
-    their home page alone again.
+    their home page alone again, and `paused` those that were left alone because somebody paused them.
     """
 
     claims: list[Claim] = field(default_factory=list)
@@ -68,6 +69,7 @@ class Claimed:
     silent: set[str] = field(default_factory=set)
     contended: set[str] = field(default_factory=set)
     narrowed: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
     lost: int = 0
 
 
@@ -93,7 +95,8 @@ class Claimer:
     """The planner of one round of claims, by what `orders` say of each name.
 
     In no order: where the bytes or messages end before the pages do, it is not always the same names, or lanes, that go
-    without. With `expired_first` nothing is claimed where a lease has run out.
+    without. With `expired_first` nothing is claimed where a lease has run out. `paused` is given the page of paused
+    names, read in the call that reads the home pages, and says which names to leave alone.
     """
 
     def __init__(
@@ -104,12 +107,14 @@ class Claimer:
         max_messages: int | None = None,
         holder: str = "",
         expired_first: bool = False,
+        paused: Callable[[Seen[PausedNames]], Collection[str]] | None = None,
     ) -> None:
         self._connection = connection
         self._orders = orders
         self._max_messages = max_messages
         self._holder = holder
         self._expired_first = expired_first
+        self._paused = paused
         self._todo: dict[bytes, Address] = {}
         self._lanes: Mapping[Address, Seen[Page]] = {}
         self._attempts: dict[bytes, _Attempt] = {}
@@ -117,7 +122,7 @@ class Claimer:
         self._result = Claimed()
 
     def run(self) -> Claimed:
-        seen = read_pages(self._connection, self._orders)
+        seen = with_lanes(self._connection, self._read_homes())
         self._lanes = seen
         drawn = self._connection.random.sample(sorted(seen, key=lambda at: (at.name, at.lane)), len(seen))
         if self._expired_first and any(self._expired(address, each.value) for address, each in seen.items()):
@@ -128,8 +133,20 @@ class Claimer:
         first = {address.key: seen[address] for address in drawn}
         # A claim that nobody knows the outcome of may have taken messages: it is not given up early.
         rewrite(self._connection, self, attempts=_MAX_ATTEMPTS, failures=_MAX_ATTEMPTS, seen=first)
-        self._result.silent = set(self._orders) - {at.name for at in seen if at not in self._unreadable}
+        answered = {at.name for at in seen if at not in self._unreadable}
+        self._result.silent = set(self._orders) - answered - self._result.paused
         return self._result
+
+    def _read_homes(self) -> dict[Address, Seen[Page]]:
+        """The home pages of the names that are not paused."""
+        homes = [Address(name) for name in self._orders]
+        kinds: dict[bytes, Kind[Any]] = {home.key: PAGE for home in homes}
+        if self._paused is None:
+            seen = look(self._connection, kinds)
+        else:
+            seen = look(self._connection, kinds | {PAUSED_NAMES: PAUSED})
+            self._result.paused = self._orders.keys() & set(self._paused(seen[PAUSED_NAMES]))
+        return {home: seen[home.key] for home in homes if home.name not in self._result.paused}
 
     def wanted(self) -> Mapping[bytes, Kind[Page]]:
         return dict.fromkeys(self._todo, PAGE)

@@ -54,14 +54,18 @@ def lane_after_losses(losses: int, width: int, random: Random) -> int:
 
 def read_pages(connection: Connection, names: Iterable[str]) -> dict[Address, Seen[Page]]:
     """Read the home pages of `names`, and the other lanes of those that are widened in one more call."""
-    pages = read_addresses(connection, [Address(name) for name in names])
+    return with_lanes(connection, read_addresses(connection, [Address(name) for name in names]))
+
+
+def with_lanes(connection: Connection, homes: dict[Address, Seen[Page]]) -> dict[Address, Seen[Page]]:
+    """These home pages as they were read, and the other lanes of those that are widened, read in one call."""
     lanes = [
         Address(address.name, lane)
-        for address, seen in pages.items()
+        for address, seen in homes.items()
         if seen.value
         for lane in range(1, seen.value.width)
     ]
-    return pages | (read_addresses(connection, lanes) if lanes else {})
+    return homes | (read_addresses(connection, lanes) if lanes else {})
 
 
 def read_addresses(connection: Connection, addresses: Sequence[Address]) -> dict[Address, Seen[Page]]:

@@ -14,11 +14,10 @@ from gaesignals.format.keys import PAUSED_NAMES
 from gaesignals.format.pauses import PausedNames
 from gaesignals.stores.client import Connection, Seen, State
 
-from .rewrite import Fate, Kind, Plan, rewrite
+from .rewrite import PAUSED, Fate, Kind, Plan, rewrite
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
-_PAUSED = Kind(PausedNames.from_bytes)
 
 
 class Pauses:
@@ -32,8 +31,7 @@ class Pauses:
 
         Raises `StoreError` if memcache does not answer.
         """
-        seen = self._connection.read([PAUSED_NAMES], PausedNames.from_bytes)[PAUSED_NAMES]
-        return {name: at / 1000 for name, at in _value(seen).since_ms.items()}
+        return paused_names(self._connection.read([PAUSED_NAMES], PausedNames.from_bytes)[PAUSED_NAMES])
 
     def pause(self, names: Iterable[str]) -> int:
         """Pause `names`; return how many were not paused before.
@@ -63,7 +61,7 @@ class _Changing:
         self.concerned: set[str] = set()
 
     def wanted(self) -> Mapping[bytes, Kind[PausedNames]]:
-        return {} if self._is_done or self.has_failed else {PAUSED_NAMES: _PAUSED}
+        return {} if self._is_done or self.has_failed else {PAUSED_NAMES: PAUSED}
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         for key, each in seen.items():
@@ -110,7 +108,8 @@ class _Resuming(_Changing):
         return page.without(self._names)
 
 
-def _value(seen: Seen[PausedNames]) -> PausedNames:
+def paused_names(seen: Seen[PausedNames]) -> dict[str, float]:
+    """What the page says as it was read, as `Pauses.names`. Raises `StoreError` where it could not be read."""
     if not seen.is_writable:
         raise StoreError(f"which names are paused cannot be read ({seen.state.value}); try again")
-    return seen.value or PausedNames()
+    return {name: at / 1000 for name, at in (seen.value or PausedNames()).since_ms.items()}

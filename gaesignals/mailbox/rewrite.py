@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
+from gaesignals.format.pauses import PausedNames
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, Seen, State, Storable, decoded
 from gaesignals.stores.store import Outcome, Set, Write
@@ -39,6 +40,7 @@ class Kind(Generic[T]):
 
 PAGE: Final = Kind(Page.from_bytes)
 SLOT: Final = Kind(Slot.from_bytes)
+PAUSED: Final = Kind(PausedNames.from_bytes)
 # 128 a call, since each may be large.
 MANY_SLOTS: Final = Kind(Slot.from_bytes, 2**17 - 300)
 

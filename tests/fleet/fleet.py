@@ -19,10 +19,12 @@ from gaesignals.errors import StoreError
 from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
+from gaesignals.mailbox.pause import Pauses
 from gaesignals.observing import Observer
 from gaesignals.stores.memory import MemoryStore
 from worker.app import TASK_SECONDS
 from worker.fanout import Dispatcher
+from worker.pauses import KnownPauses
 from worker.queue import MAX_SIBLINGS, Task
 from worker.tasks import Deliverer
 from worker.travel import Travel
@@ -234,6 +236,7 @@ class Fleet:
             dispatcher=self._dispatcher(index),
             should_stop=lambda: False,
             lease_seconds=LEASE_SECONDS,
+            pauses=KnownPauses(Pauses(instance.mailbox)),
             clock=self.timeline,
         )
         siblings = MAX_SIBLINGS if task.siblings is None else task.siblings

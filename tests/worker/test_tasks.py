@@ -13,14 +13,16 @@ import pytest
 from gaesignals import Receivers, Signal, current_message, send_many
 from gaesignals.data.codec import dumps
 from gaesignals.errors import StoreError
-from gaesignals.format.keys import page_key
+from gaesignals.format.keys import PAUSED_NAMES, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.taking import Budget, lease
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.pause import Pauses
 from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.fanout import Dispatcher
+from worker.pauses import KnownPauses
 from worker.queue import MAX_SIBLINGS, Task
 from worker.tasks import Deliverer, Shift
 
@@ -210,6 +212,7 @@ class World:
             index=self.pending,
             dispatcher=self.dispatcher,
             should_stop=lambda: self.is_stopping,
+            pauses=KnownPauses(Pauses(self.mailbox)),
             clock=self.clock,
         )
 
@@ -470,6 +473,41 @@ class TestSiblings:
         shifts += world.drain()
         assert len(world.handled) == len(set(world.handled)) == 8000
         assert sum(shift.report.delivered == 0 for shift in shifts) <= 2
+
+
+class TestPauses:
+    @pytest.mark.parametrize(("reliable", "calls"), [(False, 2), (True, 4)])
+    def test_are_read_in_the_calls_that_read_the_pages(self, world: World, reliable: bool, calls: int) -> None:
+        names = [f"user_{number}" for number in range(100)]
+        for name in names:
+            world.connect(name, reliable=reliable)
+            world.send(name)
+        world.store.calls.clear()
+        assert world.run(Task(tuple(names))).report.delivered == 100
+
+        # One more finds nothing.
+        assert all(page_key(name) in call.keys for call in world.store.calls[: calls + 1] for name in names)
+        reads = [number for number, call in enumerate(world.store.calls) if PAUSED_NAMES in call.keys]
+        assert reads == [0, calls]
+
+    @pytest.mark.parametrize("reliable", RELIABLE)
+    def test_leave_a_name_alone_between_two_rounds(self, world: World, reliable: bool) -> None:
+        world.connect("slow", seconds=1, reliable=reliable)
+        world.connect("quick", reliable=reliable)
+        world.send_singly("slow", 100)
+        world.send("quick")
+        pauses = Pauses(world.mailbox)
+        world.during = lambda: pauses.pause(["slow"]) and None
+        shift = world.run(Task(("slow", "quick")), seconds=1000)
+
+        assert (shift.paused, shift.handed_over) == (("slow",), ())
+        assert 1 < shift.report.delivered <= 17
+        world.during = lambda: None
+        assert world.run(Task(("slow", "quick"))).report.delivered == 0
+        assert world.due.keys() == {"slow"}
+        pauses.resume(["slow"])
+        world.drain()
+        assert len(world.handled) == len(set(world.handled)) == 101
 
 
 class TestSettling:

@@ -977,6 +977,7 @@ def test_every_dead_letter_has_its_traceback_however_many_failed(mailbox: Mailbo
         {"mailbox": 5},
         {"should_stop": True},
         {"on_backlog": "a"},
+        {"paused": ["a"]},
         {"reliabel": True},
         {"reliable": "yes"},
     ],
