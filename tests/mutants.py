@@ -30,6 +30,7 @@ GROUPS = (
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
     "gaesignals/delivery/test_takeover.py gaesignals/mailbox/test_dead.py gaesignals/delivery/test_time.py "
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
+    "gaesignals/delivery/test_paused.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
     "gaesignals/mailbox/test_failing_calls.py gaesignals/mailbox/test_memory_loss.py",
     "gaesignals/mailbox/test_growth.py gaesignals/mailbox/test_model.py",
