@@ -32,7 +32,8 @@ GROUPS = (
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
     "gaesignals/delivery/test_paused.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
-    "gaesignals/mailbox/test_failing_calls.py gaesignals/mailbox/test_memory_loss.py",
+    "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
+    "gaesignals/mailbox/test_memory_loss.py",
     "gaesignals/mailbox/test_growth.py gaesignals/mailbox/test_model.py",
     "simulation/test_crashes.py",
     "simulation/test_interleavings.py",
@@ -93,6 +94,24 @@ class Fault:
 
 FAULTS = (
     # One loop, pages, claims, lanes and rounds
+    Fault(
+        "segments that memcache did not answer for are passed over with those that are missing",
+        "gaesignals/mailbox/evicted.py",
+        "reads[segment] is Absent.MISSING",
+        "isinstance(reads[segment], Absent)",
+    ),
+    Fault(
+        "durable messages among the segments that are passed over are never brought back",
+        "gaesignals/mailbox/evicted.py",
+        "loss=self._connection.new_id()",
+        "loss=page.loss",
+    ),
+    Fault(
+        "segments of which none is left are claimed sixty-four at a time, a million if a page says so",
+        "gaesignals/delivery/fresh.py",
+        "self._pass_over([work.claim.address for work in works if work.loaded.is_forgotten])",
+        "pass",
+    ),
     Fault(
         "a claim of inline messages does not burn the indexes",
         "gaesignals/format/page.py",

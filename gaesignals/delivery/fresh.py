@@ -15,9 +15,10 @@ from typing import Final
 
 from gaesignals.errors import SendError, StoreError
 from gaesignals.format.entries import Record, refs_of
-from gaesignals.format.keys import bundle_key
+from gaesignals.format.keys import Address, bundle_key
 from gaesignals.format.pauses import PausedNames
 from gaesignals.mailbox.claim import Claim, Claimed, Claimer, Order
+from gaesignals.mailbox.evicted import pass_over
 from gaesignals.mailbox.hold import Settlement, acknowledge
 from gaesignals.mailbox.load import load
 from gaesignals.mailbox.renew import keep
@@ -180,7 +181,18 @@ class FreshDelivery:
             self._round.tally.lost += loaded.lost
             works.append(work)
         self._mailbox.delete(garbage)
+        self._pass_over([work.claim.address for work in works if work.loaded.is_forgotten])
         return works
+
+    def _pass_over(self, forgotten: Sequence[Address]) -> None:
+        """Behind segments of which memcache has forgotten all, look for the next that is there, as the round lasts."""
+        while forgotten and self._round.seconds_left and not self._round.limits.should_stop():
+            passed = pass_over(self._mailbox, forgotten)
+            for name, count in passed.lost.items():
+                self._round.tally.lost += count
+                self._todo[name] -= count
+                self._left[name] = max(0, self._left[name] - count)
+            forgotten = passed.more
 
     def _set_aside(self, works: Sequence[Work]) -> list[Work]:
         """What a claim took beyond what was asked for goes back before its first handler, where messages are slow.

@@ -96,6 +96,11 @@ class Page:
         return bool(self.messages) or self.first < self.next
 
     @property
+    def segments(self) -> range:
+        """The indexes of the segments that wait."""
+        return range(self.first, self.next)
+
+    @property
     def is_empty(self) -> bool:
         return not (self.is_waiting or self.leases or self.retries) and self.width == 1
 
@@ -164,6 +169,20 @@ class Page:
         return (
             count_messages(rest) + count_messages(entries) <= FULL_MESSAGES
             and inline_bytes(rest) + inline_bytes(entries) <= FULL_INLINE_BYTES
+        )
+
+    def count_of_segments(self, count: int) -> int:
+        """About how many messages the first `count` segments that wait hold."""
+        return round(self.sealed_count * count / len(self.segments)) if count else 0
+
+    def without_segments(self, count: int) -> Page:
+        """This page without the first `count` of the segments that wait. Of segments alone no index has to be burnt."""
+        first = self.first + count
+        return replace(
+            self,
+            first=first,
+            heaviest=self.heaviest if first < self.next else 0,
+            sealed_count=self.sealed_count - self.count_of_segments(count),
         )
 
     def burnt(self, kept: tuple[Entry, ...], token: str) -> Page:

@@ -45,19 +45,15 @@ def take(page: Page, token: str, budget: Budget) -> tuple[Page, Holding]:
     whatever it weighs, so that anything that can be sent can be delivered. A claim of segments alone burns nothing.
     Nothing to take is a holding without messages.
     """
-    sealed = page.next - page.first
+    sealed = len(page.segments)
     taken = min(sealed, MAX_SEGMENTS_A_CLAIM, _segments_within(page, budget))
-    part = round(page.sealed_count * taken / sealed) if sealed else 0
-    holding = Holding(page.first, page.first + taken, (), part, taken * page.heaviest)
+    holding = Holding(page.first, page.first + taken, (), page.count_of_segments(taken), taken * page.heaviest)
     if taken == sealed and (entries := _within(page.messages, budget.less(holding))):
         whole = replace(holding, entries=entries, weight=holding.weight + weight(entries))
         return page.burnt(page.messages[len(entries) :], token), whole
     if not taken:
         return page, holding
-    first = page.first + taken
-    heaviest = page.heaviest if first < page.next else 0
-    left = replace(page, first=first, sealed_count=page.sealed_count - part, heaviest=heaviest, claim=token)
-    return left, holding
+    return replace(page.without_segments(taken), claim=token), holding
 
 
 def _segments_within(page: Page, budget: Budget) -> int:

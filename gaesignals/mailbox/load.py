@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -38,6 +39,12 @@ class Loaded:
     lost: int = 0
     is_whole: bool = True
     keys: list[bytes] = field(default_factory=list)
+    unread: Counter[State] = field(default_factory=Counter)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether of its segments nothing was found, so that those behind them may be gone as well."""
+        return self.is_whole and bool(self.claim.holding.segments) and not self.items
 
 
 def load(connection: Connection, claims: Sequence[Claim]) -> list[Loaded]:
@@ -75,6 +82,7 @@ def _assemble(claim: Claim, blobs: _Blobs) -> Loaded:
         else:
             _add_entries(loaded, index, seen.value, blobs, counted)
     _add_entries(loaded, holding.next, holding.entries, blobs, counted)
+    _log_unread(loaded)
     return loaded
 
 
@@ -98,11 +106,11 @@ def _miss(loaded: Loaded, seen: Seen[_Entries], count: int) -> None:
     if seen.state in (State.FAILED, State.NEWER):
         loaded.is_whole = False
     loaded.lost += count
-    logger.error(
-        "messages cannot be read",
-        extra={
-            "signals_name": ascii(loaded.claim.name),
-            "signals_count": count,
-            "signals_reason": seen.state.value,
-        },
-    )
+    loaded.unread[seen.state] += count
+
+
+def _log_unread(loaded: Loaded) -> None:
+    """Once a claim, however many segments of it are gone."""
+    for state, count in loaded.unread.items():
+        fields = {"signals_name": ascii(loaded.claim.name), "signals_count": count, "signals_reason": state.value}
+        logger.error("messages cannot be read", extra=fields)
