@@ -30,7 +30,7 @@ GROUPS = (
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
     "gaesignals/delivery/test_takeover.py gaesignals/mailbox/test_dead.py gaesignals/delivery/test_time.py "
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
-    "gaesignals/delivery/test_paused.py "
+    "gaesignals/delivery/test_paused.py gaesignals/mailbox/test_retries.py gaesignals/mailbox/test_contents.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
     "gaesignals/mailbox/test_memory_loss.py",
@@ -1067,6 +1067,36 @@ FAULTS = (
         "worker/access/gate.py",
         'environ["SCRIPT_NAME"] = ""',
         "pass",
+    ),
+    Fault(
+        "retries: the neighbours of one that is changed are not written before the page refers to them",
+        "gaesignals/mailbox/retries.py",
+        "[each.write(self._connection.now_ms()) for each in made],",
+        "[],",
+    ),
+    Fault(
+        "retries: what nobody can tell the outcome of counts as done",
+        "gaesignals/mailbox/retries.py",
+        "if fate not in (Fate.STORED, Fate.FOUND):",
+        "if fate is Fate.LOST:",
+    ),
+    Fault(
+        "retries: one is taken out though its letter may not be stored",
+        "gaesignals/mailbox/retries.py",
+        "if letters and bury(mailbox, {name: letters}, most=most):",
+        "if letters and bury(mailbox, {name: letters}, most=most) and False:",
+    ),
+    Fault(
+        "retries: letters that push each other out",
+        "gaesignals/mailbox/retries.py",
+        "if record.id in ids][:most]",
+        "if record.id in ids]",
+    ),
+    Fault(
+        "retries: one that is dropped keeps the task that brings it back",
+        "gaesignals/mailbox/retries.py",
+        "    mailbox.safety.release(changing.done)",
+        "    pass",
     ),
 )
 

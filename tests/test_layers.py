@@ -72,7 +72,7 @@ FOLDERS = {
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker lanes send defer box claim load evicted
-        slots settle index hold renew dead bury discard pause repair look rescue""",
+        slots settle index hold renew dead bury retries discard pause repair look contents rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
         takeover leftovers turns fresh deliver""",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeAlias
 
-from gaesignals.format.entries import Entry, Record, Ref, entries_from_bytes, refs_of
+from gaesignals.format.entries import Entry, Record, Ref, count_messages, entries_from_bytes, refs_of
 from gaesignals.format.keys import bundle_key, segment_key
 from gaesignals.format.lease import Lease
 from gaesignals.format.page import SEGMENT_BYTES, Page
@@ -39,9 +39,9 @@ class LeaseStatus:
 class MailboxStatus:
     """The state of one name's mailbox.
 
-    `waiting`, `leased` and `retrying` count messages. `oldest_sent_at` is the time of the oldest that waits or is
-    leased, None where that may be in a value that was not read. `is_readable` is False where memcache did not answer
-    for a page.
+    `waiting`, `leased` and `retrying` count messages; those that a delivery claimed and did not begin wait.
+    `oldest_sent_at` is the time of the oldest that waits or is leased, None where that may be in a value that was not
+    read. `is_readable` is False where memcache did not answer for a page.
     """
 
     name: str
@@ -99,17 +99,17 @@ def _old_values(pages: Iterable[Page]) -> dict[bytes, int]:
         holdings = [lease.holding for lease in page.leases]
         rows = [range(page.first, page.next), *(holding.segments for holding in holdings)]
         sizes |= {segment_key(page.epoch, row[0]): SEGMENT_BYTES for row in rows if row}
-        for entries in (page.messages, *(holding.entries for holding in holdings)):
+        for entries in (page.messages, page.handed_back(), *(holding.entries for holding in holdings)):
             sizes |= {bundle_key(ref.key): ref.size for ref in refs_of(entries)}
     return sizes
 
 
 def _status(name: str, seen: Sequence[Seen[Page]], pages: Sequence[Page], old: _Values) -> MailboxStatus:
-    retries = [ref for page in pages for ref in page.retries]
+    retries = [ref for page in pages for ref in page.retries if ref.not_before_ms]
     leases = [lease for page in pages for lease in page.leases]
     return MailboxStatus(
         name,
-        waiting=sum(page.waiting_count for page in pages),
+        waiting=sum(page.waiting_count + count_messages(page.handed_back()) for page in pages),
         leased=sum(lease.holding.count for lease in leases),
         retrying=sum(ref.count for ref in retries),
         next_retry_at=_next_retry(retries),

@@ -28,6 +28,8 @@ from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import MailboxStatus, look
+from gaesignals.mailbox.retries import drop as drop_retries
+from gaesignals.mailbox.retries import hasten, kill
 from gaesignals.stores.store import Set, Store
 from gaesignals.testing import ManualClock
 
@@ -352,6 +354,31 @@ def discard_beside_leases(scene: Scene) -> Callable[[Mailbox], None]:
     return lambda box: discard(box, ["one", "batch"]) and None
 
 
+def _fail_some(scene: Scene) -> list[str]:
+    """Messages of which two are to be retried, beside others that are; the ids of the two."""
+    scene.send(scene.box(), *(f"one/{number}" for number in range(6)), "one/" + "body".ljust(36, "x") + BODY)
+    scene.failing.update(("one/1", "one/2", "one/4", "one/body"))
+    scene.deliver(scene.box())
+    scene.send(scene.box(), "one/new")
+    return [id_of(scene, key) for key in ("one/2", "one/body")]
+
+
+def hasten_retries(scene: Scene) -> Callable[[Mailbox], None]:
+    ids = _fail_some(scene)
+    return lambda box: hasten(box, "one", ids) and None
+
+
+def drop_retries_of_some(scene: Scene) -> Callable[[Mailbox], None]:
+    ids = _fail_some(scene)
+    scene.discardable = {"one/2", "one/body"}
+    return lambda box: drop_retries(box, "one", ids) and None
+
+
+def kill_retries(scene: Scene) -> Callable[[Mailbox], None]:
+    ids = _fail_some(scene)
+    return lambda box: kill(box, "one", ids) and None
+
+
 SCENARIOS: list[Scenario] = [
     send_to_a_quiet_name,
     send_to_a_full_page,
@@ -371,4 +398,7 @@ SCENARIOS: list[Scenario] = [
     requeue,
     drop,
     discard_beside_leases,
+    hasten_retries,
+    drop_retries_of_some,
+    kill_retries,
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
-from gaesignals.errors import InvalidDataError, InvalidOptionError
+from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
 from gaesignals.format.keys import marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
@@ -20,6 +20,7 @@ from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.mailbox.rescue import Answer, rescue
+from gaesignals.mailbox.retries import drop, hasten, kill
 from gaesignals.stores.memory import Call
 from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.tasks.queue import FILLED_BODY_BYTES, TaskError
@@ -523,6 +524,74 @@ class TestDiscard:
             world.deliver()
         discard(world.mailbox, ["order_paid"])
         assert len(world.tasks.waiting(SAFETY)) == 1
+
+
+class TestRetries:
+    """Where a person changes one."""
+
+    @pytest.fixture
+    def id_(self, world: World) -> str:
+        world.fails = {7, 8}
+        (id_, _) = send_many([(order_paid, 7), (order_paid, 8)])
+        world.deliver()
+        world.fails = set()
+        return id_
+
+    def test_one_that_is_run_now_keeps_its_task_until_it_is_done(self, world: World, id_: str) -> None:
+        hasten(world.mailbox, "order_paid", [id_])
+        assert len(world.tasks.waiting(SAFETY)) == 2
+        world.deliver()
+        assert world.handled == [7]
+        assert len(world.tasks.waiting(SAFETY)) == 1
+
+    def test_one_that_is_run_now_is_not_sent_again_by_its_task(self, world: World, id_: str) -> None:
+        world.clock.advance(700)
+        hasten(world.mailbox, "order_paid", [id_])
+        assert world.run_tasks() == [Answer.KEPT] * 2
+
+    def test_one_that_is_dropped_has_none_any_more(self, world: World, id_: str) -> None:
+        drop(world.mailbox, "order_paid", [id_])
+        (left,) = world.safety()
+        assert left.messages[0][1].id != id_
+
+    def test_one_that_is_dropped_whose_task_cannot_be_deleted_stays_dropped(self, world: World, id_: str) -> None:
+        world.tasks.before = lambda kind: failing(kind) if kind == "delete" else None
+        drop(world.mailbox, "order_paid", [id_])
+        world.tasks.before = None
+        world.clock.advance(700)
+        assert sorted(answer.name for answer in world.run_tasks()) == ["DONE", "KEPT"]
+        world.clock.advance(100)
+        world.deliver()
+        assert world.handled == [8]
+
+    def test_one_that_is_killed_has_that_of_its_letter_alone(self, world: World, id_: str) -> None:
+        kill(world.mailbox, "order_paid", [id_])
+        safety = {rescue_.messages[0][1].id: rescue_ for rescue_ in world.safety()}
+        assert len(safety) == len(world.tasks.waiting(SAFETY)) == 2
+        assert [rescue_.is_dead for rescue_ in safety.values() if rescue_ is safety[id_]] == [True]
+
+    def test_one_that_cannot_have_a_task_for_its_letter_is_to_be_retried_as_before(
+        self, world: World, id_: str
+    ) -> None:
+        world.tasks.before = lambda kind: failing(kind) if kind == "add" else None
+        with pytest.raises(StoreError, match="to be retried as before"):
+            kill(world.mailbox, "order_paid", [id_])
+        world.tasks.before = None
+        assert DeadLetters(world.mailbox).names() == {}
+        assert look(world.mailbox, ["order_paid"])["order_paid"].retrying == 2
+        assert len(world.tasks.waiting(SAFETY)) == 2
+
+    @pytest.mark.parametrize("move", [hasten, drop, kill])
+    def test_where_memcache_does_not_store_it_every_task_stays(
+        self, world: World, id_: str, move: Callable[..., object]
+    ) -> None:
+        key = page_key("order_paid")
+        world.store.before = lambda call: [each for each in call.keys if call.verb == "write" and each == key]
+        with pytest.raises(StoreError):
+            move(world.mailbox, "order_paid", [id_])
+        world.store.before = None
+        safety = [rescue_ for rescue_ in world.safety() if not rescue_.is_dead]
+        assert len(safety) == 2
 
 
 class TestLeases:

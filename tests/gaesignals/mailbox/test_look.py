@@ -128,3 +128,16 @@ class TestTheHolderOfALease:
     ) -> None:
         monkeypatch.setenv("GAE_INSTANCE", instance)
         assert open_mailbox().holder == holder
+
+
+def test_what_was_claimed_and_not_begun_waits_and_is_not_to_be_retried(mailbox: Mailbox, clock: ManualClock) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: None, reliable=True)
+    sent_at = datetime.fromtimestamp(clock(), timezone.utc)
+    send_many([("a", number) for number in range(40)])
+    deliver(receivers, mailbox=mailbox, max_messages=1)
+    clock.advance(60)
+    status = look(mailbox, ["a"], deep_bytes=1_000_000)["a"]
+    assert (status.waiting, status.retrying, status.next_retry_at) == (39, 0, None)
+    assert status.oldest_sent_at == sent_at
+    assert look(mailbox, ["a"])["a"].oldest_sent_at is None
