@@ -44,12 +44,14 @@ GROUPS = (
     "worker/access/test_gate.py worker/test_sending.py fuzz/test_planted.py gaesignals/data/test_codec.py",
     "gaesignals/mailbox/test_durable.py gaesignals/mailbox/test_wake.py gaesignals/format/test_rescue.py "
     "gaesignals/format/test_wake.py simulation/test_durable.py",
+    "gaesignals/integrations",
 )
 # What is caught by one group alone has it first.
 _FIRST = {
     "gaesignals/data/bounds.py": 7,
     "gaesignals/data/codec.py": 7,
     "gaesignals/data/unpacking.py": 7,
+    "gaesignals/integrations/django.py": 9,
     "gaesignals/stores/app_engine.py": 6,
     "gaesignals/stores/valkey.py": 6,
     "gaesignals/stores/wire.py": 6,
@@ -1097,6 +1099,18 @@ FAULTS = (
         "gaesignals/mailbox/retries.py",
         "    mailbox.safety.release(changing.done)",
         "    pass",
+    ),
+    Fault(
+        "a listener that fails has a task enqueued twice",
+        "gaesignals/integrations/django.py",
+        "task_enqueued.send_robust(",
+        "task_enqueued.send(",
+    ),
+    Fault(
+        "the worker calls whatever a path names",
+        "gaesignals/integrations/django.py",
+        "if not isinstance(found, Task):",
+        "if False:",
     ),
 )
 

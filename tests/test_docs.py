@@ -16,10 +16,11 @@ from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore, MemoryTasks
 
 ROOT = Path(__file__).parent.parent
-# Its snippets are the files of a project: tests/e2e/test_quickstart.py follows it.
-QUICKSTART = ROOT / "docs" / "quickstart.md"
+# Their snippets are the files of a project: tests/e2e/test_quickstart.py follows the one, and the other is followed by
+# tests/gaesignals/integrations/test_django.py.
+PROJECTS = {ROOT / "docs" / "quickstart.md", ROOT / "docs" / "django.md"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-SNIPPET_PAGES = [page for page in PAGES if page != QUICKSTART]
+SNIPPET_PAGES = [page for page in PAGES if page not in PROJECTS]
 SHELL = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ *(?:\$ )?(?:\.venv/bin/)?gaesignals (.+)$", re.MULTILINE)
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -31,6 +31,7 @@ LAYERS = {
         recording
         middleware testing
         pytest_plugin
+        integrations
         appyaml
         cli
         __main__
@@ -75,6 +76,7 @@ FOLDERS = {
         slots settle index hold renew dead bury retries discard pause repair look contents rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
         takeover leftovers turns fresh deliver""",
+    "gaesignals.integrations": "django",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
         draining sending pausing dead regions finding checks checking init local main""",

@@ -19,7 +19,10 @@ _LOADERS = frozenset({"django", "importlib", "pkgutil"})
 
 
 def find_receivers(directory: Path) -> list[str]:
-    """Return `module:name` of every module-level `name = Receivers(...)` below `directory`, sorted."""
+    """Return `module:name` of every module-level `name = Receivers(...)` below `directory`, sorted.
+
+    So of `name = task_receivers()`, which makes them of Django's tasks.
+    """
     found: list[str] = []
     for path in _modules(directory):
         module = ".".join(path.relative_to(directory).with_suffix("").parts).removesuffix(".__init__")
@@ -130,4 +133,4 @@ def _makes_receivers(node: ast.stmt) -> bool:
     value = getattr(node, "value", None)
     if not isinstance(value, ast.Call):
         return False
-    return _name(value.func) == "Receivers"
+    return _name(value.func) in ("Receivers", "task_receivers")

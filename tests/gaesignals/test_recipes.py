@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 import sentry_sdk
 import sqlalchemy
 from aiohttp import web
-from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -54,20 +52,7 @@ KINDS = pytest.mark.parametrize("kind", [plain, coroutine])
 # Django
 
 
-@pytest.fixture
-def _django(tmp_path: Path) -> Iterator[None]:
-    if not settings.configured:
-        settings.configure(
-            # A file, since connections to a database in memory are never closed.
-            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "database")}},
-            USE_TZ=True,
-        )
-        django.setup()
-    yield
-    connections.close_all()
-
-
-@pytest.mark.usefixtures("_django")
+@pytest.mark.usefixtures("django_settings")
 def test_no_message_gets_a_connection_of_djangos_that_has_gone_away() -> None:
     def handle(data: object) -> None:
         with connection.cursor() as cursor:

@@ -26,6 +26,11 @@ def test_finds_every_name_at_the_top_of_a_module(tmp_path: Path) -> None:
     assert find_receivers(tmp_path) == ["one:receivers", "pack.two:mine", "pack:a", "pack:b"]
 
 
+def test_finds_those_of_djangos_tasks(tmp_path: Path) -> None:
+    write(tmp_path, pack__one="from gaesignals.integrations.django import task_receivers\nmine = task_receivers()\n")
+    assert find_receivers(tmp_path) == ["pack.one:mine"]
+
+
 def test_leaves_out_what_is_not_deployed_or_not_there_when_the_module_is_imported(tmp_path: Path) -> None:
     found = "receivers = Receivers()\n"
     write(

@@ -1,0 +1,64 @@
+"""Tasks, which say what they do: the local cloud shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+try:
+    from django.tasks import task
+except ModuleNotFoundError:
+    from django_tasks import task
+
+from gaesignals import Drop
+
+log: list[str] = []
+
+
+def say(text: str) -> None:
+    log.append(text)
+    print(text, flush=True)
+
+
+@task()
+def ship(number: int, *, express: bool = False) -> str:
+    say(f"shipping {number}{' at once' if express else ''}")
+    return "on its way"
+
+
+@task(queue_name="mail")
+def mail(address: str) -> None:
+    say(f"mailing {address}")
+
+
+@task(takes_context=True)
+def pay(context: Any, number: int) -> None:
+    say(f"paying {number}, attempt {context.attempt} of {context.task_result.id}")
+    if context.attempt == 1:
+        raise ConnectionError("the bank is closed")
+
+
+@task()
+async def translate(text: str) -> None:
+    await asyncio.sleep(0)
+    say(f"translating {text}")
+
+
+@task(backend="invoices")
+def invoice(number: int) -> None:
+    say(f"invoice {number}")
+
+
+@task()
+def fail(how: str) -> None:
+    raise Drop("too late") if how == "drop" else ValueError("no such order")
+
+
+@task()
+async def fail_later() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("no such text")
+
+
+def plain() -> None:
+    """No task."""

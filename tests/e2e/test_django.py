@@ -1,0 +1,47 @@
+"""A Django project under the local cloud: its tasks go through memcache and are run by the worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import ROOT, Cloud, wait_until
+
+PROJECT = ROOT / "tests" / "django_project"
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    cloud = Cloud(str(PROJECT), "--cron-every", "86400", program=("gaesignals", "local"))
+    cloud.wait_until_ready()
+    yield cloud
+    cloud.kill()
+
+
+def test_check_finds_no_problem_with_it() -> None:
+    command = [sys.executable, "-m", "gaesignals", "check"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout == "no problem found (worker.yaml, app.yaml, cron.yaml, queue.yaml)\n", done.stdout + done.stderr
+
+
+def test_the_worker_runs_what_a_request_enqueues(cloud: Cloud) -> None:
+    ids = cloud.get("Frontend", "/orders/7")
+    assert len(set(ids)) == 4
+    for text in (
+        "shipping 7 at once",
+        "mailing ada@example.com",
+        f"paying 7, attempt 1 of {ids[1]}",
+        f"paying 7, attempt 2 of {ids[1]}",
+        "invoice 7",
+        "mailing later@example.com",
+        "delivered 1 × task:default:mail:mysite.tasks.mail to task:default:mail",
+    ):
+        wait_until(lambda text=text: cloud.has_printed(f"worker   | {text}"), within_seconds=30)
+
+
+def test_a_coroutine_enqueues_a_coroutine(cloud: Cloud) -> None:
+    cloud.get("Frontend", "/texts/tea")
+    wait_until(lambda: cloud.has_printed("worker   | translating tea"), within_seconds=30)
