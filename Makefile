@@ -42,7 +42,7 @@ versions:
 	done
 
 # A hundred thousand interleavings, some more with an administrator or a forgetful memcache among them, and two minutes of
-# real processes that are killed; then the same on Valkey or Redis: about fifty minutes.
+# real processes that are killed, durable messages beside a memcache that is; then the same on Valkey or Redis: about fifty minutes.
 stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 100000
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with discards
@@ -51,6 +51,7 @@ stress: setup
 	$(BIN)/python -m tests.simulation.durable_hours --seconds 300
 	$(BIN)/python -m tests.fleet
 	$(BIN)/python -m tests.stress --seconds 120
+	$(BIN)/python -m tests.stress.durable --messages 10000
 	for kind in server cluster killed forgetful; do \
 		$(BIN)/python -m tests.simulation.processes --count 300 --on $$kind || exit 1; done
 	$(BIN)/python -m tests.stress --seconds 60 --store server

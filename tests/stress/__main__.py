@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import json
-import os
 import random
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import EACH_WRITE_ON_DISK, Server, cluster
 
-from .records import DIRECTORY, read
+from .cloud import WORKER, LocalCloud
+from .records import read
 
-ROOT = Path(__file__).parents[2]
 NAMES = ["hot", "batched", "weak", *(f"user_{number}_changed" for number in range(50))]
 # Short, so that what a killed worker held is taken over within the run, and nothing is left after the quiet time.
 LEASE_SECONDS = 5
@@ -82,52 +76,17 @@ class Run:
         self.kills = 0
         self._servers = servers
         self._posts: list[threading.Thread] = []
-        self._environ = os.environ | {
-            DIRECTORY: str(directory),
-            "SIGNALS_LEASE_SECONDS": str(LEASE_SECONDS),
+        self._cloud = LocalCloud(
+            directory,
+            SIGNALS_LEASE_SECONDS=str(LEASE_SECONDS),
             # As with several instances: by itself, the local cloud has one process a service.
-            "GUNICORN_CMD_ARGS": f"--workers={WORKERS}",
-            "SIGNALS_STORE": servers[0].url if servers else "memcache",
-        }
-        self._lines: list[str] = []
-        arguments = ["--frontend-port", "0", "--worker-port", "0", "--cron-every", "2"]
-        receivers = ["--receivers", "tests.stress.receivers:receivers"]
-        self._cloud = self._start("-m", "devserver", *arguments, *receivers, stdout=subprocess.PIPE)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._wait_for("Ready.")
+            GUNICORN_CMD_ARGS=f"--workers={WORKERS}",
+            SIGNALS_STORE=servers[0].url if servers else "memcache",
+        )
         self._senders = [self._start_sender() for _ in range(senders)]
 
-    def _start(self, *arguments: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self._environ,
-            stdout=stdout,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
     def _start_sender(self) -> subprocess.Popen[str]:
-        return self._start("-m", "tests.stress.sender", str(self._port("App Engine")))
-
-    def _read(self) -> None:
-        assert self._cloud.stdout is not None
-        for line in self._cloud.stdout:
-            self._lines.append(line.rstrip())
-
-    def _wait_for(self, text: str) -> None:
-        give_up_at = time.monotonic() + 60
-        while not any(text in line for line in tuple(self._lines)):
-            if time.monotonic() > give_up_at or self._cloud.poll() is not None:
-                raise SystemExit("the local cloud did not start:\n" + "\n".join(self._lines))
-            time.sleep(0.05)
-
-    def _port(self, service: str) -> int:
-        found = re.search(rf"^  {service} .*?:(\d+)", "\n".join(self._lines), re.MULTILINE)
-        assert found is not None
-        return int(found[1])
+        return self._cloud.start("-m", "tests.stress.sender", str(self._cloud.port("App Engine")))
 
     def disturb(self) -> None:
         """Do one of the things that must not matter."""
@@ -142,11 +101,7 @@ class Run:
         self._senders.append(self._start_sender())
 
     def _kill_worker(self) -> None:
-        pids = _workers(os.getpgid(self._cloud.pid))
-        if pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(random.choice(pids), signal.SIGKILL)
-                self.kills += 1
+        self.kills += self._cloud.kill(WORKER, random.choice)
 
     def _kill_server(self) -> None:
         """Kill the store, or one node of it. It comes back with all that it had answered for: that is on its disk."""
@@ -169,30 +124,9 @@ class Run:
         """Post without waiting for the answer, which may take a minute: the next process is killed while it runs."""
         self._posts = [thread for thread in self._posts if thread.is_alive()]
         if len(self._posts) < MAX_POSTS:
-            thread = threading.Thread(target=self.post, args=(path, body), daemon=True)
+            thread = threading.Thread(target=self._cloud.post, args=(path, body), daemon=True)
             thread.start()
             self._posts.append(thread)
-
-    def post(self, path: str, body: object) -> object:
-        """Post JSON to the worker; None if it is not there."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port('Worker')}{path}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json", "X-AppEngine-QueueName": "signals"},
-        )
-        return self._open(request)
-
-    def status(self) -> dict[str, int] | None:
-        """What waits, is leased and is to be retried, or None if the worker did not say."""
-        answer = self._open(urllib.request.Request(f"http://127.0.0.1:{self._port('Worker')}/admin/status"))
-        return answer["totals"] if isinstance(answer, dict) else None
-
-    def _open(self, request: urllib.request.Request) -> object:
-        try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
-                return json.load(answer)
-        except (OSError, http.client.HTTPException, json.JSONDecodeError):
-            return None
 
     def stop_senders(self) -> None:
         for sender in self._senders:
@@ -204,32 +138,15 @@ class Run:
         started = quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < QUIET_SECONDS:
             if time.monotonic() - started > DEADLINE_SECONDS:
-                raise SystemExit(f"the mailboxes do not become empty: {self.status()}")
-            self.post("/admin/drain", {"wait": True})
-            totals = self.status()
+                raise SystemExit(f"the mailboxes do not become empty: {self._cloud.status()}")
+            self._cloud.post("/admin/drain", {"wait": True})
+            totals = self._cloud.status()
             if totals is None or totals["waiting"] or totals["leased"] or totals["retrying"]:
                 quiet_since = time.monotonic()
             time.sleep(0.5)
 
     def stop(self) -> None:
-        self._cloud.send_signal(signal.SIGINT)
-        self._cloud.wait(timeout=30)
-        self._reader.join()
-        assert self._cloud.stdout is not None
-        self._cloud.stdout.close()
-
-
-def _workers(group: int) -> list[int]:
-    """The processes of the worker, by what Linux says of the cloud's process group."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (
-                os.getpgid(int(path.name)) == group
-                and "devserver.processes.worker:app" in (path / "cmdline").read_text()
-            ):
-                pids.append(int(path.name))
-    return pids
+        self._cloud.stop()
 
 
 def judge(directory: Path, kills: int) -> Verdict:

@@ -47,3 +47,8 @@ def handle_user(data: str, *, user_id: str) -> None:
 @receivers.receiver("weak")
 def handle_weak(data: str) -> None:
     _handle(data, failure_rate=0)
+
+
+@receivers.receiver("invoice_{number}", reliable=True, backoff_seconds=0.5, max_attempts=1000)
+def handle_invoice(data: str, *, number: str) -> None:
+    _handle(data)
