@@ -83,6 +83,9 @@ class Observer:
     def sent(self, names: Sequence[str]) -> None:
         """A send has stored messages: one for each of these names; told inside `sending`."""
 
+    def replaced(self, names: Sequence[str]) -> None:
+        """A send took the place of older messages, one for each of these names; told inside `sending`."""
+
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""
         return nullcontext()
@@ -112,6 +115,9 @@ class Observers(Observer):
 
     def sent(self, names: Sequence[str]) -> None:
         self._tell(lambda observer: observer.sent(names))
+
+    def replaced(self, names: Sequence[str]) -> None:
+        self._tell(lambda observer: observer.replaced(names))
 
     def context(self) -> str:
         """The first one's that has one which can be stored."""

@@ -70,9 +70,11 @@ class RecordingMailbox(Mailbox):
         self._sent: dict[str, tuple[str, Record]] = {}
         self._sent_lock = threading.Lock()
 
-    def send_records(self, outgoing: Sequence[tuple[str, Record]], *, is_rescue: bool = False) -> None:
+    def send_records(
+        self, outgoing: Sequence[tuple[str, Record]], *, is_first: bool = False, is_rescue: bool = False
+    ) -> None:
         try:
-            super().send_records(outgoing, is_rescue=is_rescue)
+            super().send_records(outgoing, is_first=is_first, is_rescue=is_rescue)
         except SendError as error:
             self._remember([(name, record) for name, record in outgoing if record.id in error.stored])
             raise

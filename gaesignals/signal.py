@@ -58,7 +58,8 @@ class Signal(_ReadOnly, Generic[DataT]):
     to signals of the same name and data type.
 
     With `wake` they are handled at once and not with the next fan-out; with a number of seconds, after so long, so that
-    more of them are handled together. With `durable` they survive whatever memcache forgets.
+    more of them are handled together. With `durable` they survive whatever memcache forgets. With `latest` only the
+    newest counts: a send takes the place of those of its name that nobody has begun to handle.
     """
 
     __slots__ = ("data_type", "filled_from", "template", "way")
@@ -78,12 +79,24 @@ class Signal(_ReadOnly, Generic[DataT]):
 
     @overload
     def __init__(
-        self: Signal[Any], name: str, *, data_type: None = None, wake: bool | float = False, durable: bool = False
+        self: Signal[Any],
+        name: str,
+        *,
+        data_type: None = None,
+        wake: bool | float = False,
+        durable: bool = False,
+        latest: bool = False,
     ) -> None: ...
 
     @overload
     def __init__(
-        self, name: str, *, data_type: type[DataT], wake: bool | float = False, durable: bool = False
+        self,
+        name: str,
+        *,
+        data_type: type[DataT],
+        wake: bool | float = False,
+        durable: bool = False,
+        latest: bool = False,
     ) -> None: ...
 
     def __init__(
@@ -93,11 +106,12 @@ class Signal(_ReadOnly, Generic[DataT]):
         data_type: Any = None,
         wake: bool | float = False,
         durable: bool = False,
+        latest: bool = False,
         **unknown: NoReturn,
     ) -> None:
         """Raises `InvalidNameError` if `name` cannot be one, `InvalidOptionError` for options that cannot be."""
         reject_unknown(unknown, where="Signal()")
-        self._set(Template.parse(name), data_type, None, Way.of(wake=wake, durable=durable))
+        self._set(Template.parse(name), data_type, None, Way.of(wake=wake, durable=durable, latest=latest))
 
     def _set(self, template: Template, data_type: Any, filled_from: Template | None, way: Way) -> None:
         if data_type is not None:

@@ -64,7 +64,7 @@ class DrainError(SignalsError, RuntimeError):
 class Sent:
     """How a message was sent: its data, when, and when it is due if it is for later.
 
-    `is_durable` and `wake_seconds` are what its signal declares, the latter None where it does not wake.
+    `is_durable`, `is_latest` and `wake_seconds` are what its signal declares, the last None where it does not wake.
     """
 
     data: Any
@@ -72,6 +72,7 @@ class Sent:
     due_at: datetime | None
     is_durable: bool
     wake_seconds: float | None
+    is_latest: bool = False
 
 
 class SignalsFixture:
@@ -201,6 +202,7 @@ def _sent(record: Record, shape: Shape | None) -> Sent:
         due_at=datetime.fromtimestamp(record.due_ms / 1000, timezone.utc) if record.due_ms else None,
         is_durable=record.is_durable,
         wake_seconds=None if record.wake_ms is None else record.wake_ms / 1000,
+        is_latest=record.is_latest,
     )
 
 

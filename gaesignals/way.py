@@ -12,17 +12,22 @@ from .format.wake import MAX_GATHER_MS
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`wake_ms` is how long messages gather before a task wakes the worker, None for no task."""
+    """`wake_ms` is how long messages gather before a task wakes the worker, None for no task.
+
+    Of what `is_latest` only the newest of a name counts.
+    """
 
     wake_ms: int | None = None
     is_durable: bool = False
+    is_latest: bool = False
 
     @classmethod
-    def of(cls, *, wake: bool | float, durable: bool) -> Way:
+    def of(cls, *, wake: bool | float, durable: bool, latest: bool = False) -> Way:
         """Read the options of a signal. Raises `InvalidOptionError` for what they cannot be."""
-        if not isinstance(durable, bool):
-            raise InvalidOptionError(f"durable={durable!r:.80} cannot be: give True or False")
-        return cls(_wake_ms(wake), durable)
+        for name, value in (("durable", durable), ("latest", latest)):
+            if not isinstance(value, bool):
+                raise InvalidOptionError(f"{name}={value!r:.80} cannot be: give True or False")
+        return cls(_wake_ms(wake), durable, latest)
 
 
 PLAIN: Final = Way()

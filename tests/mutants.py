@@ -32,6 +32,7 @@ GROUPS = (
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
     "gaesignals/delivery/test_paused.py gaesignals/mailbox/test_retries.py gaesignals/mailbox/test_contents.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
+    "gaesignals/format/test_replacing.py gaesignals/mailbox/test_latest.py simulation/test_latest.py",
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
     "gaesignals/mailbox/test_memory_loss.py",
     "gaesignals/mailbox/test_growth.py gaesignals/mailbox/test_model.py",
@@ -233,6 +234,48 @@ FAULTS = (
         "gaesignals/mailbox/send.py",
         "filled = filled.heated(parcel.lane, parcel.hot_ms)",
         "pass",
+    ),
+    Fault(
+        "whoever plans again replaces what has come since",
+        "gaesignals/mailbox/parcel.py",
+        "        self.may_replace = False\n",
+        "",
+    ),
+    Fault(
+        "what comes late or goes back replaces newer messages",
+        "gaesignals/mailbox/box.py",
+        "replacer = self.replacer if is_first else None",
+        "replacer = self.replacer",
+    ),
+    Fault(
+        "a full page is edited, and not sealed as it was read",
+        "gaesignals/format/replacing.py",
+        "    if page.is_full:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "who stalls before the first look replaces what was sent later",
+        "gaesignals/format/latest.py",
+        " and other.sent_us <= self.sent_us",
+        "",
+    ),
+    Fault(
+        "one tenant's message replaces another's",
+        "gaesignals/format/latest.py",
+        "other.namespace == self.namespace and ",
+        "",
+    ),
+    Fault(
+        "messages count as replaced by a write that did not win",
+        "gaesignals/mailbox/send.py",
+        "for entry in parcel.replaced]",
+        "for entry in parcel.outdated]",
+    ),
+    Fault(
+        "the task of a replaced message stays, and brings it back",
+        "gaesignals/mailbox/replacer.py",
+        "if entry.latest and entry.latest.safety)",
+        "if False)",
     ),
     Fault(
         "a late write to a lane is not vouched for",
@@ -562,8 +605,8 @@ FAULTS = (
     Fault(
         "a large message stands under its id, where a delete of an earlier delivery may find it",
         "gaesignals/mailbox/bundles.py",
-        "return bundle(new_id(), [record])",
-        "return bundle(new_id() if record.receivers else record.id, [record])",
+        "made = bundle(new_id(), [record])",
+        "made = bundle(new_id() if record.receivers else record.id, [record])",
     ),
     Fault(
         "the weak messages of a name whose turn did not come are not sent back",

@@ -68,12 +68,12 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": "keys names entries lease page taking slot letter pauses rescue wake",
+    "gaesignals.format": "keys names latest entries lease page replacing taking slot letter pauses rescue wake",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
-    "gaesignals.telemetry": "instruments carried spans",
-    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker lanes send defer box claim load evicted
-        slots settle index hold renew dead bury retries discard pause repair look contents rescue""",
+    "gaesignals.telemetry": "instruments carried providers spans",
+    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
+        evicted slots settle index hold renew dead bury retries discard pause repair look contents rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
         takeover leftovers turns fresh deliver""",
     "gaesignals.integrations": "django",

@@ -22,6 +22,8 @@ logger = logging.getLogger("gaesignals.worker")
 
 SEND_PATH = "/send"
 MAX_MESSAGES = 1000
+_OPTIONS = ("wake", "durable", "latest")
+_FIELDS = ("name", "data", *_OPTIONS)
 
 
 def blueprint(mailbox: Mailbox) -> Blueprint:
@@ -59,11 +61,11 @@ def _read(body: object) -> tuple[list[tuple[str, bytes]], list[Way]]:
 
 
 def _message(each: object) -> tuple[str, bytes, Way]:
-    fields: Mapping[str, Any] = checked_fields(each, allowed=("name", "data", "wake", "durable"), what="a message")
+    fields: Mapping[str, Any] = checked_fields(each, allowed=_FIELDS, what="a message")
     if "name" not in fields:
         raise BadRequest("name is missing: whom to send to?")
     try:
-        way = Way.of(wake=fields.get("wake", False), durable=fields.get("durable", False))
+        way = Way.of(**{option: fields.get(option, False) for option in _OPTIONS})
         return checked_name(fields["name"]), dumps(fields.get("data")), way
     except (InvalidDataError, InvalidOptionError) as error:
         raise BadRequest(str(error)) from error

@@ -28,7 +28,10 @@ class Narrator(Observer):
         self._here = threading.local()
 
     def sent(self, names: Sequence[str]) -> None:
-        self._tell(f"sent {_listed(_times(count, name) for name, count in Counter(names).items())}")
+        self._tell(f"sent {_counted(names)}")
+
+    def replaced(self, names: Sequence[str]) -> None:
+        self._tell(f"replaced {_counted(names)}")
 
     def handled(self, call: HandlerCall) -> None:
         self._handled[call.name, call.receiver] += call.count - call.failed
@@ -87,6 +90,10 @@ def _first_error(report: DeliveryReport) -> str:
     first = report.errors[0]
     said = " ".join(first.error.split())[:_MAX_ERROR_CHARACTERS]
     return f"{first.name}: {said}" + (f" ({first.receiver})" if first.receiver else "")
+
+
+def _counted(names: Iterable[str]) -> str:
+    return _listed(_times(count, name) for name, count in Counter(names).items())
 
 
 def _times(count: int, name: str) -> str:

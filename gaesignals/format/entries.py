@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
 
+from .latest import Latest
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -43,6 +45,7 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "k": ("safety", str),
     "s": ("is_resent", bool),
     "u": ("wake_ms", int),
+    "l": ("is_latest", bool),
 }
 
 
@@ -76,7 +79,7 @@ class Record:
 
     A durable one has `safety`, the name of the task that brings it back, empty if that is not known; `is_resent` if it
     was brought back, so that weak receivers do not see it. `wake_ms` is how long its wake task gathers, None if its
-    signal does not wake.
+    signal does not wake. One that `is_latest` gives way to newer ones of its name.
     """
 
     id: str
@@ -94,6 +97,7 @@ class Record:
     safety: str | None = None
     is_resent: bool = False
     wake_ms: int | None = None
+    is_latest: bool = False
 
     @property
     def count(self) -> int:
@@ -119,6 +123,11 @@ class Record:
     @property
     def is_durable(self) -> bool:
         return self.safety is not None
+
+    @property
+    def latest(self) -> Latest | None:
+        """What is needed to replace it; None where it counts whatever comes later."""
+        return Latest(self.sent_us, self.namespace, self.safety or "") if self.is_latest else None
 
     @property
     def age_from_ms(self) -> int:
@@ -166,6 +175,8 @@ class Record:
             options["s"] = True
         if self.wake_ms is not None:
             options["u"] = self.wake_ms
+        if self.is_latest:
+            options["l"] = True
         return options
 
     @classmethod
@@ -207,25 +218,27 @@ def is_due(at_ms: int, now_ms: int) -> bool:
 class Ref:
     """A reference to a bundle: `count` records of `size` bytes under a key of their own.
 
-    A message too large for the page is a bundle of one. Nothing in the bundle is to be run before
-    `not_before_ms`, the earliest of its records'.
+    A message too large for the page is a bundle of one, with its `latest` if it has that. Nothing in the bundle is to
+    be run before `not_before_ms`, the earliest of its records'.
     """
 
     key: str
     size: int
     count: int
     not_before_ms: int = 0
+    latest: Latest | None = None
 
     def to_wire(self) -> list[Any]:
-        return [self.size, self.key, self.count, self.not_before_ms]
+        latest = [self.latest.to_wire()] if self.latest else []
+        return [self.size, self.key, self.count, self.not_before_ms, *latest]
 
     @classmethod
     def from_wire(cls, wire: object) -> Ref:
         match wire:
-            case [int(size), str(key), int(count), int(not_before_ms)] if (
+            case [int(size), str(key), int(count), int(not_before_ms), *latest] if (
                 is_id(key) and is_count(size) and is_count(count) and count and is_count(not_before_ms)
             ):
-                return cls(key, size, count, not_before_ms)
+                return cls(key, size, count, not_before_ms, *map(Latest.from_wire, latest[:1]))
         raise DecodeError("not a reference to a bundle")
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from gaesignals.errors import InvalidOptionError
 from gaesignals.format.entries import Record
 from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
+from gaesignals.format.replacing import newest
 from gaesignals.observing import Observer, Observers, Sending
 from gaesignals.stores.client import Connection
 from gaesignals.stores.opening import CALL_SECONDS, MEMCACHE, STORE_VARIABLE, open_store
@@ -31,6 +32,7 @@ from gaesignals.way import PLAIN, Way
 from .defer import defer
 from .emptied import Emptied
 from .lanes import Lanes
+from .replacer import Replacer
 from .safety import Safety, check_fits
 from .send import send
 from .waker import Waker
@@ -94,6 +96,7 @@ class Mailbox(Connection):
         self.queues = queues or Queues()
         self.safety = Safety(self, self.tasks, self.queues)
         self.waker = Waker(self, self.tasks, self.queues)
+        self.replacer = Replacer(self, self.safety, lambda names: self.observer.replaced(names))
         self.lanes = Lanes()
         self.emptied = Emptied(clock)
 
@@ -135,27 +138,48 @@ class Mailbox(Connection):
                         due_ms=due_ms,
                         safety="" if way.is_durable else None,
                         wake_ms=way.wake_ms,
+                        is_latest=way.is_latest,
                     ),
                 )
                 for id_, way, (name, payload) in zip(ids, ways or [PLAIN] * len(ids), outgoing, strict=True)
             ]
-            is_deferred = due is not None or transactional
-            for name, record in records:
-                if is_deferred or record.is_durable:
-                    check_fits(name, record)
-            if not is_deferred:
-                self.send_records(records)
-            else:
-                self.defer_records(records, due=due, transactional=transactional)
+            self._send_first(records, due=due, transactional=transactional)
             self.observer.sent([name for name, _ in records])
         return ids
 
-    def send_records(self, outgoing: Sequence[tuple[str, Record]], *, is_rescue: bool = False) -> None:
+    def _send_first(self, records: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
+        """Send records for the first time, of those of which only the newest counts the last of a name."""
+        is_deferred = due is not None or transactional
+        for name, record in records:
+            if is_deferred or record.is_durable:
+                check_fits(name, record)
+        outgoing = newest(records)
+        if not is_deferred:
+            self.send_records(outgoing, is_first=True)
+        else:
+            self.defer_records(outgoing, due=due, transactional=transactional)
+        if len(outgoing) < len(records):
+            left = {record.id for _, record in outgoing}
+            self.observer.replaced([name for name, record in records if record.id not in left])
+
+    def send_records(
+        self, outgoing: Sequence[tuple[str, Record]], *, is_first: bool = False, is_rescue: bool = False
+    ) -> None:
         """Store records that have their ids already. Raises as `send` does.
 
-        Where memcache does not take them, durable ones are left to tasks; those of a rescue have that already.
+        Where memcache does not take them, durable ones are left to tasks; those of a rescue have that already. Only
+        what `is_first`, and not stored once more, takes the place of older messages of its name.
         """
-        send(self, self.lanes, outgoing, safety=self.safety, waker=self.waker, is_rescue=is_rescue)
+        replacer = self.replacer if is_first else None
+        send(
+            self,
+            self.lanes,
+            outgoing,
+            safety=self.safety,
+            waker=self.waker,
+            replacer=replacer,
+            is_rescue=is_rescue,
+        )
 
     def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
         """Leave records to tasks, which send them when they are due or the transaction is committed."""

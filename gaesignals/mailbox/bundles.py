@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gaesignals.format import page
 from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes, entries_to_bytes
@@ -48,7 +48,8 @@ def body(record: Record, new_id: Callable[[], str]) -> Bundle:
     Its key is not the message's id: the same message may be stored for other receivers, and one that a delivery sends
     back must not stand where that delivery's own delete, which takes effect late, finds it.
     """
-    return bundle(new_id(), [record])
+    made = bundle(new_id(), [record])
+    return replace(made, ref=replace(made.ref, latest=record.latest))
 
 
 def in_bundles(records: Iterable[Record], *, most: int | None = None) -> list[tuple[Record, ...]]:

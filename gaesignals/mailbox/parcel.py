@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gaesignals.format.entries import Entry, Record
 from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import Page
+from gaesignals.format.replacing import without_replaced
 from gaesignals.format.rescue import Place
+from gaesignals.format.wake import promise
 
 from .bundles import Bundle
 from .cover import Cover
@@ -36,6 +38,9 @@ class Parcel:
     read for it, at `planned_ms`. `page` is the one to write to; `new_epoch` is that of a new one, at every attempt.
     `packed` are the records that `entries` were made of. A wake task is to come at `task_ms`. It
     `is_refused` where the queue took no task for its durable messages.
+
+    `may_replace` until its page is planned for the first time. `outdated` are the messages that its last plan takes the
+    place of, `replaced` those whose place a write that was stored has taken.
     """
 
     cover: Cover
@@ -56,6 +61,9 @@ class Parcel:
     packed: Sequence[Record] = ()
     task_ms: int | None = None
     is_refused: bool = False
+    may_replace: bool = False
+    outdated: tuple[Entry, ...] = ()
+    replaced: tuple[Entry, ...] = ()
     reason: str = ""
 
     @property
@@ -93,6 +101,33 @@ class Parcel:
     def gather_ms(self) -> int | None:
         """How long a task that wakes the worker waits for more; None if none of the messages wakes it."""
         return min((record.wake_ms for record in self.records if record.wake_ms is not None), default=None)
+
+    def replacing(self, page: Page) -> Page:
+        """The page without what the messages take the place of, in the first plan alone.
+
+        Whatever is planned again may be older than what has come to the page since, and goes beside it.
+        """
+        latest = next((record.latest for record in self.records if record.latest), None)
+        self.outdated = ()
+        if latest is not None and self.may_replace:
+            page, self.outdated = without_replaced(page, latest)
+        self.may_replace = False
+        return page
+
+    def promising(self, page: Page, filled: Page) -> Page:
+        """`filled`, made of `page`, with what it promises of wake tasks if the messages want to be handled at once."""
+        gather_ms = self.gather_ms
+        if gather_ms is None:
+            return filled
+        made = promise(
+            page.wake_ms,
+            is_second=page.is_wake_second,
+            is_waiting=page.is_waiting,
+            gather_ms=gather_ms,
+            now_ms=self.planned_ms,
+        )
+        self.task_ms = made.task_ms
+        return replace(filled, wake_ms=made.wake_ms, is_wake_second=made.is_second)
 
     def end(self, stage: Stage, reason: str = "") -> None:
         self.stage = stage

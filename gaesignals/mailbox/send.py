@@ -7,7 +7,6 @@ it raises, the error says which messages are stored, which are not, and for whic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from gaesignals.errors import SendError
@@ -15,7 +14,6 @@ from gaesignals.format.entries import Entry, Record, entries_to_bytes
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
-from gaesignals.format.wake import promise
 from gaesignals.stores.client import Connection, Seen, State
 from gaesignals.stores.store import Set
 
@@ -23,6 +21,7 @@ from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
 from .cover import Cover, add, close
 from .lanes import Lanes, lane_after_losses
 from .parcel import OPEN, Parcel, Stage
+from .replacer import Replacer
 from .rewrite import PAGE, SLOT, Fate, Kind, Plan, rewrite
 from .safety import Safety
 from .waker import Waker
@@ -41,17 +40,22 @@ def send(
     *,
     safety: Safety,
     waker: Waker,
+    replacer: Replacer | None = None,
     is_rescue: bool = False,
 ) -> None:
     """Store all of `outgoing`, pairs of a name and a record, and add the tasks that they want.
 
     Raises `SendError` unless every one is stored and indexed, or left to a task that brings it. For a rescue, which
-    such a task is at, there is no other.
+    such a task is at, there is no other. With `replacer` they are sent for the first time, and those of which only the
+    newest counts take the place of older ones.
     """
     parcels: list[Parcel] = []
     for batch in in_batches(outgoing):
         now_ms = connection.now_ms()
-        sending = [Parcel(Cover(name, records), lanes.get(name, now_ms)) for name, records in batch.items()]
+        sending = [
+            Parcel(Cover(name, records), lanes.get(name, now_ms), may_replace=replacer is not None)
+            for name, records in batch.items()
+        ]
         parcels += sending
         rewrite(connection, _Sending(connection, lanes, sending, safety))
     for parcel in parcels:
@@ -63,6 +67,8 @@ def send(
             close(safety, parcel.cover, is_stored=is_done, reason=parcel.reason, now_ms=connection.now_ms())
             parcel.stage = Stage.DONE if parcel.cover.is_brought else parcel.stage
     waker.wake({p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None})
+    if replacer is not None:
+        replacer.forget([(parcel.name, entry) for parcel in parcels for entry in parcel.replaced])
     if any(parcel.stage is not Stage.DONE for parcel in parcels):
         raise _error(parcels)
 
@@ -181,10 +187,11 @@ class _Sending:
         if parcel.is_touching:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
         self._by_page[parcel.key] = parcel
+        left = parcel.replacing(page)
         if parcel.packed is not parcel.records:
             parcel.packed = parcel.records
-            parcel.entries, parcel.bundles = _packed(parcel.records, page, self._connection.new_id)
-        filled, groups = page.fill(parcel.entries)
+            parcel.entries, parcel.bundles = _packed(parcel.records, left, self._connection.new_id)
+        filled, groups = left.fill(parcel.entries)
         before = [
             Set(segment_key(page.epoch, index), entries_to_bytes(group), TTL_SECONDS)
             for index, group in enumerate(groups, page.next)
@@ -193,7 +200,7 @@ class _Sending:
         if parcel.lane != parcel.target:
             parcel.hot_ms = parcel.planned_ms
             filled = filled.heated(parcel.lane, parcel.hot_ms)
-        entries, filled = parcel.entries, _promising(parcel, page, filled)
+        entries, filled = parcel.entries, parcel.promising(page, filled)
         return Plan(
             parcel.key,
             seen[parcel.key],
@@ -232,6 +239,7 @@ class _Sending:
 
     def _place(self, parcel: Parcel, *, is_certain: bool) -> None:
         """The messages are in their page. A late write to a lane is vouched for: the name may be narrow by now."""
+        parcel.replaced = parcel.outdated
         is_late = self._connection.now_ms() - parcel.planned_ms > _LATE_MS
         if parcel.target and (is_late or not is_certain):
             parcel.stage = Stage.LANE
@@ -258,22 +266,6 @@ class _Sending:
                 parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)
             elif parcel.stage is Stage.LANE or key == parcel.slot_key:
                 parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
-
-
-def _promising(parcel: Parcel, page: Page, filled: Page) -> Page:
-    """The page with what it promises of wake tasks, if the messages want to be handled at once."""
-    gather_ms = parcel.gather_ms
-    if gather_ms is None:
-        return filled
-    made = promise(
-        page.wake_ms,
-        is_second=page.is_wake_second,
-        is_waiting=page.is_waiting,
-        gather_ms=gather_ms,
-        now_ms=parcel.planned_ms,
-    )
-    parcel.task_ms = made.task_ms
-    return replace(filled, wake_ms=made.wake_ms, is_wake_second=made.is_second)
 
 
 def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:

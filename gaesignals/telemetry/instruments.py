@@ -33,6 +33,9 @@ class Instruments:
         self._sent = meter.create_counter(
             "messaging.client.sent.messages", message, "Messages sent, or not sent for an error"
         )
+        self._replaced = meter.create_counter(
+            "gaesignals.replaced", message, "Messages whose place a newer one of their name took"
+        )
         self._handled = meter.create_counter("gaesignals.handled", message, "Messages that a receiver was run for")
         self._reports = {
             name: meter.create_counter(f"gaesignals.{name}", message, description)
@@ -55,6 +58,9 @@ class Instruments:
     def count_sent(self, count: int, labels: Labels) -> None:
         if count:
             self._sent.add(count, labels)
+
+    def count_replaced(self, count: int) -> None:
+        self._replaced.add(count)
 
     def count_handled(self, done: int, failed: int, labels: Labels) -> None:
         for outcome, count in (("done", done), ("failed", failed)):

@@ -8,7 +8,7 @@ in from or that its receiver is connected to stands for it. What everything is c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -25,10 +25,10 @@ from gaesignals.report import DeliveryReport
 
 from .carried import current_text, span_of, with_baggage_of
 from .instruments import Instruments
+from .providers import SCOPE, has_meters, has_sdk, meter_of, tracer_of
 
 logger = logging.getLogger("gaesignals")
 
-SCOPE: Final = "gaesignals"
 _MAX_EVENTS: Final = 32
 # What OpenTelemetry's SDK keeps of a span's links by default; it drops the others without a word.
 _MAX_LINKS: Final = 128
@@ -48,10 +48,10 @@ class Telemetry(Observer):
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        self._is_tracing = _has_sdk if tracer_provider is None else lambda: True
-        self._is_measuring = _has_meters if meter_provider is None else lambda: True
-        self._tracer = _tracer(tracer_provider)
-        self._instruments = Instruments(_meter(meter_provider))
+        self._is_tracing = has_sdk if tracer_provider is None else lambda: True
+        self._is_measuring = has_meters if meter_provider is None else lambda: True
+        self._tracer = tracer_of(tracer_provider)
+        self._instruments = Instruments(meter_of(meter_provider))
 
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         span = self._send_span(sending) if self._is_tracing() else trace.INVALID_SPAN
@@ -71,6 +71,9 @@ class Telemetry(Observer):
         return self._tracer.start_span(
             f"send {sending.pattern}".strip(), kind=trace.SpanKind.PRODUCER, attributes=attributes
         )
+
+    def replaced(self, names: Sequence[str]) -> None:
+        self._instruments.count_replaced(len(names))
 
     def _count_sent(self, sending: Sending, error: BaseException | None) -> None:
         stored = len(error.stored) if isinstance(error, SendError) else 0 if error else len(sending.ids)
@@ -190,32 +193,6 @@ class _Block:
 
 
 _work: ContextVar[_Block | None] = ContextVar("gaesignals_work", default=None)
-
-
-def _has_sdk() -> bool:
-    """Whether anybody has set a tracer provider in this process; there is none to be set up for otherwise."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _has_meters() -> bool:
-    """Whether anybody has set a meter provider in this process: the one that stands in for it has no public name."""
-    return type(metrics.get_meter_provider()).__name__ != "_ProxyMeterProvider"
-
-
-def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
-    try:
-        return trace.get_tracer(SCOPE, tracer_provider=provider)
-    except Exception:
-        logger.exception("OpenTelemetry's tracer provider failed; there will be no spans")
-        return trace.NoOpTracer()
-
-
-def _meter(provider: metrics.MeterProvider | None) -> metrics.Meter:
-    try:
-        return metrics.get_meter(SCOPE, meter_provider=provider)
-    except Exception:
-        logger.exception("OpenTelemetry's meter provider failed; there will be no metrics")
-        return metrics.NoOpMeter(SCOPE)
 
 
 def _operation(name: str, *, with_type: bool = True) -> Attributes:

@@ -353,6 +353,8 @@ class TestTasks:
         Signal("a").send(2, delay_seconds=60)
         now, later = signals.sends("a")
         assert (now.data, now.due_at, now.is_durable, now.wake_seconds) == (1, None, False, None)
+        Signal("latest", latest=True).send()
+        assert [sent.is_latest for sent in (now, *signals.sends("latest"))] == [False, True]
         assert later.due_at is not None
         assert (later.data, (later.due_at - later.sent_at).total_seconds()) == (2, 60)
 

@@ -178,6 +178,16 @@ def test_what_a_task_does_not_hold_is_refused(client: Client, post: Post) -> Non
     assert client.tasks.added == []
 
 
-@pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"durable": 1}])
+def test_of_messages_of_which_only_the_newest_counts_one_is_left(
+    client: Client, post: Post, handled: list[tuple[str, Any]]
+) -> None:
+    post({"name": "a", "data": 1, "latest": True})
+    post([{"name": "a", "data": 2, "latest": True}, {"name": "a", "data": 3, "latest": True}])
+    client.http.get("/cron/drain", headers={"X-Appengine-Cron": "true"})
+    client.run_tasks()
+    assert handled == [("a", 3)]
+
+
+@pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"durable": 1}, {"latest": 1}])
 def test_what_wake_and_durable_cannot_be_is_refused(post: Post, wrong: dict[str, Any]) -> None:
     assert "cannot be" in post({"name": "a", **wrong}, status=400).json["error"]

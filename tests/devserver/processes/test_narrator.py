@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devserver.processes.narrator import Narrator, narrate
-from gaesignals import Receivers, deliver, send_many
+from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError
 from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
@@ -36,6 +36,12 @@ def take(data: object) -> None:
 def test_a_send_is_one_line_with_names_and_counts(told: list[str]) -> None:
     send_many([("paid", 1), ("viewed", 2), ("viewed", 3)])
     assert told == ["sent 1 × paid, 2 × viewed"]
+
+
+def test_a_send_that_replaces_says_what_it_replaced(told: list[str]) -> None:
+    for _ in range(2):
+        Signal("paid", latest=True).send()
+    assert told == ["sent 1 × paid", "replaced 1 × paid", "sent 1 × paid"]
 
 
 def test_a_send_of_many_names_does_not_name_them_all(told: list[str]) -> None:

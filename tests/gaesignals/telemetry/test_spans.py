@@ -330,6 +330,12 @@ def test_a_send_that_fails_says_so(watch: Watch, store: MemoryStore) -> None:
     assert (labels["error.type"], count) == ("gaesignals.errors.SendError", 1)
 
 
+def test_messages_that_newer_ones_replace_are_counted(watch: Watch, store: MemoryStore) -> None:
+    for _ in range(3):
+        Signal("a", latest=True).send()
+    assert watch.metrics()["gaesignals.replaced"] == [({}, 2)]
+
+
 def test_a_delivery_says_what_it_came_to_and_how_many_calls_it_made(watch: Watch, store: MemoryStore) -> None:
     Signal("a").send()
     assert (watch.span("send").attributes or {})["messaging.gaesignals.memcache_calls"] == len(store.calls) == 2

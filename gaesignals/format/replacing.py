@@ -1,0 +1,29 @@
+"""Only the newest counts: which waiting messages a newer one takes the place of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .entries import Entry, Record
+from .latest import Latest
+from .page import Page
+
+
+def newest(outgoing: Sequence[tuple[str, Record]]) -> list[tuple[str, Record]]:
+    """What is left of the messages of one send: of those of a name of which only the newest counts, the last."""
+    last = {name: record.id for name, record in outgoing if record.is_latest}
+    return [(name, record) for name, record in outgoing if not record.is_latest or last[name] == record.id]
+
+
+def without_replaced(page: Page, latest: Latest) -> tuple[Page, tuple[Entry, ...]]:
+    """The page without the inline messages that `latest` takes the place of, and those.
+
+    What is being handled, is to be retried or is sealed stays, so that no change is missed. A full page stays as it is:
+    whoever read it may be about to seal it, and a sealed segment has one possible content.
+    """
+    if page.is_full:
+        return page, ()
+    replaced = tuple(entry for entry in page.messages if entry.latest is not None and latest.replaces(entry.latest))
+    kept = tuple(entry for entry in page.messages if entry not in replaced)
+    return replace(page, messages=kept), replaced
