@@ -44,7 +44,7 @@ def django_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                     "NAME": str(tmp_path_factory.mktemp("django") / "database"),
                 }
             },
-            INSTALLED_APPS=["django_tasks"] if django.VERSION < (6,) else [],
+            INSTALLED_APPS=["django.contrib.sessions", *(["django_tasks"] if django.VERSION < (6,) else [])],
             USE_TZ=True,
         )
         django.setup()

@@ -6,19 +6,22 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import blinker
 import pytest
 import sentry_sdk
 import sqlalchemy
 from aiohttp import web
-from django.db import connection
+from django.db import connection, transaction
+from django.dispatch import Signal as ModelSignal
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from gaesignals import Receivers, Signal, deliver, send_many
+from gaesignals import Receivers, Signal, deliver, send_many, waiting_names
 
 pytestmark = pytest.mark.usefixtures("mailbox")
 
@@ -29,7 +32,7 @@ SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def recipe(with_text: str) -> dict[str, Any]:
     """What the one snippet with this text defines."""
     (snippet,) = (found for found in SNIPPET.findall(PAGE.read_text()) if with_text in found)
-    defined: dict[str, Any] = {"contextmanager": None, "Receivers": Receivers}
+    defined: dict[str, Any] = {"Receivers": Receivers, "Signal": Signal, "receivers": Receivers()}
     exec("from contextlib import contextmanager\n" + snippet, defined)
     return defined
 
@@ -67,6 +70,67 @@ def test_no_message_gets_a_connection_of_djangos_that_has_gone_away() -> None:
     connection.connection.close()  # as a database does with one that was idle
     Signal("a").send(2)
     assert deliver(receivers).delivered == 1
+
+
+@pytest.fixture
+def sessions(django_settings: None) -> Iterator[Any]:
+    """A model of Django's with an empty table."""
+    from django.contrib.sessions.models import Session
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Session)
+    yield Session
+    with connection.schema_editor() as editor:
+        editor.delete_model(Session)
+    connection.close()
+
+
+def test_a_receiver_of_a_models_signal_runs_in_the_background_after_the_commit(sessions: Any) -> None:
+    found = recipe("transaction.on_commit")
+    saved: list[Any] = []
+    signal = ModelSignal()
+
+    @found["after_commit"](signal, sender=sessions)
+    def note(sender: Any, instance: Any) -> None:
+        saved.append((sender, instance.session_data))
+
+    session = sessions.objects.create(session_key="a", session_data="new", expire_date=datetime.now(timezone.utc))
+    with transaction.atomic():
+        signal.send(sender=sessions, instance=session, created=True)
+        assert not waiting_names(found["receivers"])
+    sessions.objects.update(session_data="newer")
+    assert (deliver(found["receivers"]).delivered, saved) == (1, [(sessions, "newer")])
+
+    signal.send(sender=sessions, instance=session, created=False)
+    session.delete()
+    report = deliver(found["receivers"])
+    assert (report.failed, len(saved)) == (0, 1)
+    assert note
+
+
+# blinker
+
+
+def test_a_receiver_of_blinkers_runs_in_the_background() -> None:
+    found = recipe("blinker:")
+    order_paid = blinker.Signal()
+    shipped: list[Any] = []
+
+    @found["in_background"](order_paid)
+    def ship(sender: object, *, number: int) -> None:
+        shipped.append((sender, number))
+
+    order_paid.send(object(), number=7)
+    assert shipped == []
+    assert deliver(found["receivers"]).delivered == 1
+    assert shipped == [(None, 7)]
+    assert ship
+
+
+@pytest.mark.parametrize("name", ["in_background", "after_commit"])
+def test_recipes_for_the_signals_of_others_have_ten_lines_at_most(name: str) -> None:
+    (lines,) = re.findall(rf"^def {name}.*?^    return connect$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(lines.splitlines()) <= 10
 
 
 # SQLAlchemy
