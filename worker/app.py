@@ -138,7 +138,9 @@ def create_app(
     app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
     app.register_blueprint(rescue.blueprint(mailbox, receivers))
     app.register_blueprint(sending.blueprint(mailbox))
-    desk = admin.Desk(mailbox, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings)
+    desk = admin.Desk(
+        mailbox, receivers, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings
+    )
     app.register_blueprint(admin.blueprint(desk))
     _configure(app)
     _add_life_cycle(app)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gaesignals.errors import SignalsError
 
-from . import checking, dead, draining, init, local, pausing, sending, status
+from . import checking, dead, draining, init, local, messages, pausing, sending, status
 from .client import RefusedError
 from .context import Context
 from .errors import CommandError, ExitCode, UnreachableError
@@ -42,6 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(commands)
     letters = subparsers.add_parser("dead", help="list, read, requeue or drop dead letters")
     dead.add(Commands(letters.add_subparsers(title="actions", metavar="ACTION", required=True)))
+    each = subparsers.add_parser(
+        "messages", help="list or read what waits, and run, drop or kill what is to be retried"
+    )
+    messages.add(Commands(each.add_subparsers(title="actions", metavar="ACTION", required=True)))
     for module in (checking, init):
         module.add(commands)
     local.add(subparsers)

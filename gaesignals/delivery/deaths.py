@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from contextlib import closing
 from contextvars import copy_context
+from typing import Final
 
 from gaesignals.format.letter import DeadLetter
-from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.message import Message
 from gaesignals.ndb import OwnContexts
 from gaesignals.receivers import OnDead, Receivers
@@ -15,6 +18,17 @@ from .coroutines import Coroutines
 from .results import finish
 
 logger = logging.getLogger("gaesignals")
+
+
+# What no lease waits for may take as long as a handler of a usual lease.
+_TELL_SECONDS: Final = 225.0
+
+
+def announce_each(name: str, letters: Iterable[DeadLetter], receivers: Receivers, mailbox: Mailbox) -> None:
+    """Log and tell deaths that came outside a delivery: a person made dead letters of messages."""
+    with use_mailbox(mailbox), closing(Coroutines(limit_seconds=_TELL_SECONDS)) as coroutines:
+        for letter in letters:
+            announce(name, letter, receivers, mailbox, coroutines)
 
 
 def announce(name: str, letter: DeadLetter, receivers: Receivers, mailbox: Mailbox, coroutines: Coroutines) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from gaesignals.errors import StoreError
-from gaesignals.format.entries import Entry, Record, Ref, entries_from_bytes, refs_of
+from gaesignals.format.entries import Entry, Record, Ref, count_messages, entries_from_bytes, refs_of
 from gaesignals.format.keys import bundle_key, segment_key
 from gaesignals.format.lease import Lease, Position
 from gaesignals.format.page import SEGMENT_BYTES, Page
@@ -48,19 +48,15 @@ class Listed:
 class Contents:
     """The first messages of a name, those to be retried first, and about how many there are of each standing.
 
-    `missing` of them are counted and cannot be read: memcache has forgotten them. `is_readable` is False where it did
-    not answer for some, or they are in a later format.
+    `missing` of them are counted and cannot be read: memcache has forgotten them. About `omitted` more stand as was
+    asked for. `is_readable` is False where memcache did not answer for some, or they are in a later format.
     """
 
     messages: tuple[Listed, ...]
     counts: Mapping[Standing, int]
+    omitted: int = 0
     missing: int = 0
     is_readable: bool = True
-
-    @property
-    def omitted(self) -> int:
-        """About how many there are beyond those that are listed or missing."""
-        return max(0, sum(self.counts.values()) - len(self.messages) - self.missing)
 
 
 def contents(
@@ -75,11 +71,21 @@ def contents(
     if all(each.state is State.FAILED for each in seen):
         raise StoreError("memcache did not answer; the messages cannot be read")
     pages = [each.value for each in seen if each.value is not None]
-    parts = [part for standing in Standing if standing in standings for part in _parts(pages, standing)]
-    chosen = _first(parts, most)
+    wanted = [standing for standing in Standing if standing in standings]
+    # Not all at once: a page that somebody planted may promise millions of segments.
+    chosen = _first((part for standing in wanted for part in _parts(pages, standing)), most)
     values = _read(connection, {part.key: part.size for part in chosen if part.key})
     values |= _read(connection, _within(_inner(chosen, values)))
-    return _listed(parts, chosen, values, most, is_readable=all(each.is_writable for each in seen))
+    listed, done, missing = _listed(chosen, values)
+    counts = {standing: sum(_count(page, standing) for page in pages) for standing in Standing}
+    counts[Standing.LEASED] = max(0, counts[Standing.LEASED] - done)
+    return Contents(
+        tuple(listed[:most]),
+        counts,
+        omitted=max(0, sum(counts[each] for each in wanted) - len(listed[:most]) - missing),
+        missing=missing,
+        is_readable=all(each.is_writable for each in seen) and all(each.is_writable for each in values.values()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +104,27 @@ class _Part:
     at: tuple[int, int] = (0, 0)
 
 
-def _parts(pages: Sequence[Page], standing: Standing) -> list[_Part]:
+def _count(page: Page, standing: Standing) -> int:
     if standing is Standing.RETRYING:
-        refs = [ref for page in pages for ref in page.retries if ref.not_before_ms]
-        return [_entry_part(standing, ref) for ref in sorted(refs, key=lambda ref: ref.not_before_ms)]
+        return count_messages(_failed(page))
     if standing is Standing.LEASED:
-        leases = [(lease, page) for page in pages for lease in page.leases]
-        leases.sort(key=lambda each: each[0].expires_ms)
-        return [part for lease, page in leases for part in _of_lease(page, lease)]
-    return [part for page in pages for part in _waiting(page)]
+        return sum(lease.holding.count for lease in page.leases)
+    return page.waiting_count + count_messages(page.handed_back())
+
+
+def _failed(page: Page) -> list[Ref]:
+    """The bundles of failed messages, due or not."""
+    return [ref for ref in page.retries if ref.not_before_ms]
+
+
+def _parts(pages: Sequence[Page], standing: Standing) -> Iterator[_Part]:
+    if standing is Standing.RETRYING:
+        refs = sorted((ref for page in pages for ref in _failed(page)), key=lambda ref: ref.not_before_ms)
+        return (_entry_part(standing, ref) for ref in refs)
+    if standing is Standing.LEASED:
+        leases = sorted(((lease, page) for page in pages for lease in page.leases), key=lambda each: each[0].expires_ms)
+        return (part for lease, page in leases for part in _of_lease(page, lease))
+    return (part for page in pages for part in _waiting(page))
 
 
 def _waiting(page: Page) -> Iterator[_Part]:
@@ -170,35 +188,31 @@ def _read(connection: Connection, sizes: Mapping[bytes, int]) -> dict[bytes, See
     return {key: decoded(key, read, entries_from_bytes) for key, read in connection.gets_sized(sizes).items()}
 
 
-def _listed(
-    parts: Sequence[_Part], chosen: Sequence[_Part], values: _Values, most: int, *, is_readable: bool
-) -> Contents:
-    counts = dict.fromkeys((part.standing for part in parts), 0)
-    for part in parts:
-        counts[part.standing] += part.count
-    messages: list[Listed] = []
-    missing = 0
+def _listed(chosen: Sequence[_Part], values: _Values) -> tuple[list[Listed], int, int]:
+    """The messages of the parts, how many of these a takeover is done with, and how many are missing."""
+    listed: list[Listed] = []
+    done = missing = 0
     for part in chosen:
         found = list(_records(part, values))
         left = [(at, record) for at, record in found if not _is_done(part.lease, at)]
-        messages += [Listed(part.standing, _marked(part.lease, at, record), part.lease) for at, record in left]
-        counts[part.standing] -= len(found) - len(left)
-        for state, count in _unread(part, values):
-            is_readable = is_readable and state not in (State.FAILED, State.NEWER)
-            missing += count if state in (State.MISSING, State.CORRUPT) else 0
+        listed += [Listed(part.standing, _marked(part.lease, at, record), part.lease) for at, record in left]
+        done += len(found) - len(left)
+        missing += _missing(part, values)
     # A bundle's earliest message says when the bundle is due; the others may be due much later.
-    messages.sort(key=lambda each: each.record.not_before_ms if each.standing is Standing.RETRYING else 2**62)
-    return Contents(tuple(messages[:most]), counts, missing, is_readable)
+    listed.sort(key=lambda each: each.record.not_before_ms if each.standing is Standing.RETRYING else 2**62)
+    return listed, done, missing
 
 
-def _unread(part: _Part, values: _Values) -> Iterator[tuple[State, int]]:
-    """The values of a part that could not be read, and how many messages each holds."""
-    if part.key and values[part.key].value is None:
-        yield values[part.key].state, part.count
-    elif part.entry is None:
-        for ref in refs_of(values[part.key].value or ()):
-            if (seen := values.get(bundle_key(ref.key))) is not None and seen.value is None:
-                yield seen.state, ref.count
+def _missing(part: _Part, values: _Values) -> int:
+    """How many messages of a part memcache has forgotten."""
+    if part.key and _is_gone(values, part.key):
+        return part.count
+    inner = refs_of(values[part.key].value or ()) if part.entry is None else ()
+    return sum(ref.count for ref in inner if _is_gone(values, bundle_key(ref.key)))
+
+
+def _is_gone(values: _Values, key: bytes) -> bool:
+    return key in values and values[key].value is None and values[key].is_writable
 
 
 def _records(part: _Part, values: _Values) -> Iterator[tuple[Position, Record]]:

@@ -170,16 +170,23 @@ class World:
             self._plain_delivery()
             for action in ("pause", "resume", "dead/requeue", "dead/drop", "discard", "drain"):
                 self._call("POST", f"/admin/{action}", json={"names": list(NAMES)})
+            self._change_retries()
             self._send()
             self._look()
 
     def _look(self) -> None:
-        pages = [f"/admin/{page}?name={self._chance.choice(NAMES)}" for page in ("name", "name", "dead")]
+        pages = [f"/admin/{page}?name={self._chance.choice(NAMES)}" for page in ("name", "messages", "dead")]
         for page in (*PAGES, *pages):
             self._call("GET", page, headers={"Accept": "text/html"})
         letters = self._client.get("/admin/dead?names=dead").get_json(silent=True)
         for letter in (letters or {}).get("letters", [])[:2]:
             self._call("GET", "/admin/dead/payload", query_string={"name": "dead", "id": letter.get("id", "")})
+
+    def _change_retries(self) -> None:
+        for action, name in zip(("run", "drop", "kill"), self._chance.sample(NAMES, 3), strict=True):
+            found = self._client.get("/admin/messages", query_string={"name": name}).get_json(silent=True)
+            ids = [str(each.get("id")) for each in (found or {}).get("messages", [])[:3]]
+            self._call("POST", f"/admin/messages/{action}", json={"name": name, "ids": ids or ["x"]})
 
     def _call(self, method: str, path: str, **options: object) -> None:
         client: FlaskClient = self._client

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 MAX_NAMES = 10_000
-ACTIONS = ("dispatched", "delivered", "requeued", "dropped", "paused", "resumed", "discarded", "sent")
+ACTIONS = ("dispatched", "delivered", "requeued", "dropped", "paused", "resumed", "discarded", "sent", "run", "killed")
 COUNTS = (
     "names",
     "tasks",
@@ -33,6 +33,7 @@ COUNTS = (
     "remaining",
     "letters",
     "messages",
+    "missing",
 )
 
 

@@ -12,7 +12,6 @@ from flask import Blueprint, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response
 
-from gaesignals.errors import DecodeError
 from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.dead import DeadLetters
 
@@ -24,11 +23,11 @@ from ..log import escaped
 from . import rows
 from .flash import MAX_NAMES, back, done
 from .inspector import containing
+from .payload import shown
 from .status import at_seconds, iso
 
 logger = logging.getLogger("gaesignals.worker")
 
-MAX_PAYLOAD_CHARACTERS = 10_000
 # Each name takes a few calls to memcache.
 MAX_CHANGED_NAMES = 1000
 # A screenful of names with dead letters, and where it may start.
@@ -85,9 +84,9 @@ def _add_looks(admin: Blueprint, dead_letters: DeadLetters) -> None:
             "a dead letter's payload is shown",
             extra={"signals_name": escaped(name), "signals_message": letter.id, "caller": escaped(caller())},
         )
-        data = _shown(letter)
+        data = shown(letter.record.payload)
         if wants_page(request):
-            return render_template("payload.html", name=name, letter=letter, data=data)
+            return render_template("payload.html", name=name, id=letter.id, data=data, behind="dead")
         return jsonify({"name": name, "id": letter.id, "data": data})
 
 
@@ -162,17 +161,6 @@ def _find(dead_letters: DeadLetters, name: str, id_: str) -> DeadLetter:
     if not found:
         raise NotFound("there is no such dead letter; it may have been requeued, dropped or evicted")
     return dead_letters.with_payloads(found[-1:])[0]
-
-
-def _shown(letter: DeadLetter) -> str:
-    try:
-        data = letter.data
-    except DecodeError as error:
-        raise NotFound("the payload was evicted, or cannot be read") from error
-    try:
-        return repr(data)[:MAX_PAYLOAD_CHARACTERS]
-    except ValueError:
-        return "<it has an integer with more digits than Python shows>"
 
 
 def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple[str, ...] | None], int]) -> Response:

@@ -16,6 +16,7 @@ from gaesignals.errors import StoreError, TooManyPausedError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
+from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
 from ..access.callers import caller
@@ -28,10 +29,11 @@ from ..fields import any_fields, checked_flag, checked_names
 from ..log import escaped, escaped_names
 from ..pauses import KnownPauses
 from ..tasks import Deliverer, Shift
-from . import letters, pages, sending
+from . import letters, messages, pages, sending
 from .flash import MAX_NAMES, back
 from .inspector import Inspector
 from .pages import looked_for, status_code
+from .status import at_ms
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -45,6 +47,7 @@ class Desk:
     """What the administrator's routes work with. A drain that waits delivers for `wait_seconds`."""
 
     mailbox: Mailbox
+    receivers: Receivers
     inspector: Inspector
     dispatcher: Dispatcher
     deliverer: Deliverer
@@ -62,7 +65,9 @@ def blueprint(desk: Desk) -> Blueprint:
     _add_actions(admin, desk)
     sending.add_routes(admin, desk.mailbox)
     letters.add_routes(admin, desk.dead_letters)
+    messages.add_routes(admin, messages.Moves(desk.mailbox, desk.receivers, desk.dispatcher))
     admin.add_app_template_filter(distance)
+    admin.add_app_template_filter(at_ms)
     names = pages.template_names(desk.settings)
     admin.record_once(lambda state: state.app.jinja_env.globals.update(names))
     return admin

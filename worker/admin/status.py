@@ -166,3 +166,8 @@ def iso(at: datetime | None) -> str | None:
 
 def at_seconds(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def at_ms(ms: int) -> datetime:
+    """The time of a stored number, whatever that is: one of beyond the year 9999 stands for the last there is."""
+    return at_seconds(min(ms, 253_402_300_799_000) / 1000)

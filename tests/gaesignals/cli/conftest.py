@@ -121,6 +121,7 @@ class Worker:
         receivers.connect("poison", self._fail, id="fail", reliable=True, max_attempts=1)
         for id_ in ("one", "two"):
             receivers.connect("twice", self._fail, id=id_, reliable=True, max_attempts=1)
+        receivers.connect("again", self._fail, id="again", reliable=True, backoff_seconds=3600)
         receivers.connect("user_{user}_login", self._greet, id="greet")
         return receivers
 

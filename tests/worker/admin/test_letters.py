@@ -12,7 +12,8 @@ import pytest
 from gaesignals import Receivers, send_many
 from gaesignals.cloudlog import fields_of
 from gaesignals.testing import MemoryStore
-from worker.admin.letters import MAX_PAYLOAD_CHARACTERS, MAX_ROWS
+from worker.admin.letters import MAX_ROWS
+from worker.admin.payload import MAX_PAYLOAD_CHARACTERS
 from worker.config import Environment
 
 from ..conftest import Client, MakeClient
