@@ -102,7 +102,7 @@ class TestManyNames:
     @pytest.mark.usefixtures("many")
     def test_are_on_pages_of_a_thousand(self, ask: Ask) -> None:
         assert ask("status", "--page", "2", "--json").json["omitted"] == 64
-        assert ask("status", "--page", "2").lines[-1] == "63 more names not looked at: see --page and --search"
+        assert ask("status", "--page", "2").lines[-1] == "64 more names not looked at: see --page and --search"
 
     @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 12, "²"])
     def test_have_no_page_that_is_no_number(self, shell: Shell, number: str) -> None:
