@@ -7,7 +7,7 @@ the blocks that it wraps: watching must never lose a message.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -65,6 +65,18 @@ class HandlerCall:
     raised: Exception | None = field(default=None, repr=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What becomes of messages of one name that did not go well: the receiver of each that is to be run again, that
+    became a dead letter, that was too old for it. A receiver stands there once for each message.
+    """
+
+    name: str
+    retried: Sequence[str] = ()
+    dead: Sequence[str] = ()
+    expired: Sequence[str] = ()
+
+
 class Observer:
     """Does nothing. Override what is to be watched; the methods may be called in several threads at once.
 
@@ -89,6 +101,15 @@ class Observer:
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""
         return nullcontext()
+
+    def claimed(self, counts: Mapping[str, int]) -> None:
+        """A delivery has so many messages of each name to run next; told inside `delivering`."""
+
+    def judged(self, judged: Judged) -> None:
+        """It is known what becomes of messages that did not go well; told inside `delivering`."""
+
+    def settled(self) -> None:
+        """A delivery has settled all that it had claimed, and may claim more; told inside `delivering`."""
 
     def delivered(self, report: DeliveryReport) -> None:
         """A delivery ended; told inside `delivering`."""
@@ -132,6 +153,15 @@ class Observers(Observer):
 
     def delivering(self) -> AbstractContextManager[object]:
         return _Blocks(self._observers, lambda observer: observer.delivering())
+
+    def claimed(self, counts: Mapping[str, int]) -> None:
+        self._tell(lambda observer: observer.claimed(counts))
+
+    def judged(self, judged: Judged) -> None:
+        self._tell(lambda observer: observer.judged(judged))
+
+    def settled(self) -> None:
+        self._tell(lambda observer: observer.settled())
 
     def delivered(self, report: DeliveryReport) -> None:
         self._tell(lambda observer: observer.delivered(report))

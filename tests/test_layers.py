@@ -41,13 +41,15 @@ LAYERS = {
         config origin
         loading
         queue
-        deliveries health statistics version pauses
+        deliveries health version pauses labels past
+        statistics counting working
+        recorder
         fields answer
         access
         travel
         fanout
         siblings
-        tasks rescue sending
+        tasks rescue sending sampling
         cron
         admin
         app
@@ -68,12 +70,13 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": "keys names latest entries lease page replacing taking slot letter pauses rescue wake",
+    "gaesignals.format": """keys names latest entries lease page replacing taking slot letter pauses rescue wake counts
+        history fleet""",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
-        evicted slots settle index hold renew dead bury retries discard pause repair look contents rescue""",
+        evicted slots settle index hold renew dead bury retries discard pause repair look contents history rescue""",
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
         takeover leftovers turns fresh deliver""",
     "gaesignals.integrations": "django",
@@ -82,7 +85,8 @@ FOLDERS = {
         draining sending pausing dead messages regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens callers doors gate",
-    "worker.admin": "commands flash status inspector rows problems payload letters messages pages sending routes",
+    "worker.admin": """commands flash status archive inspector rows problems payload letters messages pages sending
+        routes""",
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",

@@ -7,18 +7,20 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from gaesignals.errors import StoreError
 from gaesignals.mailbox.box import Mailbox, open_mailbox, short_instance
 from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.history import History
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
 from gaesignals.mailbox.repair import repair
 from gaesignals.observing import Observer, Observers
 from gaesignals.receivers import Receivers
+from gaesignals.stores.client import Connection
 from gaesignals.stores.store import Store
 from gaesignals.tasks.queue import Tasks
 from gaesignals.telemetry.spans import Telemetry
@@ -28,20 +30,25 @@ from .access.doors import Door, Doorkeeper, door
 from .access.gate import Gate
 from .access.keys import Fetch, fetch_keys
 from .admin import routes as admin
+from .admin.archive import Archive
 from .admin.inspector import Inspector
 from .answer import answer_errors, refuse
 from .config import Settings
+from .counting import Counting
 from .deliveries import Deliveries
 from .ending import Ending
-from .fanout import Dispatcher
+from .fanout import Dispatch, Dispatcher
 from .health import HealthCheck
+from .labels import Labels
 from .loading import load_receivers, read_environment
 from .log import enable_own_loggers
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue, cloud_tasks
-from .statistics import Statistics
+from .recorder import Recorder
+from .sampling import Sampling
 from .travel import Travel
 from .version import Version
+from .working import Working
 
 MAX_BODY_BYTES = 2**20
 # Well under the ten minutes that a task has on automatic scaling, and under the redispatch time, so that a task that is
@@ -57,8 +64,15 @@ class Worker(Flask):
     def __init__(self, import_name: str, doorkeeper: Doorkeeper, **options: Any) -> None:
         super().__init__(import_name, **options)
         self.stopping = Ending()
+        self.recorder: Recorder | None = None
         self._gate = Gate(doorkeeper)
         doorkeeper.guard(self)
+
+    def stop(self) -> None:
+        """This process is about to end: deliveries end, and what it has counted is written."""
+        self.stopping.set()
+        if self.recorder is not None:
+            self.recorder.write()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # Outermost, whatever `wsgi_app` is wrapped with.
@@ -88,11 +102,12 @@ def create_app(
     elif receivers is None:
         receivers = load_receivers(settings.receivers)
     enable_own_loggers()
-    statistics = Statistics()
+    labels = Labels(receivers)
+    counting, working = Counting(labels), Working(receivers)
     if queue is None:
         client = cloud_tasks(settings)
         queue, adder = CloudTasksQueue(settings, client), adder or client
-    mailbox = _mailbox(settings, store, Observers([Telemetry(), statistics]), adder)
+    mailbox = _mailbox(settings, store, Observers([Telemetry(), counting, working]), adder)
     index = Index(mailbox)
     pauses = KnownPauses(Pauses(mailbox))
     travel = Travel(receivers, own=settings.queue, lease_seconds=settings.lease_seconds)
@@ -104,10 +119,23 @@ def create_app(
         travel=travel,
         paused=pauses.names,
     )
-    deliveries = Deliveries()
+    version = Version.of(settings, started_at=datetime.now(timezone.utc))
+    deliveries = Deliveries(version.instance)
     doorkeeper = Doorkeeper(settings, queues=travel.queues(), fetch_keys=fetch_keys)
     app = Worker(__package__ or __name__, doorkeeper, static_url_path="/admin/static")
     app.extensions["gaesignals"] = mailbox
+    # A connection of its own: what it calls is not a part of any delivery.
+    history = History(Connection(mailbox.store, clock=mailbox.clock))
+    recorder = app.recorder = Recorder(
+        history,
+        counting=counting,
+        working=working,
+        deliveries=deliveries,
+        labels=labels,
+        version=version,
+        is_stopping=app.stopping.is_set,
+    )
+    working.between_rounds = recorder.write_if_due
     deliverer = tasks.Deliverer(
         receivers=receivers,
         mailbox=mailbox,
@@ -126,15 +154,20 @@ def create_app(
         dead_letters=dead_letters,
         receivers=receivers,
         pauses=pauses,
-        statistics=statistics,
-        deliveries=deliveries,
+        archive=Archive(history, recorder, labels, receivers),
         health=health,
-        version=Version.of(settings, started_at=datetime.now(timezone.utc)),
+        version=version,
     )
     repairs = cron.Periodic(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic
     )
-    app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=health.note_fan_out))
+    sampling = Sampling(mailbox, receivers, counting, clock=time.monotonic)
+
+    def note(dispatch: Dispatch) -> None:
+        health.note_fan_out()
+        sampling.sample(dispatch)
+
+    app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=note))
     app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
     app.register_blueprint(rescue.blueprint(mailbox, receivers))
     app.register_blueprint(sending.blueprint(mailbox))
@@ -174,6 +207,13 @@ def _configure(app: Worker) -> None:
     door(Door.ANYONE)(app.view_functions["static"])
     answer_errors(app)
 
+    @app.after_request
+    def write_history(response: Response) -> Response:
+        """Once a minute, when what cron or a queue wanted is done; a person who looks writes anyway."""
+        if app.recorder is not None and request.blueprint in ("cron", "tasks", "rescue", "sending"):
+            app.recorder.write_if_due()
+        return response
+
     @app.errorhandler(StoreError)
     def memcache_failed(error: StoreError) -> Response:
         app.logger.error("memcache failed", extra={"detail": str(error)})
@@ -194,5 +234,5 @@ def _add_life_cycle(app: Worker) -> None:
     @app.get("/_ah/stop")
     @door(Door.PLATFORM)
     def stop() -> Response:
-        app.stopping.set()
+        app.stop()
         return jsonify({"status": "stopping"})

@@ -15,7 +15,7 @@ from gaesignals.template import check_name
 from gaesignals.way import Way
 
 from .access.doors import Door, door
-from .fanout import Dispatcher
+from .fanout import Dispatch, Dispatcher
 from .log import escaped_names
 
 logger = logging.getLogger("gaesignals.worker")
@@ -40,7 +40,9 @@ class Periodic:
             self._last = now
 
 
-def blueprint(dispatcher: Dispatcher, repairs: Periodic, mailbox: Mailbox, *, note: Callable[[], None]) -> Blueprint:
+def blueprint(
+    dispatcher: Dispatcher, repairs: Periodic, mailbox: Mailbox, *, note: Callable[[Dispatch], None]
+) -> Blueprint:
     """`repairs` looks for names whose home page was evicted; what it finds goes out with the same run.
 
     `note` is called at the end of each fan-out that did not fail. Signals that cron sends go to `mailbox`.
@@ -57,7 +59,7 @@ def blueprint(dispatcher: Dispatcher, repairs: Periodic, mailbox: Mailbox, *, no
             logger.warning("fixed names were not looked at", extra={"detail": str(error)})
         dispatch = dispatcher.fan_out()
         if not dispatch.has_failed:
-            note()
+            note(dispatch)
         counts = dispatch.counts()
         logger.log(logging.INFO if any(counts.values()) else logging.DEBUG, "fan-out", extra=counts)
         return jsonify(counts), 503 if dispatch.has_failed else 200

@@ -29,7 +29,7 @@ class Dispatch:
 
     `names` went out in `tasks`; `refused` are the names that the queue did not take, `unmatched` those that wait and
     that no receiver listens to, `paused` those that would have gone out and are paused. `unreadable` counts the index
-    slots that memcache did not answer for.
+    slots that memcache did not answer for. `listed` are all names that the index has, due or not.
     """
 
     names: tuple[str, ...] = ()
@@ -38,6 +38,7 @@ class Dispatch:
     unmatched: tuple[str, ...] = ()
     unreadable: int = 0
     paused: tuple[str, ...] = ()
+    listed: frozenset[str] = frozenset()
 
     @property
     def has_failed(self) -> bool:
@@ -108,7 +109,8 @@ class Dispatcher:
         self._settle_unmatched(found)
         gone = set(refused)
         sent = tuple(name for name in names if name not in gone)
-        return Dispatch(sent, tasks, refused, tuple(sorted(found.unmatched)), found.unreadable, found.held)
+        unmatched = tuple(sorted(found.unmatched))
+        return Dispatch(sent, tasks, refused, unmatched, found.unreadable, found.held, found.listed)
 
     def _settle_unmatched(self, found: FanOut) -> None:
         """Some of the names that nobody here listens to may be empty by now."""

@@ -19,6 +19,6 @@ app = create_app()
 # Importing the receivers came first, so that an application can set up its log in their module.
 log_to_stderr(os.environ)
 # The SDK's middleware answers /_ah/stop on App Engine by itself; this is how it tells.
-set_shutdown_hook(app.stopping.set)
+set_shutdown_hook(app.stop)
 app.stopping.on_signal()
 app.wsgi_app = RequestTrace(wrap_wsgi_app(app.wsgi_app))  # type: ignore[method-assign]  # how the SDK documents it

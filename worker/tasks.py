@@ -104,13 +104,16 @@ class Deliverer:
         self._clock = clock
         self._wakes = _Wakes(mailbox)
 
-    def run(self, names: Sequence[str], *, seconds: float, siblings: int, source: Source = Source.TASK) -> Shift:
+    def run(
+        self, names: Sequence[str], *, seconds: float, siblings: int, source: Source = Source.TASK, by: str = ""
+    ) -> Shift:
         """Deliver `names` for about `seconds`; a handler that is running then is not interrupted.
 
         A claim that leaves something behind brings in one sibling task, which may bring in `siblings - 1` more: so the
         tasks at work on a backlog become more one by one, and never more than that. What time does not suffice for goes
         to one new task, which brings in a sibling only if this one has not. Raises `StoreError` if memcache fails; what
         is left is then due in the index sooner or later. Raises `ServiceUnavailable` if it should stop before that.
+        `by` is the person who asked for it.
         """
         if self._should_stop():
             # Another instance takes it when it is repeated; nothing was claimed here.
@@ -126,7 +129,7 @@ class Deliverer:
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
         settled = self._index.settle([name for name in names if name not in handed_over])
         self._wakes.wake(settled)
-        self._deliveries.add(source, names=len(names), report=report, seconds=self._clock() - started)
+        self._deliveries.add(source, names=names, report=report, seconds=self._clock() - started, by=by)
         paused = tuple(name for name in names if name in self._pauses.known)
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 

@@ -82,6 +82,7 @@ class FreshDelivery:
             self._todo[claim.name] += claim.holding.count
         while claimed.claims:
             self._run(claimed)
+            self._mailbox.observer.settled()
             names = self._unfinished()
             if not names or self._round.is_over:
                 break
@@ -157,6 +158,7 @@ class FreshDelivery:
         works = self._load(claimed.claims)
         try:
             works = self._set_aside(works)
+            self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})
             # Where all leases are taken, a helper would find nothing.
             self._leftovers.note(self._round.tally.more & {work.name for work in works}, claimed.live)
             self._turns.take(works)
@@ -270,7 +272,7 @@ class FreshDelivery:
             (self._overtaken if id(work.claim) in missed else self._settle)(work)
 
     def _settle(self, work: Work) -> None:
-        self._round.tally.count(work.name, work.runs, work.verdicts)
+        self._round.count(work.name, work.runs, work.verdicts)
         self._count_back(work.name, len(work.unrun))
 
     def _bury(self, works: Sequence[Work]) -> None:
@@ -286,3 +288,4 @@ class FreshDelivery:
                 self._round.tally.more.add(claim.name)
             else:
                 takeover.run(claim, self._matches[claim.name])
+                self._mailbox.observer.settled()

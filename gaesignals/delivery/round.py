@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.claim import Claim
+from gaesignals.observing import Judged
 from gaesignals.receivers import Receivers
 from gaesignals.report import Failure
 
@@ -105,6 +106,17 @@ class Round:
                 continue
             for letter in group:
                 announce(name, letter, self.receivers, self.mailbox, self.coroutines)
+
+    def count(self, name: str, runs: Sequence[Run], verdicts: Sequence[Verdict]) -> None:
+        """Add what became of some messages of `name`, and tell the observer of those that did not go well."""
+        self.tally.count(name, runs, verdicts)
+        expired = [receiver for run in runs for receiver in run.expired]
+        retries = [retry for verdict in verdicts for retry in verdict.retries if not retry.held_ms]
+        letters = [letter for verdict in verdicts for letter in verdict.letters]
+        if expired or retries or letters:
+            retried = [receiver for retry in retries for receiver in retry.receivers]
+            dead = [receiver for letter in letters for receiver in letter.receivers]
+            self.mailbox.observer.judged(Judged(name, retried, dead, expired))
 
     def leave_unread(self, claim: Claim) -> None:
         """Memcache did not answer for what was claimed. Its lease runs out, and somebody takes it over."""

@@ -42,6 +42,12 @@ class _Walk:
     unrun: list[Record] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
 
+    @property
+    def left_count(self) -> int:
+        """How many messages come after the lease's position."""
+        done = self.claim.lease.position if self.claim.lease is not None else None
+        return sum(done is None or position > done for position, _ in self.loaded.items)
+
 
 class Takeover:
     """Takes over expired leases within the limits of a round."""
@@ -65,6 +71,7 @@ class Takeover:
             return
         assert mine.lease is not None
         walk = _Walk(mine, loaded, list(mine.lease.marks))
+        self._mailbox.observer.claimed({claim.name: walk.left_count})
         self._charge(walk, matches)
         if self._walk(walk, matches):
             self._finish(walk)
@@ -136,7 +143,7 @@ class Takeover:
             Mark(position, retry.attempt, retry.not_before_ms, retry.receivers, retry.error)
             for retry in verdict.retries
         ]
-        self._round.tally.count(walk.claim.name, [run], [verdict])
+        self._round.count(walk.claim.name, [run], [verdict])
 
     def _spill(self, walk: _Walk) -> bool:
         """Too many marks for the page become bundles, which join its retries with the next position.

@@ -13,6 +13,7 @@ DEAD_NAMES = b"gs:dead"
 PAUSED_NAMES = b"gs:paused"
 LAST_FAN_OUT = b"gs:fanout"
 FLUSH_MARKER = b"gs:marker"
+FLEET = b"gs:fleet"
 
 
 def page_key(name: str, lane: int = 0) -> bytes:

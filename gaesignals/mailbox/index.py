@@ -33,12 +33,14 @@ class FanOut:
 
     `unmatched` are the names that wait and that no receiver matches, each with the time it is due, `held` those that
     would have been won and were to be held back. `unreadable` counts the slots that memcache did not answer for.
+    `listed` is everything that the slots which were read have, due or not.
     """
 
     names: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     unreadable: int = 0
+    listed: frozenset[str] = frozenset()
 
 
 class Index:
@@ -93,7 +95,13 @@ class Index:
 
     def _take(self, taking: _Taking) -> FanOut:
         rewrite(self._connection, taking, attempts=_FAN_OUT_ATTEMPTS)
-        return FanOut(tuple(sorted(taking.won)), tuple(sorted(taking.held)), taking.unmatched, len(taking.unreadable))
+        return FanOut(
+            tuple(sorted(taking.won)),
+            tuple(sorted(taking.held)),
+            taking.unmatched,
+            len(taking.unreadable),
+            frozenset(taking.listed),
+        )
 
 
 class _Taking:
@@ -120,6 +128,7 @@ class _Taking:
         self.held: set[str] = set()
         self.unmatched: dict[str, int] = {}
         self.unreadable: set[bytes] = set()
+        self.listed: set[str] = set()
 
     def wanted(self) -> Mapping[bytes, Kind[Slot]]:
         return self._todo
@@ -141,6 +150,7 @@ class _Taking:
     def _push(self, key: bytes, seen: Seen[Slot]) -> Plan | None:
         now_ms = self._connection.now_ms()
         slot = seen.value or Slot()
+        self.listed.update(slot.due_ms)
         chosen = self.takeable(key, self._matching(slot.due_ms), now_ms)
         self.held |= chosen & self._hold
         due_ms = dict.fromkeys(chosen - self._hold, now_ms + self._pushed_ms)

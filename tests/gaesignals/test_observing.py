@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from gaesignals import DeliveryReport, Drop, Message, Receivers, Retry, Signal, deliver, send_many
 from gaesignals.mailbox.box import Mailbox, use_mailbox
-from gaesignals.observing import HandlerCall, Observer, Observers
+from gaesignals.observing import HandlerCall, Judged, Observer, Observers
 from gaesignals.testing import ManualClock, MemoryStore
 
 
@@ -126,3 +126,54 @@ def test_a_batch_whose_handler_uses_up_its_list_is_counted(watcher: Watcher) -> 
     send_many([("a", number) for number in range(3)])
     deliver(receivers)
     assert [(call.count, len(call.handling.messages) if call.handling else 0) for call in watcher.calls] == [(3, 3)]
+
+
+class RoundWatcher(Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[object] = []
+
+    def claimed(self, counts: Mapping[str, int]) -> None:
+        self.told.append(dict(counts))
+
+    def judged(self, judged: Judged) -> None:
+        self.told.append(judged)
+
+    def settled(self) -> None:
+        self.told.append("settled")
+
+
+class TestARound:
+    @pytest.fixture
+    def watcher(self) -> RoundWatcher:
+        return RoundWatcher()
+
+    def test_says_what_it_has_in_hand_and_when_it_has_nothing_more(self, watcher: RoundWatcher) -> None:
+        receivers = Receivers()
+        receivers.connect("a", lambda data: None, reliable=True)
+        receivers.connect("b", lambda data: None)
+        send_many([("a", 1), ("a", 2), ("b", 1)])
+        deliver(receivers)
+        assert watcher.told == [{"a": 2, "b": 1}, "settled"]
+
+    def test_says_which_receivers_get_it_again_and_for_which_it_is_dead(
+        self, clock: ManualClock, watcher: RoundWatcher
+    ) -> None:
+        def fail(data: object) -> None:
+            raise ValueError("no")
+
+        receivers = Receivers()
+        receivers.connect("a", fail, id="again", reliable=True, backoff=[3600])
+        receivers.connect("a", fail, id="once", reliable=True, max_attempts=1)
+        receivers.connect("a", fail, id="old", reliable=True, max_age_seconds=10)
+        Signal("a").send()
+        clock.advance(60)
+        deliver(receivers)
+        assert watcher.told == [{"a": 1}, Judged("a", ["again"], ["once"], ["old"]), "settled"]
+
+    def test_says_nothing_of_what_went_well(self, watcher: RoundWatcher) -> None:
+        receivers = Receivers()
+        receivers.connect("a", lambda data: None, reliable=True)
+        Signal("a").send()
+        deliver(receivers)
+        assert not any(isinstance(each, Judged) for each in watcher.told)

@@ -9,34 +9,38 @@ from typing import Any
 import pytest
 
 from gaesignals import DeliveryReport, Receivers, Signal
+from gaesignals.format.fleet import MAX_DELIVERIES
 from gaesignals.testing import ManualClock
-from worker.deliveries import MAX_DELIVERIES, Deliveries, Source
+from worker.deliveries import Deliveries, Source
 
 from .conftest import Client, MakeClient
 
 DONE = DeliveryReport(delivered=1)
 
 
-def test_the_newest_come_first() -> None:
-    clock = ManualClock()
-    deliveries = Deliveries(clock)
-    for number in range(3):
-        deliveries.add(Source.TASK, names=number, report=DONE, seconds=1.0)
-        clock.advance(1)
-    assert [each.names for each in deliveries.newest()] == [2, 1, 0]
+def test_what_was_taken_is_told_once() -> None:
+    deliveries = Deliveries("one", ManualClock())
+    deliveries.add(Source.MANUAL, names=["a", "b", "c", "d"], report=DONE, seconds=1.5, by="ada@example.com")
+    (taken,) = deliveries.take()
+    assert (taken.instance, taken.names, taken.which, taken.by) == ("one", 4, ("a", "b", "c"), "ada@example.com")
+    assert (taken.took_ms, taken.source, taken.counts["delivered"]) == (1500, "manual", 1)
+    assert deliveries.take() == ()
 
 
-def test_fifty_are_kept() -> None:
+def test_what_could_not_be_told_is_there_again_but_for_the_oldest() -> None:
     deliveries = Deliveries()
-    for number in range(MAX_DELIVERIES + 10):
-        deliveries.add(Source.TASK, names=number, report=DONE, seconds=1.0)
-    assert [each.names for each in deliveries.newest()] == list(range(59, 9, -1))
+    for number in range(MAX_DELIVERIES):
+        deliveries.add(Source.TASK, names=[str(number)], report=DONE, seconds=1.0)
+    taken = deliveries.take()
+    deliveries.add(Source.TASK, names=["new"], report=DONE, seconds=1.0)
+    deliveries.put_back(taken)
+    assert [each.which[0] for each in deliveries.take()] == [*map(str, range(1, MAX_DELIVERIES)), "new"]
 
 
 def test_one_that_found_nothing_is_not_kept() -> None:
     deliveries = Deliveries()
-    deliveries.add(Source.TASK, names=1, report=DeliveryReport(remaining=1), seconds=1.0)
-    assert deliveries.newest() == ()
+    deliveries.add(Source.TASK, names=["a"], report=DeliveryReport(remaining=1), seconds=1.0)
+    assert deliveries.take() == ()
 
 
 @pytest.fixture
@@ -62,7 +66,10 @@ def test_the_status_has_tasks_and_manual_drains(client: Client) -> None:
         "ended_at",
         "seconds",
         "source",
+        "by",
+        "instance",
         "names",
+        "which",
         "delivered",
         "failed",
         "retried",
@@ -72,7 +79,8 @@ def test_the_status_has_tasks_and_manual_drains(client: Client) -> None:
         "expired",
         "remaining",
     ]
-    assert (task["source"], task["names"], task["delivered"]) == ("task", 2, 1)
+    assert (task["source"], task["names"], task["which"], task["delivered"]) == ("task", 2, ["a", "b"], 1)
+    assert (task["by"], manual["which"]) == ("", ["a"])
     assert task["seconds"] >= 0
 
 

@@ -1,4 +1,5 @@
-"""Looking at everything the administrator is shown. Changes nothing, and reads a bounded number of pages."""
+"""Looking at everything the administrator is shown. Reads a bounded number of pages, and changes nothing but that this
+instance tells the history first what it has not told yet."""
 
 from __future__ import annotations
 
@@ -9,18 +10,19 @@ from datetime import datetime
 
 from gaesignals.delivery.deliver import waiting_names
 from gaesignals.errors import StoreError
+from gaesignals.format.history import EVERYTHING
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import MailboxStatus, look
 from gaesignals.receivers import Receivers
 
-from ..deliveries import Deliveries
 from ..health import Health, HealthCheck
+from ..past import Window
 from ..pauses import KnownPauses
-from ..statistics import Statistics
 from ..version import Version
-from .status import Names, NameStatus, ReceiverStatus, Running, Status, at_seconds
+from .archive import Archive, Retrospect
+from .status import AtWork, InstanceStatus, Names, NameStatus, Running, Status, at_seconds
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -42,7 +44,7 @@ class _Known:
 
 
 class Inspector:
-    """Looks at the mailbox, at the services around it and at what this instance did."""
+    """Looks at the mailbox, at the services around it and at what all instances did."""
 
     def __init__(
         self,
@@ -52,8 +54,7 @@ class Inspector:
         dead_letters: DeadLetters,
         receivers: Receivers,
         pauses: KnownPauses,
-        statistics: Statistics,
-        deliveries: Deliveries,
+        archive: Archive,
         health: HealthCheck,
         version: Version,
     ) -> None:
@@ -62,23 +63,32 @@ class Inspector:
         self._dead_letters = dead_letters
         self._receivers = receivers
         self._pauses = pauses
-        self._statistics = statistics
-        self._deliveries = deliveries
+        self._archive = archive
         self._health = health
         self._version = version
 
     def look(
-        self, *, search: str = "", page: int = 1, size: int = MAX_NAMES, only: Sequence[str] | None = None
+        self,
+        *,
+        search: str = "",
+        page: int = 1,
+        size: int = MAX_NAMES,
+        only: Sequence[str] | None = None,
+        window: Window = Window.HOUR,
+        label: bytes = EVERYTHING,
     ) -> Status:
         """Look at the names that contain `search`, upper and lower case alike, `size` a page; or `only` at some.
 
+        And back over a `window`, at everything or at what is counted under `label`.
         Memcache that does not answer is a part of what is told, and nothing is raised for it.
         """
         looked_at = at_seconds(self._mailbox.clock())
+        now_ms = self._mailbox.now_ms()
         health = self._health.look()
         if health.is_memcache_silent:
             # Each further call would take until its deadline, and the person who looks would see nothing for minutes.
-            return self._status(looked_at, health, self._pauses.known, Names())
+            return self._status(looked_at, health, self._pauses.known, Names(), self._archive.nothing(now_ms, window))
+        back = self._archive.look(now_ms, window, label)
         paused = self._pauses.names()
         names = Names()
         try:
@@ -88,17 +98,21 @@ class Inspector:
         except StoreError as error:
             logger.error("memcache failed", extra={"detail": str(error)})
             health = replace(health, is_memcache_up=False)
-        return self._status(looked_at, health, paused, names)
+        return self._status(looked_at, health, paused, names, back)
 
-    def _status(self, looked_at: datetime, health: Health, paused: Mapping[str, float], names: Names) -> Status:
+    def _status(
+        self, looked_at: datetime, health: Health, paused: Mapping[str, float], names: Names, back: Retrospect
+    ) -> Status:
         return Status(
             looked_at=looked_at,
             version=self._version,
             health=health,
-            mailbox=names,
+            mailbox=replace(names, running=_with_holders(names.running, back.instances)),
             paused=paused,
-            receivers=tuple(ReceiverStatus(each, self._statistics.of(each.id)) for each in self._receivers),
-            deliveries=self._deliveries.newest(),
+            receivers=back.receivers,
+            deliveries=back.deliveries,
+            instances=back.instances,
+            series=back.series,
         )
 
     def deliverable_names(self) -> tuple[str, ...]:
@@ -159,6 +173,18 @@ def _running(mailboxes: Iterable[MailboxStatus]) -> tuple[Running, ...]:
         for lease in each.leases
     ]
     return tuple(sorted(leases, key=lambda running: (running.expires_at, running.name)))
+
+
+def _with_holders(running: Iterable[Running], instances: Sequence[InstanceStatus]) -> tuple[Running, ...]:
+    """The leases with what is known of those who hold them: of several processes of an instance, the last heard of."""
+    heard: dict[str, InstanceStatus] = {}
+    works: dict[tuple[str, str], AtWork] = {}
+    for each in sorted(instances, key=lambda each: each.heard_at):
+        heard[each.id] = each
+        works |= {(each.id, work.name): work for work in each.works}
+    return tuple(
+        replace(each, holder=heard.get(each.instance), work=works.get((each.instance, each.name))) for each in running
+    )
 
 
 def _busiest_first(statuses: Iterable[NameStatus]) -> tuple[NameStatus, ...]:

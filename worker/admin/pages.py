@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from ..access.doors import Door, door
 from ..config import Environment, Settings
 from ..fields import checked_name, checked_names, checked_number
+from ..past import WINDOWS, Window
 from .commands import curl, resume_queue
 from .flash import behind, done, here
 from .inspector import MAX_NAMES, MAX_SORTED, Inspector
@@ -85,6 +86,14 @@ def looked_for() -> tuple[str, int]:
     """What the URL searches for, and which page of many names."""
     search = request.args.get("search", "").strip()
     return search, checked_number("page", request.args.get("page", "1"), least=1, most=MAX_PAGE)
+
+
+def window_asked_for() -> Window:
+    """How far back the URL wants to look."""
+    asked = request.args.get("window", Window.HOUR.label)
+    if asked not in WINDOWS:
+        raise BadRequest(f"window has to be one of {', '.join(WINDOWS)}")
+    return WINDOWS[asked]
 
 
 def status_code(status: Status) -> int:

@@ -32,7 +32,7 @@ from ..tasks import Deliverer, Shift
 from . import letters, messages, pages, sending
 from .flash import MAX_NAMES, back
 from .inspector import Inspector
-from .pages import looked_for, status_code
+from .pages import looked_for, status_code, window_asked_for
 from .status import at_ms
 
 logger = logging.getLogger("gaesignals.worker")
@@ -78,7 +78,7 @@ def _add_status(admin: Blueprint, inspector: Inspector) -> None:
     @door(Door.ADMIN)
     def status() -> Response:
         search, page = looked_for()
-        found = inspector.look(search=search, page=page)
+        found = inspector.look(search=search, page=page, window=window_asked_for())
         return make_response(jsonify(found.to_json()), status_code(found))
 
 
@@ -95,7 +95,7 @@ def _add_drain(admin: Blueprint, desk: Desk) -> None:
                 return _drained(desk.dispatcher.fan_out_all())
             return _drained(replace(desk.dispatcher.fan_out_named(names), unmatched=unmatched))
         chosen = names if names is not None else desk.inspector.deliverable_names()
-        shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL)
+        shift = desk.deliverer.run(chosen, seconds=desk.wait_seconds, siblings=0, source=Source.MANUAL, by=caller())
         return _delivered(shift, unmatched)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from gaesignals.receiver import Receiver
 
 from ..deliveries import Delivery
 from ..health import Health
+from ..past import Series
 from ..statistics import ReceiverStatistics
 from ..version import Version
 
@@ -65,15 +66,73 @@ class NameStatus:
         }
 
 
+# Instances tell of themselves every minute, between two rounds of ten seconds or after a handler that takes longer.
+SILENT = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A delivery that an instance is at, of so many names, the last of them `name`: how far it has come, about."""
+
+    name: str
+    names: int
+    since: datetime
+    done: int
+    claimed: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "names": self.names,
+            "since": iso(self.since),
+            "done": self.done,
+            "claimed": self.claimed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """A process of the worker, as it told when it was `heard_at` last. `id` is that of its instance on App Engine."""
+
+    id: str
+    pid: int
+    version: str
+    started_at: datetime
+    heard_at: datetime
+    stopped_at: datetime | None = None
+    works: tuple[AtWork, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "pid": self.pid,
+            "version": self.version,
+            "started_at": iso(self.started_at),
+            "heard_at": iso(self.heard_at),
+            "stopped_at": iso(self.stopped_at),
+            "at_work": [work.to_json() for work in self.works],
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A lease: about how many messages of a name are being delivered, by whom, and until when nobody else may."""
+    """A lease: about how many messages of a name are being delivered, by whom, and until when nobody else may.
+
+    `holder` is None where nobody has heard of it lately, `work` where it has not told of this delivery.
+    """
 
     name: str
     count: int
     instance: str
     expires_at: datetime
     is_takeover: bool
+    holder: InstanceStatus | None = None
+    work: AtWork | None = None
+
+    def silent_since(self, now: datetime) -> datetime | None:
+        """When the holder was heard of last, where that is a while ago."""
+        at = self.holder.heard_at if self.holder else None
+        return at if at and now - at > SILENT else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -82,6 +141,9 @@ class Running:
             "instance": self.instance,
             "expires_at": iso(self.expires_at),
             "is_takeover": self.is_takeover,
+            "heard_at": iso(self.holder.heard_at if self.holder else None),
+            "done": self.work.done if self.work else None,
+            "claimed": self.work.claimed if self.work else None,
         }
 
 
@@ -102,7 +164,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStatus:
-    """A receiver and what it did on this instance."""
+    """A receiver and what it did in the last day, on all instances."""
 
     receiver: Receiver
     statistics: ReceiverStatistics
@@ -130,6 +192,8 @@ class Status:
     paused: Mapping[str, float] = field(default_factory=dict)
     receivers: tuple[ReceiverStatus, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    instances: tuple[InstanceStatus, ...] = ()
+    series: Series = field(default_factory=Series)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -157,6 +221,8 @@ class Status:
             "receivers": [each.to_json() for each in self.receivers],
             "running": [each.to_json() for each in self.mailbox.running],
             "deliveries": [each.to_json() for each in self.deliveries],
+            "instances": [each.to_json() for each in self.instances],
+            "history": self.series.to_json(),
         }
 
 

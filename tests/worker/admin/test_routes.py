@@ -360,6 +360,8 @@ class TestStatus:
             "receivers",
             "running",
             "deliveries",
+            "instances",
+            "history",
         ]
         assert status["totals"] == {
             "waiting": 3,
@@ -448,7 +450,7 @@ class TestPage:
             "Nothing was sent yet that a receiver listens to",
             "No reliable delivery is running",
             "The Receivers that SIGNALS_RECEIVERS names has none connected",
-            "This instance has delivered nothing since it started",
+            "No instance has delivered anything lately, or memcache has forgotten it",
         ]
 
     def test_lists_names_and_lets_them_be_drained(self, client: Client, handled: list[Any]) -> None:

@@ -1,0 +1,203 @@
+"""What all instances did is in one place: written once a minute, and by whoever is told to stop or asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gaesignals import Receivers
+from gaesignals.data.codec import dumps
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.testing import MemoryStore
+from worker.recorder import EVERY_SECONDS
+
+from .conftest import Client, MakeClient
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def receivers() -> Receivers:
+    receivers = Receivers()
+    receivers.connect("fine", lambda data: None, id="fine")
+    receivers.connect("user_{id}_changed", lambda data, *, id: None, id="users")
+
+    @receivers.receiver("firm", reliable=True, backoff=[3600], id="firm")
+    def explode(data: object) -> None:
+        raise RuntimeError("no")
+
+    return receivers
+
+
+@pytest.fixture
+def start(make_client: MakeClient, store: MemoryStore, receivers: Receivers) -> Callable[[str], Client]:
+    """Start an instance of that id; all share one store."""
+    return lambda instance: make_client(receivers, store=store, instance=instance)
+
+
+def send(store: MemoryStore, *names: str) -> None:
+    Mailbox(store).send([(name, dumps(1)) for name in names])
+
+
+def status(client: Client, query: str = "") -> dict[str, Any]:
+    return client.http.get(f"/admin/status{query}").json
+
+
+def told(client: Client) -> dict[str, Any]:
+    """What an instance tells of all."""
+    found = status(client)
+    return {key: found[key] for key in ("receivers", "deliveries", "history")}
+
+
+def total(found: dict[str, Any], field: str) -> int:
+    return sum(point[field] or 0 for point in found["history"]["points"])
+
+
+def history_keys(store: MemoryStore) -> set[bytes]:
+    return {key for key in store.keys() if key.startswith((b"gs:h:", b"gs:fleet"))}  # noqa: SIM118 - a method
+
+
+def a_minute_later(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = client.worker.recorder
+    assert recorder is not None
+    now = time.time() + EVERY_SECONDS
+    monkeypatch.setattr(recorder, "_clock", lambda: now)
+
+
+def test_two_instances_tell_the_same(start: Callable[[str], Client], store: MemoryStore) -> None:
+    one, two = start("one"), start("two")
+    send(store, "fine", "fine", "firm")
+    one.task({"names": ["fine"]})
+    two.task({"names": ["firm"]})
+    told(one), told(two)
+    assert any(told(one) == told(two) for _ in range(2)), "once, if a minute ends just now"
+    found = status(one)
+    assert [each["id"] for each in found["instances"]] == ["one", "two"]
+    assert {each["instance"] for each in found["deliveries"]} == {"one", "two"}
+    assert [(each["delivered"], each["failed"], each["retried"]) for each in found["receivers"]] == [
+        (2, 0, 0),
+        (0, 0, 0),
+        (0, 1, 1),
+    ]
+    assert found["receivers"][2]["last_error"] == "RuntimeError: no"
+    assert (total(found, "delivered"), total(found, "failed"), total(found, "retried")) == (2, 1, 1)
+
+
+def test_a_minute_is_written_once_and_not_while_a_message_is_on_its_way(
+    make_client: MakeClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled = []
+    receivers = Receivers()
+    receivers.connect("firm", lambda data: handled.append(len(store.calls)), reliable=True)
+    client = make_client(receivers, store=store)
+    send(store, "firm")
+    client.task({"names": ["firm"]})
+    assert history_keys(store) == set()
+    a_minute_later(client, monkeypatch)
+    send(store, "firm")
+    client.task({"names": ["firm"]})
+    written = [number for number, call in enumerate(store.calls) if b"gs:fleet" in call.keys]
+    assert [store.calls[number].verb for number in written] == ["gets", "write"]
+    # The read and the write of the acknowledgement come before, too.
+    assert written[0] >= handled[-1] + 2
+    client.task({"names": ["firm"]})
+    assert sum(b"gs:fleet" in call.keys for call in store.calls) == 2
+
+
+def test_an_instance_that_is_told_to_stop_writes_what_it_has(
+    start: Callable[[str], Client], store: MemoryStore
+) -> None:
+    one, two = start("one"), start("two")
+    send(store, "fine")
+    one.task({"names": ["fine"]})
+    one.http.get("/_ah/stop")
+    found = status(two)
+    assert total(found, "delivered") == 1
+    (stopped,) = [each for each in found["instances"] if each["id"] == "one"]
+    assert stopped["stopped_at"] is not None
+
+
+def test_what_memcache_did_not_take_is_written_later(
+    start: Callable[[str], Client], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = start("one"), start("two")
+    send(store, "fine", "fine")
+    store.before = lambda call: [key for key in call.keys if key.startswith((b"gs:h:", b"gs:fleet"))]
+    one.task({"names": ["fine"]})
+    a_minute_later(one, monkeypatch)
+    assert one.task({"names": ["fine"]}).status_int == 200
+    assert history_keys(store) == set()
+    store.before = None
+    assert total(status(one), "delivered") == 2
+    found = status(two)
+    assert total(found, "delivered") == 2
+    assert len(found["deliveries"]) == 1
+
+
+def test_a_flush_leaves_gaps_and_no_zeros(start: Callable[[str], Client], store: MemoryStore) -> None:
+    one = start("one")
+    send(store, "fine")
+    one.task({"names": ["fine"]})
+    assert total(status(one), "delivered") == 1
+    store.flush()
+    points = status(start("two"))["history"]["points"]
+    assert [point["delivered"] for point in points[:-2]] == [None] * 58
+    assert points[-1]["delivered"] == 0
+
+
+def test_how_much_waits_is_looked_at_after_a_fan_out(start: Callable[[str], Client], store: MemoryStore) -> None:
+    client = start("one")
+    assert status(client)["history"]["points"][-1]["waiting"] is None
+    send(store, "fine", "fine", "user_7_changed", "nobodys")
+    client.cron()
+    points = status(client)["history"]["points"]
+    assert max(point["waiting"] or 0 for point in points) == 4
+    calls = len(store.calls)
+    client.cron()
+    assert len(store.calls) - calls <= 12, "it is not looked at again within the minute"
+
+
+def test_a_delivery_that_is_going_on_tells_how_far_it_is(make_client: MakeClient, store: MemoryStore) -> None:
+    seen = []
+
+    def look(data: object) -> None:
+        seen.append(status(client))
+
+    receivers = Receivers()
+    receivers.connect("slow", look, reliable=True)
+    client = make_client(receivers, store=store, instance="one")
+    send(store, "slow", "slow", "slow")
+    client.task({"names": ["slow"]})
+    works = [found["instances"][0]["at_work"][0] for found in seen]
+    assert [(work["name"], work["names"], work["done"], work["claimed"]) for work in works] == [
+        ("slow", 1, done, 3) for done in range(3)
+    ]
+    assert [found["running"][0]["done"] for found in seen] == [0, 1, 2]
+    assert status(client)["instances"][0]["at_work"] == []
+
+
+@pytest.mark.parametrize(
+    ("window", "columns", "step"), [("hour", 60, 60), ("day", 96, 900), ("fortnight", 112, 10_800)]
+)
+def test_each_window_is_one_call(
+    start: Callable[[str], Client], store: MemoryStore, window: str, columns: int, step: int
+) -> None:
+    client = start("one")
+    send(store, "fine")
+    client.task({"names": ["fine"]})
+    status(client)
+    before = len(store.calls)
+    found = status(client, f"?window={window}")
+    assert (len(found["history"]["points"]), found["history"]["step_seconds"]) == (columns, step)
+    assert total(found, "delivered") == 1
+    assert sum(any(key == b"gs:fleet" for key in call.keys) for call in store.calls[before:]) == 1
+
+
+def test_another_window_is_refused(start: Callable[[str], Client]) -> None:
+    start("one").http.get("/admin/status?window=year", status=400)

@@ -1,0 +1,143 @@
+"""Writing what this process has counted to the history: once a minute, at the end of a request or between two rounds.
+
+Nothing here is on a message's way, and nothing that fails here fails a request. What memcache does not take is kept for
+the next minute, as far back as an hour. An instance that is told to stop writes what it has left at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from gaesignals.format.fleet import Instance, LastError, News
+from gaesignals.format.history import EVER, Delta, Place, deltas
+from gaesignals.mailbox.history import History
+
+from .counting import Counting
+from .deliveries import Deliveries
+from .labels import Labels
+from .version import Version
+from .working import Working
+
+logger = logging.getLogger("gaesignals.worker")
+
+EVERY_SECONDS = 60.0
+MAX_MINUTES = 60
+MAX_PLACES = 200
+
+
+class Recorder:
+    """Tells the history and the fleet what this process did. Safe in threads: one of them writes."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        counting: Counting,
+        working: Working,
+        deliveries: Deliveries,
+        labels: Labels,
+        version: Version,
+        is_stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._history = history
+        self._counting = counting
+        self._working = working
+        self._deliveries = deliveries
+        self._shards = labels.shards
+        self._version = version
+        self._is_stopping = is_stopping
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._left: dict[Place, Delta] = {}
+        self._errors: dict[bytes, LastError] = {}
+        self._known_errors: dict[bytes, LastError] = {}
+        self._written_at = clock()
+        self._heard_until = int(clock()) // 60
+        self._is_told = False
+
+    def write_if_due(self) -> None:
+        """Write, if the last time was a minute ago, or if this process is about to end."""
+        if self._is_stopping() or self._clock() - self._written_at >= EVERY_SECONDS:
+            self.write()
+
+    def write_to_look(self) -> None:
+        """Write for somebody who is about to look, if there is anything that was not told yet.
+
+        So who looks again sees more, whichever instance answers, and never less.
+        """
+        has_news = self._counting.has_counted or self._deliveries.untold or self._working.now()
+        if has_news or not self._is_told:
+            self.write()
+        else:
+            self.write_if_due()
+
+    def write(self) -> None:
+        """Write what there is. Whatever fails is logged."""
+        if not self._lock.acquire(blocking=False):
+            return  # another thread is at it
+        try:
+            self._written_at = self._clock()
+            self._write()
+        except Exception:
+            logger.exception("what this instance counted could not be written to the history")
+        finally:
+            self._lock.release()
+
+    def untold(self) -> News:
+        """What this instance would tell now, for when nobody can be told."""
+        errors = {**self._known_errors, **self._counting.errors}
+        return News(self._instance(), self._deliveries.untold, errors)
+
+    def _write(self) -> None:
+        minutes, errors = self._counting.take()
+        self._known_errors |= errors
+        for minute, cells in minutes.items():
+            self._keep(deltas(minute * 60_000, cells, self._shards))
+        now_minute = int(self._clock()) // 60
+        for minute in range(max(self._heard_until, now_minute - MAX_MINUTES), now_minute + 1):
+            self._keep(deltas(minute * 60_000, {}, self._shards))
+        self._errors |= errors
+        deliveries = self._deliveries.take()
+        added = self._history.add(self._left, News(self._instance(), deliveries, self._errors))
+        self._left = _newest(added.left)
+        self._is_told = added.is_told
+        if added.is_told:
+            self._errors = {}
+        else:
+            self._deliveries.put_back(deliveries)
+            logger.warning("the history was not written; it is tried again in a minute")
+        self._heard_until = now_minute
+
+    def _keep(self, more: Mapping[Place, Delta]) -> None:
+        for place, delta in more.items():
+            self._left.setdefault(place, Delta()).update(delta)
+
+    def _instance(self) -> Instance:
+        now_ms = int(self._clock() * 1000)
+        return Instance(
+            self._version.instance,
+            os.getpid(),
+            self._version.deployed,
+            _ms(self._version.started_at),
+            now_ms,
+            now_ms if self._is_stopping() else 0,
+            self._working.now(),
+        )
+
+
+def _newest(left: Mapping[Place, Delta]) -> dict[Place, Delta]:
+    """What is kept of what could not be written: the newest, and what counts for ever."""
+    order = sorted(
+        left, key=lambda place: (place.grain is not EVER, -place.period * place.grain.slots * place.grain.slot_ms)
+    )
+    return {place: left[place] for place in order[:MAX_PLACES]}
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
