@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from tests.one_thread import left_as_new
+
 
 class Killed(GreenletExit):
     """The process died. Not an Exception, so no handler of the library's can swallow it."""
@@ -61,7 +63,8 @@ class Timeline:
             raise Killed  # A dead process's clean-up code does nothing.
         if seconds > 0:
             self._wake(self.current, seconds)
-            self._hub.switch()
+            with left_as_new():
+                self._hub.switch()
 
     def kill(self, process: Process) -> None:
         """End a process where it sleeps. Its clean-up code can neither sleep nor call a store."""

@@ -6,7 +6,6 @@ stretch, between its read and its write, while the others do a lot; so the order
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from gaesignals.stores.store import Outcome, Read, Store, Write
+from tests.one_thread import left_as_new
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -77,15 +77,10 @@ class Scheduler:
         return self.random.choice(free or list(alive))
 
     def pause(self) -> None:
-        """Let somebody else go on. Called at each side of a store call, and by `sleep`.
-
-        The running event loop is a thread's, and here one thread is all processes: each takes its own along.
-        """
+        """Let somebody else go on. Called at each side of a store call, and by `sleep`."""
         if getcurrent() is not self._hub:
-            loop = asyncio._get_running_loop()
-            asyncio._set_running_loop(None)
-            self._hub.switch()
-            asyncio._set_running_loop(loop)
+            with left_as_new():
+                self._hub.switch()
 
     def enter_call(self) -> Participant | None:
         """Count a call of the running participant; kill it here if its time has come."""

@@ -1,0 +1,27 @@
+"""Processes that are one thread's greenlets: what a thread has one of, each of them has for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def left_as_new() -> Iterator[None]:
+    """Leave the thread to others in the block; what it held, an event loop and a context of ndb's, is back after it.
+
+    ndb is there if another test has imported it. The context which that test left behind ended up in a handler of
+    another process's, where all that was once begun in it was waited for without end. Nothing is put back into the
+    thread of a process that dies in the block: the thread is somebody else's by then.
+    """
+    ndb = sys.modules.get("google.appengine.ext.ndb.tasklets")
+    loop, context = asyncio._get_running_loop(), ndb and ndb._state.current_context
+    asyncio._set_running_loop(None)
+    if ndb is not None:
+        ndb.set_context(None)
+    yield
+    asyncio._set_running_loop(loop)
+    if ndb is not None:
+        ndb.set_context(context)
