@@ -21,7 +21,7 @@ run: setup
 	@$(BIN)/python -m devserver $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # What is published, into dist/. Twine has an environment of its own: it and the SDK want different versions of urllib3.
 build: setup

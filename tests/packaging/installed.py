@@ -25,6 +25,7 @@ TOOLS = (
     "mypy",
     "opentelemetry-sdk",
     "pytest",
+    "pytest-timeout",
     "pytest-xdist",
     "webtest",
 )

@@ -6,7 +6,7 @@ import pytest
 
 from .world import run_world
 
-CHUNKS, SEEDS = 16, 150
+CHUNKS, SEEDS = 16, 60
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
