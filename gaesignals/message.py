@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from .errors import NoCurrentMessageError
 from .raised import Retry, text_of
+from .values import value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -22,7 +23,7 @@ else:
     DataT = TypeVar("DataT")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message(Generic[DataT]):
     """One signal as a handler sees it.
 

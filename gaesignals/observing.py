@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 
 from .format.entries import MAX_CONTEXT_CHARACTERS
 from .message import Message
 from .report import DeliveryReport
+from .values import value
 
 logger = logging.getLogger("gaesignals")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sending:
     """A send that is about to be made, of these message ids.
 
@@ -30,7 +31,7 @@ class Sending:
     pattern: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Handling:
     """A call of a handler that is about to be made.
 
@@ -47,7 +48,7 @@ class Handling:
     waited_seconds: Sequence[float] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandlerCall:
     """One call of a handler: of which receiver, with how many messages of which name, and what became of it.
 
@@ -65,7 +66,7 @@ class HandlerCall:
     raised: Exception | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Judged:
     """What becomes of messages of one name that did not go well: the receiver of each that is to be run again, that
     became a dead letter, that was too old for it. A receiver stands there once for each message.

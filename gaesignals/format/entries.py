@@ -7,12 +7,13 @@ names this version does not know are kept, so that a later one can add fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 from .latest import Latest
 
@@ -67,7 +68,7 @@ _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """A message as it is stored: its payload stays encoded until a handler needs it.
 
@@ -192,14 +193,14 @@ class Record:
 def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     extra: list[tuple[str, Any]] = []
-    for letter, value in options.items():
+    for letter, option in options.items():
         if letter not in _OPTIONS:
-            extra.append((letter, value))
+            extra.append((letter, option))
             continue
         name, kind = _OPTIONS[letter]
-        if type(value) is not kind or not _CAN_BE[kind](value):
-            raise DecodeError(f"a message record whose {name} is a {type(value).__name__}")
-        known[name] = tuple(value) if kind is list else value
+        if type(option) is not kind or not _CAN_BE[kind](option):
+            raise DecodeError(f"a message record whose {name} is a {type(option).__name__}")
+        known[name] = tuple(option) if kind is list else option
     return known | {"extra": tuple(extra)} if extra else known
 
 
@@ -214,7 +215,7 @@ def is_due(at_ms: int, now_ms: int) -> bool:
     return not now_ms < at_ms <= now_ms + LONGEST_WAIT_MS
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ref:
     """A reference to a bundle: `count` records of `size` bytes under a key of their own.
 

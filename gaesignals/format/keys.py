@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+
+from gaesignals.values import value
 
 SLOTS = 1024
 MAX_NAME_BYTES = 200
@@ -49,7 +50,7 @@ def slot_of(name: str) -> int:
     return zlib.crc32(name.encode()) % SLOTS
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """One page: a name and a lane of it. Lane 0 is the home page."""
 

@@ -5,10 +5,11 @@ Nothing here knows memcache, a clock or randomness. Wire forms are lists and dic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 from .entries import Entry, Record, count_messages, entries_from_wire, is_count, is_due
 
@@ -24,7 +25,7 @@ ordered as the messages are run, and an evicted segment shifts none of them.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Holding:
     """What one claim took from a page: the segments `first` to `next - 1`, then `entries`.
 
@@ -46,7 +47,7 @@ class Holding:
         return self.sealed_count + count_messages(self.entries)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mark:
     """What became of the message at `position` of a lease that is run message by message.
 
@@ -83,7 +84,7 @@ class Mark:
         raise DecodeError("not a mark of a lease")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lease:
     """Messages that one delivery holds until `expires_ms`.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from itertools import accumulate
 from typing import Any
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 from .entries import Record, Ref
 from .keys import bundle_key
@@ -37,7 +38,7 @@ MAX_ERROR_CHARACTERS = 1500
 _MAX_INDEX_BYTES = 600_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadLetter:
     """A message that will not be run again by itself.
 
@@ -97,7 +98,7 @@ class DeadLetter:
         raise DecodeError("not a dead letter")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadPage:
     letters: tuple[DeadLetter, ...] = ()
 
@@ -129,7 +130,7 @@ class DeadPage:
         return cls(tuple(DeadLetter.from_wire(letter) for letter in body))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadNames:
     """How many dead letters each name has, the name that changed last at the end."""
 

@@ -14,11 +14,12 @@ Three rules keep messages from being lost (`fill` and `burnt`, and `taking.take`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 from .entries import (
     VERSION,
@@ -60,7 +61,7 @@ Far more than `HOT_MS` and what a send may take unchecked together: clocks may d
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Page:
     """One page of a mailbox, the home page of a name or one of its lanes.
 

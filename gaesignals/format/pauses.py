@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gaesignals.data import codec
 from gaesignals.errors import TooManyPausedError
+from gaesignals.values import value
 
 from .names import listed
 
@@ -16,7 +17,7 @@ VERSION = 2
 MAX_PAUSED = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PausedNames:
     """The paused names, each with the time of its pause."""
 

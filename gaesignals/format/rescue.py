@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 from .entries import Record, is_count, is_id
 from .page import MAX_WIDTH, Page
@@ -25,7 +26,7 @@ TICKET = "?"
 TRIES_UNTIL_A_LOSS_COUNTS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """Where a message was put: a lane of its name, and the page's epoch and mark of losses as they were then."""
 
@@ -34,7 +35,7 @@ class Place:
     loss: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rescue:
     """The messages of one task, pairs of a name and a record.
 

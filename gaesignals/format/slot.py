@@ -6,9 +6,10 @@ It maps each name to `due_ms`, the time from which a fan-out may dispatch it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gaesignals.data import codec
+from gaesignals.values import value
 
 from .keys import MAX_NAME_BYTES
 from .names import listed
@@ -21,7 +22,7 @@ FRESH_MS = 10_000
 _MAX_ENTRY_BYTES = MAX_NAME_BYTES + 12
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slot:
     due_ms: Mapping[str, int] = field(default_factory=dict)
 

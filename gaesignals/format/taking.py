@@ -6,9 +6,11 @@ Small claims let many workers share a backlog; what each rule is for is said in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+
+from gaesignals.values import value
 
 from . import page as pages
 from .entries import Entry, Ref, weight
@@ -18,7 +20,7 @@ from .page import Page
 EntryT = TypeVar("EntryT", bound=Entry)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Budget:
     """What a claim may take at most: bytes to read, messages to run. None means no limit on messages."""
 

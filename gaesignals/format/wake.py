@@ -6,8 +6,9 @@ other do not add one for every message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from gaesignals.values import value
 
 PACE_MS: Final = 1000
 """No more than one task in this time for a page that is busy."""
@@ -17,7 +18,7 @@ OVERDUE_MS: Final = 60_000
 MAX_GATHER_MS: Final = 60_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Promise:
     """What a page is to say, and the time of the task to add once that is stored; None for no task.
 

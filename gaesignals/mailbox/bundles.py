@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gaesignals.format import page
 from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes, entries_to_bytes
@@ -11,6 +11,7 @@ from gaesignals.format.keys import bundle_key
 from gaesignals.format.page import FULL_REFERENCED_BYTES
 from gaesignals.stores.client import Connection, decoded
 from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
+from gaesignals.values import value
 
 MAX_BUNDLE_BYTES = 500_000
 MAX_BUNDLE_MESSAGES = 10_000
@@ -19,7 +20,7 @@ TTL_SECONDS = 7 * 86400
 _MAX_BATCH_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bundle:
     """What a page refers to as `ref`, not yet written."""
 

@@ -17,6 +17,7 @@ from gaesignals.format.page import Page
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.taking import Budget, lease, take
 from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.values import value
 
 from .lanes import with_lanes
 from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Kind, Plan, look, rewrite
@@ -26,7 +27,7 @@ logger = logging.getLogger("gaesignals")
 _MAX_ATTEMPTS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claim:
     """What one claim took from one page. Without a lease it is this process's for good."""
 
@@ -73,7 +74,7 @@ class Claimed:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Order:
     """What is wanted of a name: whether on leases, how many messages at most, and for how long."""
 
@@ -82,7 +83,7 @@ class Order:
     lease_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Attempt:
     """What a claim that is being written takes, and the page as it leaves it."""
 

@@ -17,6 +17,7 @@ from gaesignals.format.keys import bundle_key, page_key
 from gaesignals.format.lease import GRACE_MS
 from gaesignals.format.page import MAX_RETRIES, SMALL_BUNDLE_BYTES, Page
 from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.values import value
 
 from .bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles, read_bundles
 from .claim import Claim, lease_of
@@ -28,7 +29,7 @@ logger = logging.getLogger("gaesignals")
 MAX_MERGED = 512
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settlement:
     """How a claim is to end: `returned` go back to be run later, everything else in it is done.
 

@@ -11,10 +11,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gaesignals.errors import DecodeError, NewerFormatError
+from gaesignals.values import value
 
 from .store import Absent, Add, CallLimits, Cas, Found, Outcome, Read, Store, Write
 
@@ -40,7 +40,7 @@ class State(enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seen(Generic[T]):
     """A value as it was read. `cas` is set where the key exists, so that a corrupt one can be replaced."""
 

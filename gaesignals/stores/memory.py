@@ -11,13 +11,14 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from gaesignals.values import value
 
 from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One call to a `MemoryStore`: `verb` is `gets`, `write` or `delete`; bytes are those of keys and values."""
 
@@ -32,7 +33,7 @@ Hook: TypeAlias = Callable[[Call], Collection[bytes] | None]
 """Sees a call and returns the keys for which it fails, if any. What it raises, the call raises."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Item:
     value: bytes
     cas: int

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from gaesignals.values import value
+
 MAX_BYTES_A_CALL: Final = 16 * 2**20
 """What a claim, or a page of one send, may bring to a call: every store takes as much."""
 
@@ -32,7 +34,7 @@ class CallLimits:
 MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=MAX_BYTES_A_CALL, value_bytes=1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """A value as it was read, with the id that a later `Cas` of it must name.
 
@@ -54,7 +56,7 @@ class Absent(enum.Enum):
 Read: TypeAlias = Found | Absent
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Add:
     """Store `value` if the key does not exist. `ttl_seconds` 0 means no expiry."""
 
@@ -63,7 +65,7 @@ class Add:
     ttl_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cas:
     """Store `value` if the key still holds what was read with the id `cas`."""
 
@@ -73,7 +75,7 @@ class Cas:
     ttl_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Set:
     """Store `value` whatever the key holds."""
 
