@@ -18,21 +18,14 @@ from gaesignals.values import value
 from .latest import Latest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
 _LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
-
-
 _RECORD_OVERHEAD_BYTES = 48
-
 
 MAX_ID_CHARACTERS = 60
 """Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
 
-
 MAX_CONTEXT_CHARACTERS = 1600
 """Of a trace context: a W3C traceparent has 55, a tracestate at most 512, and baggage the rest."""
-
 
 _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "n": ("namespace", str),
@@ -50,6 +43,11 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
 }
 
 
+def is_list_of(wire: Any, kinds: tuple[type[Any], ...]) -> bool:
+    """Whether `wire` is a list of exactly these types, in this order."""
+    return type(wire) is list and tuple(map(type, wire)) == kinds
+
+
 def is_count(number: int) -> bool:
     """Whether `number` can be a count, a size, an index or an attempt of ours: sums of them stay within 64 bits."""
     return 0 <= number < 2**48
@@ -60,6 +58,8 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
 
 
+_BARE = (str, int, bytes)
+_WITH_OPTIONS = (*_BARE, dict)
 _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
     str: lambda text: True,
     bool: lambda flag: True,
@@ -119,7 +119,7 @@ class Record:
 
     @property
     def sent_at(self) -> datetime:
-        return _EPOCH + timedelta(microseconds=self.sent_us)
+        return _EPOCH + timedelta(0, 0, self.sent_us)
 
     @property
     def is_durable(self) -> bool:
@@ -181,12 +181,10 @@ class Record:
         return options
 
     @classmethod
-    def from_wire(cls, wire: object) -> Record:
-        match wire:
-            case [str(id_), int(sent_us), bytes(payload)] if is_id(id_) and 0 <= sent_us < _LAST_US:
-                return cls(id_, sent_us, payload)
-            case [str(id_), int(sent_us), bytes(payload), dict(options)] if is_id(id_) and 0 <= sent_us < _LAST_US:
-                return cls(id_, sent_us, payload, **_known_options(options))
+    def from_wire(cls, wire: Any) -> Record:
+        is_bare = is_list_of(wire, _BARE)
+        if (is_bare or is_list_of(wire, _WITH_OPTIONS)) and is_id(wire[0]) and 0 <= wire[1] < _LAST_US:
+            return cls(*wire) if is_bare else cls(*wire[:3], **_known_options(wire[3]))
         raise DecodeError("not a message record")
 
 
@@ -208,6 +206,8 @@ LONGEST_WAIT_MS = 8 * 86400 * 1000
 
 
 _REF_BYTES = 60
+_REF = (int, str, int, int)
+_LATEST_REF = (*_REF, list)
 
 
 def is_due(at_ms: int, now_ms: int) -> bool:
@@ -234,27 +234,26 @@ class Ref:
         return [self.size, self.key, self.count, self.not_before_ms, *latest]
 
     @classmethod
-    def from_wire(cls, wire: object) -> Ref:
-        match wire:
-            case [int(size), str(key), int(count), int(not_before_ms), *latest] if (
-                is_id(key) and is_count(size) and is_count(count) and count and is_count(not_before_ms)
-            ):
-                return cls(key, size, count, not_before_ms, *map(Latest.from_wire, latest[:1]))
+    def from_wire(cls, wire: Any) -> Ref:
+        if is_list_of(wire, _REF) or is_list_of(wire, _LATEST_REF):
+            size, key, count, not_before_ms, *latest = wire
+            if is_id(key) and is_count(size) and is_count(count) and count and is_count(not_before_ms):
+                return cls(key, size, count, not_before_ms, *map(Latest.from_wire, latest))
         raise DecodeError("not a reference to a bundle")
 
 
 Entry: TypeAlias = Record | Ref
 
 
-def entry_from_wire(wire: object) -> Entry:
-    is_record = isinstance(wire, list) and bool(wire) and isinstance(wire[0], str)
+def entry_from_wire(wire: Any) -> Entry:
+    is_record = type(wire) is list and bool(wire) and type(wire[0]) is str
     return Record.from_wire(wire) if is_record else Ref.from_wire(wire)
 
 
 def entries_from_wire(wire: object) -> tuple[Entry, ...]:
     if not isinstance(wire, list):
         raise DecodeError("not a list of entries")
-    return tuple(entry_from_wire(item) for item in wire)
+    return tuple(map(entry_from_wire, wire))
 
 
 def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:

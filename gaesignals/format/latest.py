@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gaesignals.errors import DecodeError
+from gaesignals.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Latest:
     """When it was sent, from which namespace of App Engine, and the task that brings it back if it is durable."""
 
