@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import field
 from datetime import datetime
@@ -101,12 +99,19 @@ def current_receiver() -> str | None:
     return _receiver.get()
 
 
-@contextmanager
-def handling(message: Message | None, receiver: str) -> Iterator[None]:
+class handling:
     """Make `message`, or none for a batch, and `receiver` the current ones inside the block."""
-    message_token, receiver_token = _current.set(message), _receiver.set(receiver)
-    try:
-        yield
-    finally:
-        _receiver.reset(receiver_token)
-        _current.reset(message_token)
+
+    __slots__ = ("_message", "_receiver", "_tokens")
+
+    def __init__(self, message: Message | None, receiver: str) -> None:
+        self._message = message
+        self._receiver = receiver
+
+    def __enter__(self) -> None:
+        self._tokens = _current.set(self._message), _receiver.set(self._receiver)
+
+    def __exit__(self, *_: object) -> None:
+        message, receiver = self._tokens
+        _receiver.reset(receiver)
+        _current.reset(message)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from types import TracebackType
+from typing import Final
 
 from .format.entries import MAX_CONTEXT_CHARACTERS
 from .message import Message
@@ -85,6 +86,10 @@ class Observer:
     an `await`.
     """
 
+    def is_listening(self) -> bool:
+        """Whether anything would come of telling this one now; asked at the beginning of each send and delivery."""
+        return True
+
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         """Return a block around a send, which raises inside it if it fails."""
         return nullcontext()
@@ -126,11 +131,22 @@ class Observer:
         """The store was called: `gets`, `write` or `delete`."""
 
 
+NOBODY: Final = Observer()
+"""Stands for observers of whom none is listening, so that nothing has to be made for them."""
+
+
 class Observers(Observer):
     """Tells several observers, each whatever the others do."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+
+    def listening(self) -> Observer:
+        """Those who listen now: these, or `NOBODY`."""
+        return self if self.is_listening() else NOBODY
+
+    def is_listening(self) -> bool:
+        return any(map(_is_listening, self._observers))
 
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         return _Blocks(self._observers, lambda observer: observer.sending(sending))
@@ -182,6 +198,14 @@ class Observers(Observer):
                 tell(observer)
             except Exception:
                 logger.exception("an observer failed")
+
+
+def _is_listening(observer: Observer) -> bool:
+    try:
+        return observer.is_listening()
+    except Exception:
+        logger.exception("an observer failed")
+        return True
 
 
 class _Blocks:

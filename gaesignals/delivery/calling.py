@@ -15,7 +15,7 @@ from types import TracebackType
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message, handling
-from gaesignals.observing import HandlerCall, Handling
+from gaesignals.observing import NOBODY, HandlerCall, Handling, Observer
 from gaesignals.raised import Drop, Retry, text_of, wait_of
 from gaesignals.receiver import Match, Receiver
 
@@ -27,14 +27,18 @@ logger = logging.getLogger("gaesignals")
 _OURS = str(Path(__file__).parent.parent) + os.sep
 # What asyncio says where a client was kept from one delivery to the next.
 _LOOP_ERRORS = ("Event loop is closed", "attached to a different loop", "bound to a different event loop")
+_NOTHING = nullcontext()
 _LOOP_ADVICE = "see docs/receivers.md, One client a loop"
 
 
 class Call:
     """One call of a receiver's handler, with one message or a batch of them."""
 
-    def __init__(self, mailbox: Mailbox, match: Match, name: str, pairs: Sequence[tuple[Run, Message]]) -> None:
+    def __init__(
+        self, mailbox: Mailbox, observer: Observer, match: Match, name: str, pairs: Sequence[tuple[Run, Message]]
+    ) -> None:
         self._mailbox = mailbox
+        self._observer = observer
         self._receiver = match.receiver
         self._name = name
         self._pairs = pairs
@@ -65,17 +69,15 @@ class Call:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The inner block, with all that is around a handler set up."""
-        mailbox, receiver, first = self._mailbox, self._receiver, self._messages[0]
+        receiver, first = self._receiver, self._messages[0]
         current = first if receiver.batch is None else None
-        started = mailbox.clock()
-        told = _handling(receiver, self._messages, started)
         with (
-            mailbox.namespaces.using(first.namespace),
+            self._mailbox.namespaces.using(first.namespace),
             handling(current, receiver.id),
-            mailbox.observer.handling(told),
+            _NOTHING if self._observer is NOBODY else self._observed(),
         ):
             try:
-                with (receiver.around or nullcontext)():
+                with _NOTHING if receiver.around is None else receiver.around():
                     try:
                         yield
                     except Exception as error:
@@ -89,9 +91,18 @@ class Call:
                 if error is not self._raised:
                     self._end_late(error)
                 raise
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """The block of the observers, who are told at its end what became of the call."""
+        started = self._mailbox.clock()
+        told = _handling(self._receiver, self._messages, started)
+        with self._observer.handling(told):
+            try:
+                yield
             finally:
-                seconds = max(0.0, mailbox.clock() - started)
-                mailbox.observer.handled(_handler_call(told, self._name, seconds, self._raised))
+                seconds = max(0.0, self._mailbox.clock() - started)
+                self._observer.handled(_handler_call(told, self._name, seconds, self._raised))
 
     def _end(self, error: Exception | None) -> None:
         """Find out what became of the messages, and log it."""

@@ -83,8 +83,9 @@ def deliver(
         math.inf if max_seconds is None else box.monotonic() + max_seconds,
         should_stop or _never,
     )
+    observer = box.observer.listening()
     with (
-        box.observer.delivering(),
+        observer.delivering(),
         use_mailbox(box),
         closing(Coroutines(limit_seconds=limits.handler_seconds)) as coroutines,
     ):
@@ -100,7 +101,7 @@ def deliver(
         if not report.is_idle:
             box.emptied.add([name for name in matches if name not in report.more and name not in delivery.paused])
         _settle(box)
-        box.observer.delivered(report)
+        observer.delivered(report)
     return report
 
 

@@ -48,6 +48,7 @@ class Runner:
         self._name = name
         self._guard = guard
         self._is_late = is_late
+        self._observer = mailbox.observer.listening()
         self._is_begun = False
 
     def run(self, runs: Sequence[Run]) -> None:
@@ -95,7 +96,7 @@ class Runner:
         if not pairs:
             return
         self._guard()
-        call = Call(self._mailbox, match, self._name, pairs)
+        call = Call(self._mailbox, self._observer, match, self._name, pairs)
         with call, call.entered(), OwnContexts().finished():
             try:
                 finish(match.receiver.handler(_argument(match, pairs), **match.captures), self._coroutines)
@@ -117,7 +118,7 @@ class Runner:
         if not pairs:
             return
         self._guard()
-        beside_others = Call(self._mailbox, match, self._name, pairs)
+        beside_others = Call(self._mailbox, self._observer, match, self._name, pairs)
         with beside_others, beside_others.entered():
             work = match.receiver.handler(_argument(match, pairs), **match.captures)
             await self._coroutines.bounded(OwnContexts().run(finish_soon(work)))

@@ -90,7 +90,7 @@ class Mailbox(Connection):
             )
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
-        self.observer: Observer = Observers([Telemetry() if observer is None else observer])
+        self.observer = Observers([Telemetry() if observer is None else observer])
         self.holder = holder
         self.tasks: Tasks = NoTasks() if tasks is None else tasks
         self.queues = queues or Queues()
@@ -123,8 +123,9 @@ class Mailbox(Connection):
         sent_us = int(self.clock() * 10**6)
         namespace = self.namespaces.current()
         ids = [self.new_id() for _ in outgoing]
-        with self.observer.sending(Sending(ids, pattern)):
-            context = self.observer.context()
+        observer = self.observer.listening()
+        with observer.sending(Sending(ids, pattern)):
+            context = observer.context()
             due_ms = int((due or 0) * 1000)
             records = [
                 (
@@ -144,7 +145,7 @@ class Mailbox(Connection):
                 for id_, way, (name, payload) in zip(ids, ways or [PLAIN] * len(ids), outgoing, strict=True)
             ]
             self._send_first(records, due=due, transactional=transactional)
-            self.observer.sent([name for name, _ in records])
+            observer.sent([name for name, _ in records])
         return ids
 
     def _send_first(self, records: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:

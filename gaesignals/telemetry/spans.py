@@ -53,6 +53,9 @@ class Telemetry(Observer):
         self._tracer = tracer_of(tracer_provider)
         self._instruments = Instruments(meter_of(meter_provider))
 
+    def is_listening(self) -> bool:
+        return self._is_tracing() or self._is_measuring()
+
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         span = self._send_span(sending) if self._is_tracing() else trace.INVALID_SPAN
 

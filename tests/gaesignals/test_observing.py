@@ -177,3 +177,35 @@ class TestARound:
         Signal("a").send()
         deliver(receivers)
         assert not any(isinstance(each, Judged) for each in watcher.told)
+
+
+class Dozing(Watcher):
+    """Listens now and then."""
+
+    is_awake = False
+
+    def is_listening(self) -> bool:
+        return self.is_awake
+
+
+def test_an_observer_that_does_not_listen_is_told_nothing_until_it_does() -> None:
+    dozing = Dozing()
+    with use_mailbox(Mailbox(MemoryStore(), observer=dozing)):
+        for _ in range(2):
+            Signal("a").send()
+            deliver([("a", lambda data: None)])
+            dozing.is_awake = not dozing.is_awake
+    assert (len(dozing.calls), len(dozing.reports)) == (1, 1)
+
+
+def test_an_observer_that_cannot_say_whether_it_listens_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Watcher):
+        def is_listening(self) -> bool:
+            raise RuntimeError("is_listening")
+
+    broken = Broken()
+    with use_mailbox(Mailbox(MemoryStore(), observer=broken)):
+        Signal("a").send()
+        deliver([("a", lambda data: None)])
+    assert (len(broken.calls), len(broken.reports)) == (1, 1)
+    assert "an observer failed" in caplog.messages
