@@ -109,7 +109,7 @@ class _Packer:
         keys = [self.named(key, depth, "<key {}>", key) for key in values]
         _check_moments(values)
         items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]
-        if all(type(key) in PLAIN_KEYS for key in values):
+        if PLAIN_KEYS.issuperset(map(type, values)):
             return dict(zip(keys, items, strict=True))
         return CBORTag(PAIRS, [keys, items])
 

@@ -47,8 +47,8 @@ def unpack(value: Any) -> Any:
         return unpacker(value.value)
     if kind is list or kind is tuple:  # inside a tag, CBOR's decoder makes tuples of lists and frozen dicts of dicts
         return _unpack_items(value)
-    if isinstance(value, Mapping):
-        if not all(type(key) in PLAIN_KEYS for key in value):
+    if kind is dict or isinstance(value, Mapping):
+        if not PLAIN_KEYS.issuperset(map(type, value)):
             raise ValueError("a map has a key that is not plain")
         if len(value) > MAX_KEYS:
             raise ValueError("a map has too many keys")

@@ -272,6 +272,7 @@ class FreshDelivery:
             (self._overtaken if id(work.claim) in missed else self._settle)(work)
 
     def _settle(self, work: Work) -> None:
+        self._round.tally.delivered += work.clean_count
         self._round.count(work.name, work.runs, work.verdicts)
         self._count_back(work.name, len(work.unrun))
 

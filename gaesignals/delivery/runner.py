@@ -77,7 +77,8 @@ class Runner:
                 continue
             for run in batch:
                 run.unbegun.remove(match.receiver.id)
-            young = [run for run in batch if not self._expires(match, run)]
+            ages = match.receiver.max_age_seconds is not None
+            young = [run for run in batch if not self._expires(match, run)] if ages else batch
             if young:
                 self._is_begun = True
                 yield young
@@ -154,11 +155,9 @@ def _argument(match: Match, pairs: Sequence[tuple[Run, Message]]) -> object:
 
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
     """Batches of at most `size`, each from one namespace."""
-    batch: list[Run] = []
-    for run in sorted(runs, key=lambda run: run.record.namespace):
-        if batch and (len(batch) == size or batch[0].record.namespace != run.record.namespace):
-            yield batch
-            batch = []
-        batch.append(run)
-    if batch:
-        yield batch
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.record.namespace, []).append(run)
+    for _, group in sorted(groups.items()):
+        for start in range(0, len(group), size):
+            yield group[start : start + size]

@@ -48,10 +48,12 @@ class Turns:
                 # This process ends: what a receiver has not begun is sent again for it, if this is still possible.
                 work.waiting.extendleft(reversed([record for run in runs for record in run.rest]))
                 raise
-            work.runs += runs
-            work.verdicts += map(self._round.decide, runs)
+            marred = [run for run in runs if not run.is_clean]
+            work.clean_count += size - len(marred)
+            work.runs += marred
+            work.verdicts += map(self._round.decide, marred)
             if self._round.mailbox.monotonic() >= started + TURN_SECONDS:
                 break
         seconds = self._round.mailbox.monotonic() - started
         work.seconds += seconds
-        self._pace.note(work.name, seconds=seconds, of_claim=work.seconds, count=len(work.runs))
+        self._pace.note(work.name, seconds=seconds, of_claim=work.seconds, count=work.run_count)

@@ -87,6 +87,11 @@ class Run:
     unknown: tuple[str, ...] = ()
 
     @property
+    def is_clean(self) -> bool:
+        """Whether every receiver that was to see it is done with it, and there is nothing else to say of it."""
+        return bool(self.matches) and not (self.failures or self.unbegun or self.expired or self.unknown)
+
+    @property
     def rest(self) -> tuple[Record, ...]:
         """The record for the receivers that have not begun it, if any; they see the same attempt of it."""
         return (replace(self.record, receivers=tuple(self.unbegun)),) if self.unbegun else ()
@@ -100,7 +105,7 @@ def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
     """
     if not record.receivers:
         is_first = record.attempt == 1 and not is_takeover and not record.is_resent
-        return Run(record, tuple(match for match in matches if match.receiver.reliable or is_first), [])
+        return Run(record, tuple(matches if is_first else filter(_is_reliable, matches)), [])
     known = {match.receiver.id for match in matches}
     named = tuple(
         match
@@ -108,9 +113,13 @@ def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
         if match.receiver.id in record.receivers and (match.receiver.reliable or not (is_takeover or record.is_resent))
     )
     unknown = tuple(receiver for receiver in record.receivers if receiver not in known)
-    if any(match.receiver.reliable for match in matches):
+    if any(map(_is_reliable, matches)):
         return Run(record, named, [], unknown=unknown)
     return Run(record, named, [_gone(receiver) for receiver in unknown])
+
+
+def _is_reliable(match: Match) -> bool:
+    return match.receiver.reliable
 
 
 def _gone(receiver: str) -> Failed:

@@ -17,11 +17,15 @@ from .verdict import Run, Verdict
 
 @dataclass(slots=True)
 class Work:
-    """One claim in the course of a round. `waiting` is what can be run, `later` what is not due yet."""
+    """One claim in the course of a round. `waiting` is what can be run, `later` what is not due yet.
+
+    Of the runs that were clean the count is kept, and of the others `runs` and `verdicts`.
+    """
 
     claim: Claim
     loaded: Loaded
     matches: Sequence[Match]
+    clean_count: int = 0
     runs: list[Run] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     waiting: deque[Record] = field(default_factory=deque)
@@ -52,6 +56,10 @@ class Work:
     @property
     def is_reliable(self) -> bool:
         return self.claim.lease is not None
+
+    @property
+    def run_count(self) -> int:
+        return self.clean_count + len(self.runs)
 
     @property
     def unrun(self) -> list[Record]:
