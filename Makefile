@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test versions check build wheel-test stress mutants clean
+.PHONY: setup run test versions check build site wheel-test stress mutants clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,13 @@ build: setup
 	$(BIN)/python -m build --no-isolation
 	@test -x .venv-twine/bin/twine || { $(PYTHON) -m venv .venv-twine && .venv-twine/bin/pip install --quiet twine; }
 	.venv-twine/bin/twine check --strict dist/*
+
+# The documentation as a site, into build/site, in an environment of its own. It fails on a link that leads nowhere.
+site:
+	@test -x .venv-site/bin/mkdocs || { $(PYTHON) -m venv .venv-site && \
+		.venv-site/bin/pip install --quiet 'mkdocs-material>=9.6,<10' 'mkdocstrings[python]>=1,<2' ruff; }
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+	@echo "file://$(CURDIR)/build/site/index.html, or with its search: $(BIN)/python -m http.server --directory build/site"
 
 # The wheel with its own dependencies in a fresh environment, and all tests of the library and the worker against it.
 wheel-test: setup
@@ -67,4 +74,4 @@ check: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-twine .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-twine .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

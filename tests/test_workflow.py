@@ -37,7 +37,7 @@ def test_a_job_that_runs_tests_installs_first_what_they_start(job: str) -> None:
 
 def test_it_runs_targets_of_the_makefile_alone() -> None:
     known = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"test", "check", "build", "wheel-test"} <= targets() <= known
+    assert {"test", "check", "build", "site", "wheel-test"} <= targets() <= known
 
 
 def test_it_runs_the_tests_on_every_python_that_the_package_names() -> None:
