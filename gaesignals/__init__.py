@@ -7,6 +7,7 @@ Weak delivery runs each message at most once, reliable delivery at least once; b
 calls for any number of names. What is promised under which failures is said in docs/guarantees.md.
 """
 
+from .asgi import AsyncSignalsMiddleware
 from .delivery.deliver import deliver, waiting_names
 from .errors import (
     DecodeError,
@@ -27,13 +28,15 @@ from .middleware import SignalsMiddleware
 from .raised import Drop, Retry
 from .receivers import Receivers
 from .report import DeliveryReport, Failure
-from .signal import Signal, send_many
+from .sending import asend_many, send_many
+from .signal import Signal
 from .threads import in_this_request
 
 guard("gaesignals")
 guard("gaesignals.worker")
 
 __all__ = [
+    "AsyncSignalsMiddleware",
     "DecodeError",
     "DeliveryReport",
     "Drop",
@@ -52,6 +55,7 @@ __all__ = [
     "SignalsError",
     "SignalsMiddleware",
     "StoreError",
+    "asend_many",
     "current_message",
     "deliver",
     "in_this_request",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from .delivery.deliver import deliver, find_matches
 from .delivery.limits import check_options
@@ -17,7 +17,48 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaesignals")
 
+AppT = TypeVar("AppT")
+
 _SKIPPED: Final = "/_ah/"
+
+
+class BeforeRequests:
+    """Delivers what waits for `mapping` before requests, for the middlewares of WSGI and of ASGI; it never raises."""
+
+    def __init__(
+        self,
+        mapping: ReceiverMapping,
+        *,
+        reliable: bool | None,
+        max_seconds: float | None,
+        names: Iterable[str | Signal] | None,
+        lease_seconds: float,
+    ) -> None:
+        check_options(lease_seconds, None, max_seconds)
+        # Receivers stay as they are, so that what is connected to them later is delivered, too.
+        self._mapping = mapping if isinstance(mapping, Receivers) else as_receivers(mapping, reliable=reliable)
+        self._reliable = reliable
+        self._max_seconds = max_seconds
+        self._names = _checked_names(names)
+        self._lease_seconds = lease_seconds
+        find_matches(as_receivers(self._mapping, reliable=reliable), self._names)
+
+    def is_wanted(self, path: str) -> bool:
+        """Whether a request to `path`, from the root, is not one of App Engine's own."""
+        return not path.startswith(_SKIPPED)
+
+    def deliver(self) -> None:
+        """Deliver, and log what goes wrong."""
+        try:
+            deliver(
+                self._mapping,
+                names=self._names,
+                reliable=self._reliable,
+                lease_seconds=self._lease_seconds,
+                max_seconds=self._max_seconds,
+            )
+        except Exception:
+            logger.exception("signals could not be delivered before a request, which goes on without")
 
 
 class SignalsMiddleware:
@@ -44,36 +85,23 @@ class SignalsMiddleware:
     ) -> None:
         """Raises an error of ours for a mapping or an option that cannot work."""
         reject_unknown(unknown, where="SignalsMiddleware()")
-        if not callable(app):
-            raise InvalidMappingError(f"app={app!r:.80} is not a WSGI application: it cannot be called")
-        check_options(lease_seconds, None, max_seconds)
-        self._app = app
-        # Receivers stay as they are, so that what is connected to them later is delivered, too.
-        self._mapping = mapping if isinstance(mapping, Receivers) else as_receivers(mapping, reliable=reliable)
-        self._reliable = reliable
-        self._max_seconds = max_seconds
-        self._names = _checked_names(names)
-        self._lease_seconds = lease_seconds
-        find_matches(as_receivers(self._mapping, reliable=reliable), self._names)
+        self._app = checked_app(app, "a WSGI application")
+        self._before = BeforeRequests(
+            mapping, reliable=reliable, max_seconds=max_seconds, names=names, lease_seconds=lease_seconds
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Deliver, then let `app` answer."""
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if not path.startswith(_SKIPPED):
-            self._deliver()
+        if self._before.is_wanted(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")):
+            self._before.deliver()
         return self._app(environ, start_response)
 
-    def _deliver(self) -> None:
-        try:
-            deliver(
-                self._mapping,
-                names=self._names,
-                reliable=self._reliable,
-                lease_seconds=self._lease_seconds,
-                max_seconds=self._max_seconds,
-            )
-        except Exception:
-            logger.exception("signals could not be delivered before a request, which goes on without")
+
+def checked_app(app: AppT, kind: str) -> AppT:
+    """Return `app`; raises `InvalidMappingError` where it cannot be called."""
+    if not callable(app):
+        raise InvalidMappingError(f"app={app!r:.80} is not {kind}: it cannot be called")
+    return app
 
 
 def _checked_names(names: Iterable[str | Signal] | None) -> tuple[str | Signal, ...] | None:

@@ -5,16 +5,17 @@ Everything about a name or its data is checked before anything is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
 from dataclasses import FrozenInstanceError
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, overload
 
 from .data.codec import dumps
 from .data.declaring import shape_of
 from .data.shape import Shape, to_plain
 from .due import due_of
-from .errors import InvalidMappingError, InvalidNameError, reject_unknown
+from .errors import InvalidNameError, reject_unknown
 from .mailbox.box import current_mailbox
 from .template import Template, check_name
 from .way import PLAIN, Way
@@ -130,6 +131,11 @@ class Signal(_ReadOnly, Generic[DataT]):
         return str(self.template)
 
     @property
+    def pattern(self) -> str:
+        """The template that its name was filled in from; empty where there is none, so the name is anything."""
+        return str(self.filled_from) if self.filled_from else ""
+
+    @property
     def shape(self) -> Shape | None:
         """How its data is checked, written and read; None where any data may be sent."""
         return None if self.data_type is None else shape_of(self.data_type)
@@ -186,13 +192,35 @@ class Signal(_ReadOnly, Generic[DataT]):
         stored; `StoreError` if it is not certain that the message is stored.
         """
         reject_unknown(unknown, where="send()")
-        outgoing = [(name_of(self), _payload(self, data))]
+        outgoing = [(name_of(self), payload_of(self, data))]
         mailbox = current_mailbox()
         due = due_of(delay_seconds=delay_seconds, at=at, now=mailbox.clock())
         (message_id,) = mailbox.send(
-            outgoing, pattern=_pattern([self]), ways=[self.way], due=due, transactional=transactional
+            outgoing, pattern=self.pattern, ways=[self.way], due=due, transactional=transactional
         )
         return message_id
+
+    @overload
+    async def asend(self: Signal[None], *, delay_seconds: float | None = None, at: datetime | None = None) -> str: ...
+
+    @overload
+    async def asend(self, data: DataT, *, delay_seconds: float | None = None, at: datetime | None = None) -> str: ...
+
+    async def asend(
+        self,
+        data: Any = None,
+        *,
+        delay_seconds: float | None = None,
+        at: datetime | None = None,
+        **unknown: NoReturn,
+    ) -> str:
+        """As `send`, for coroutines: it is made in another thread, and others run meanwhile.
+
+        That thread has the caller's context variables, and so its request and its mailbox. Transactions belong to their
+        threads, so there is no `transactional`. Where the caller is cancelled, the message may be stored all the same.
+        """
+        reject_unknown(unknown, where="asend()")
+        return await asyncio.to_thread(partial(self.send, data, delay_seconds=delay_seconds, at=at))
 
 
 def _signal(template: Template, data_type: Any, filled_from: Template | None = None, way: Way = PLAIN) -> Signal[Any]:
@@ -201,7 +229,7 @@ def _signal(template: Template, data_type: Any, filled_from: Template | None = N
     return made
 
 
-def _payload(name: object, data: object) -> bytes:
+def payload_of(name: object, data: object) -> bytes:
     """`data` as it is stored, checked against what the signal declares."""
     shape = name.shape if isinstance(name, Signal) else None
     return dumps(data if shape is None else to_plain(shape, data))
@@ -220,51 +248,3 @@ def name_of(name: object) -> str:
             name.name, f"it is a template; fill it in by calling it: Signal({name.name!r})({example})"
         )
     return name.template.literals[0]
-
-
-def send_many(
-    pairs: Iterable[tuple[str | Signal[Any], Any]],
-    *,
-    delay_seconds: float | None = None,
-    at: datetime | None = None,
-    transactional: bool = False,
-    **unknown: NoReturn,
-) -> list[str]:
-    """Store a message for each pair of a name and data, in as many memcache calls as one; return their ids, in order.
-
-    `delay_seconds`, `at` and `transactional` are those of `Signal.send`. A transaction takes the messages of one call
-    together, up to about 450 KB.
-
-    Names are literal, braces and all. Everything is checked before anything is stored: raises `InvalidNameError` and
-    `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
-    """
-    reject_unknown(unknown, where="send_many()")
-    checked = [_checked_pair(pair) for pair in _iterated(pairs)]
-    outgoing = [(name_of(name), _payload(name, data)) for name, data in checked]
-    mailbox = current_mailbox()
-    due = due_of(delay_seconds=delay_seconds, at=at, now=mailbox.clock())
-    if not outgoing:
-        return []
-    pattern = _pattern(name for name, _ in checked)
-    ways = [name.way if isinstance(name, Signal) else PLAIN for name, _ in checked]
-    return mailbox.send(outgoing, pattern=pattern, ways=ways, due=due, transactional=transactional)
-
-
-def _pattern(names: Iterable[object]) -> str:
-    """The template that all of `names` were filled in from, or nothing: a literal name may be made at run time, too."""
-    templates = {name.filled_from if isinstance(name, Signal) else None for name in names}
-    template = templates.pop()
-    return str(template) if template and not templates else ""
-
-
-def _iterated(pairs: object) -> Iterable[object]:
-    if isinstance(pairs, Iterable) and not isinstance(pairs, (str, bytes, Mapping)):
-        return pairs
-    advice = "; give its .items()" if isinstance(pairs, Mapping) else ""
-    raise InvalidMappingError(f"send_many() takes a list of pairs (name, data), not a {type(pairs).__name__}{advice}")
-
-
-def _checked_pair(pair: object) -> tuple[object, object]:
-    if isinstance(pair, (tuple, list)) and len(pair) == 2:
-        return pair[0], pair[1]
-    raise InvalidMappingError(f"send_many() takes pairs (name, data), but one is {pair!r:.80}")

@@ -32,6 +32,7 @@ GROUPS = (
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
     "gaesignals/delivery/test_paused.py gaesignals/mailbox/test_retries.py gaesignals/mailbox/test_contents.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
+    "gaesignals/test_asgi.py gaesignals/test_threads.py gaesignals/test_middleware.py",
     "gaesignals/format/test_replacing.py gaesignals/mailbox/test_latest.py simulation/test_latest.py",
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
     "gaesignals/mailbox/test_memory_loss.py",
@@ -276,6 +277,30 @@ FAULTS = (
         "gaesignals/mailbox/replacer.py",
         "if entry.latest and entry.latest.safety)",
         "if False)",
+    ),
+    Fault(
+        "coroutines of one thread look for their request where a thread has one",
+        "gaesignals/request.py",
+        "        context.READ_FROM_OS_ENVIRON = False\n",
+        "",
+    ),
+    Fault(
+        "a request's ticket stays behind in the thread that served it",
+        "gaesignals/request.py",
+        "        _is_served.reset(served)\n",
+        "        _stub.SetUseRequestSecurityTicketForThread(True)\n",
+    ),
+    Fault(
+        "a message that a coroutine sends holds up all the others",
+        "gaesignals/signal.py",
+        "return await asyncio.to_thread(partial(self.send, data, delay_seconds=delay_seconds, at=at))",
+        "return self.send(data, delay_seconds=delay_seconds, at=at)",
+    ),
+    Fault(
+        "a delivery before one request holds up all the others",
+        "gaesignals/asgi.py",
+        "await asyncio.to_thread(deliver)",
+        "deliver()",
     ),
     Fault(
         "a late write to a lane is not vouched for",

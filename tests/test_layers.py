@@ -16,6 +16,7 @@ LAYERS = {
         errors guarded values
         data
         format
+        request
         stores tasks
         raised ndb
         template message report
@@ -25,11 +26,13 @@ LAYERS = {
         handler
         signature due
         signal receiver threads
+        sending
         matching connecting
         receivers idempotency
         delivery
         recording
         middleware testing
+        asgi
         pytest_plugin
         integrations
         appyaml
@@ -98,7 +101,7 @@ FOLDERS = {
 ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
-    "gaesignals": {"stores.app_engine", "tasks.app_engine", "tasks.cloud_tasks", "appyaml.sdk"},
+    "gaesignals": {"request", "stores.app_engine", "tasks.app_engine", "tasks.cloud_tasks", "appyaml.sdk"},
     "worker": {"access.keys", "access.tokens", "access.callers", "main"},
 }
 

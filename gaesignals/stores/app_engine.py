@@ -1,35 +1,31 @@
 """The store on App Engine's memcache, and App Engine's namespaces: all that the library knows of the platform.
 
 `MemcacheStore` speaks the service's own messages and keeps nothing between calls, so it may be used from any number of
-threads, but only where App Engine's APIs may be called: in a request to an app in `wrap_wsgi_app`, and in threads that
-run what `in_this_request` made. It never unpickles what it reads.
+threads, but only where App Engine's APIs may be called: in a request to an app in `wrap_wsgi_app` or in
+`AsyncSignalsMiddleware`, and in threads that run what `in_this_request` made. It never unpickles what it reads.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import contextvars
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from google.appengine.api import apiproxy_stub_map
 from google.appengine.api.memcache import memcache_service_pb2 as pb
 from google.appengine.api.namespace_manager import namespace_manager
-from google.appengine.runtime import apiproxy_errors, request_environment
-from google.appengine.runtime.default_api_stub import DefaultApiStub
+from google.appengine.runtime import apiproxy_errors
 from google.protobuf.message import DecodeError
 
 from gaesignals.errors import InvalidOptionError, StoreError
+from gaesignals.request import using_ticket
 
 from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 
 logger = logging.getLogger("gaesignals")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _SERVICE: Final = "memcache"
 _NAMESPACE: Final = re.compile(r"[0-9A-Za-z._-]{0,100}")
@@ -153,11 +149,12 @@ class MemcacheStore:
         if apiproxy_stub_map.apiproxy.GetStub(_SERVICE) is None:
             raise StoreError(
                 "App Engine's APIs are not set up in this process: wrap the application in "
-                f"google.appengine.api.wrap_wsgi_app; {_IN_TESTS}"
+                f"google.appengine.api.wrap_wsgi_app, or in gaesignals.AsyncSignalsMiddleware for ASGI; {_IN_TESTS}"
             )
         rpc = apiproxy_stub_map.UserRPC(_SERVICE, self.deadline_seconds)
         try:
-            rpc.make_call(method, request, response)
+            with using_ticket():
+                rpc.make_call(method, request, response)
             rpc.check_success()
         except _CALL_FAILURES as error:
             if _NO_TICKET in str(error):
@@ -219,24 +216,3 @@ class AppEngineNamespaces:
             yield
         finally:
             namespace_manager.set_namespace(previous)
-
-
-def in_this_request(function: Callable[P, T]) -> Callable[P, T]:
-    """As `gaesignals.in_this_request`, which says what it is for."""
-    context = contextvars.copy_context()
-    enter = request_environment.current_request.CloneRequestEnvironment()
-    has_ticket = DefaultApiStub.ShouldUseRequestSecurityTicketForThread()
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        leave = request_environment.current_request.CloneRequestEnvironment()
-        before = DefaultApiStub.ShouldUseRequestSecurityTicketForThread()
-        enter()
-        DefaultApiStub.SetUseRequestSecurityTicketForThread(has_ticket)
-        try:
-            # A context can be entered once at a time, so each call has a copy.
-            return context.copy().run(function, *args, **kwargs)
-        finally:
-            DefaultApiStub.SetUseRequestSecurityTicketForThread(before)
-            leave()
-
-    return call

@@ -21,6 +21,8 @@ from google.appengine.api import apiproxy_stub_map
 from google.appengine.runtime import apiproxy_errors, context
 from google.protobuf.message import DecodeError
 
+from gaesignals.request import using_ticket
+
 from .queue import (
     MAX_TASKS_A_TRANSACTION,
     NoTransactionError,
@@ -149,7 +151,8 @@ class AppEngineTasks:
                 "google.appengine.api.wrap_wsgi_app"
             )
         rpc = apiproxy_stub_map.UserRPC(_SERVICE, self._deadline_seconds)
-        rpc.make_call(method, request, response)
+        with using_ticket():
+            rpc.make_call(method, request, response)
         rpc.check_success()
 
     def _log_undeleted(self, queue: str, tasks: int, detail: str) -> None:

@@ -14,7 +14,8 @@ from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOpti
 from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.middleware import SignalsMiddleware
 from gaesignals.receivers import Receivers
-from gaesignals.signal import Signal, send_many
+from gaesignals.sending import send_many
+from gaesignals.signal import Signal
 from gaesignals.testing import ManualClock, MemoryStore
 
 

@@ -27,7 +27,8 @@ from gaesignals.errors import (
 )
 from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.raised import Drop, Retry
-from gaesignals.signal import Signal, name_of, send_many
+from gaesignals.sending import send_many
+from gaesignals.signal import Signal, name_of
 from gaesignals.template import Template, check_name
 from gaesignals.testing import MemoryStore
 

@@ -97,6 +97,25 @@ def test_a_thread_without_the_request_is_told_what_to_do() -> None:
     assert "in_this_request" in printed
 
 
+def test_a_wsgi_application_goes_on_beside_an_asgi_one() -> None:
+    printed = run("""
+        from gaesignals.request import serving
+
+        def send():
+            try:
+                return bool(Signal("a").send())
+            except StoreError:
+                return "refused"
+
+        before = request(send)
+        with serving({"HTTP_X_APPENGINE_API_TICKET": "another"}):
+            inside = send()
+            mixed = request(send)
+        print(before, inside, mixed, request(send), send())
+    """)
+    assert printed == "True True True True refused"
+
+
 def test_a_thread_is_left_as_it_was() -> None:
     printed = run("""
         SHARED = ThreadPoolExecutor(1)

@@ -19,7 +19,8 @@ from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.rescue import Answer, rescue
 from gaesignals.raised import Retry
 from gaesignals.receivers import Receivers
-from gaesignals.signal import Signal, send_many
+from gaesignals.sending import send_many
+from gaesignals.signal import Signal
 from gaesignals.stores.memory import Call, Hook, MemoryStore
 from gaesignals.tasks.memory import MemoryTasks, QueuedTask
 from gaesignals.tasks.queue import TaskError

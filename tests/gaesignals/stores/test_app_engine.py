@@ -322,7 +322,7 @@ def test_without_app_engines_apis_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(apiproxy_stub_map, "apiproxy", apiproxy_stub_map.APIProxyStubMap())
     for call in (lambda: store.gets([b"a"]), lambda: store.write([ADD]), lambda: store.delete([b"a"])):
-        with pytest.raises(StoreError, match="wrap_wsgi_app; in a test, use pytest's fixture `signals`"):
+        with pytest.raises(StoreError, match="for ASGI; in a test, use pytest's fixture `signals`"):
             call()
 
 
