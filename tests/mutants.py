@@ -455,8 +455,8 @@ FAULTS = (
     Fault(
         "retries that are not due run with those that are",
         "gaesignals/delivery/work.py",
-        "(work.waiting if is_due(record.not_before_ms, now_ms) else work.later).append(record)",
-        "work.waiting.append(record)",
+        "(work.waiting if is_due(chosen.not_before_ms, now_ms) else work.later).append(chosen)",
+        "work.waiting.append(chosen)",
     ),
     Fault(
         "a long handler keeps the rest of its segment",

@@ -80,8 +80,8 @@ FOLDERS = {
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
         evicted slots settle index hold renew dead bury retries discard pause repair look contents history rescue""",
-    "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner work
-        takeover leftovers turns fresh deliver""",
+    "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner copies
+        work takeover leftovers turns fresh deliver""",
     "gaesignals.integrations": "django",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status

@@ -26,6 +26,7 @@ from gaesignals.receiver import Match
 from gaesignals.report import DeliveryReport, Failure
 from gaesignals.stores.client import Seen
 
+from .copies import Copies
 from .leftovers import Leftovers
 from .pace import Pace
 from .round import Round
@@ -168,9 +169,10 @@ class FreshDelivery:
 
     def _load(self, claims: Sequence[Claim]) -> list[Work]:
         works = []
-        seen: set[tuple[object, ...]] = set()
         garbage: list[bytes] = []
-        for loaded in load(self._mailbox, claims):
+        loads = load(self._mailbox, claims)
+        copies = Copies(loaded for loaded in loads if loaded.is_whole or loaded.claim.lease is None)
+        for loaded in loads:
             claim = loaded.claim
             if claim.lease is None:
                 garbage += loaded.keys
@@ -178,7 +180,7 @@ class FreshDelivery:
                 self._round.leave_unread(claim)
                 self._todo[claim.name] = 0
                 continue
-            work = Work.of(loaded, self._matches[claim.name], self._mailbox.now_ms(), seen)
+            work = Work.of(loaded, self._matches[claim.name], self._mailbox.now_ms(), copies)
             self._todo[claim.name] -= len(work.waiting) + loaded.lost
             self._round.tally.lost += loaded.lost
             works.append(work)

@@ -12,6 +12,7 @@ from gaesignals.mailbox.load import Loaded
 from gaesignals.mailbox.safety import Safety, finished, merged
 from gaesignals.receiver import Match
 
+from .copies import Copies
 from .verdict import Run, Verdict
 
 
@@ -34,19 +35,12 @@ class Work:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int, seen: set[tuple[object, ...]]) -> Work:
-        """All of it waits until its turn comes, and goes back if this process ends before.
-
-        Of a durable message that is there twice, having been brought back, one is run; `seen` has those of this round.
-        """
+    def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int, copies: Copies) -> Work:
+        """All of it waits until its turn comes, and goes back if this process ends before; of `copies` one each."""
         work = cls(loaded.claim, loaded, matches)
         for _, record in loaded.items:
-            if record.is_durable:
-                mark = (work.name, record.id, record.receivers)
-                if mark in seen:
-                    continue
-                seen.add(mark)
-            (work.waiting if is_due(record.not_before_ms, now_ms) else work.later).append(record)
+            if chosen := copies.chosen(work.name, record):
+                (work.waiting if is_due(chosen.not_before_ms, now_ms) else work.later).append(chosen)
         return work
 
     @property

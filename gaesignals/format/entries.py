@@ -38,6 +38,7 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "h": ("held_ms", int),
     "k": ("safety", str),
     "s": ("is_resent", bool),
+    "b": ("brought", int),
     "u": ("wake_ms", int),
     "l": ("is_latest", bool),
 }
@@ -79,8 +80,9 @@ class Record:
     receivers that nobody knew.
 
     A durable one has `safety`, the name of the task that brings it back, empty if that is not known; `is_resent` if it
-    was brought back, so that weak receivers do not see it. `wake_ms` is how long its wake task gathers, None if its
-    signal does not wake. One that `is_latest` gives way to newer ones of its name.
+    was brought back, so that weak receivers do not see it. `brought` counts how often a task brought it. `wake_ms` is
+    how long its wake task gathers, None if its signal does not wake. One that `is_latest` gives way to newer ones of
+    its name.
     """
 
     id: str
@@ -97,6 +99,7 @@ class Record:
     held_ms: int = 0
     safety: str | None = None
     is_resent: bool = False
+    brought: int = 0
     wake_ms: int | None = None
     is_latest: bool = False
 
@@ -114,7 +117,7 @@ class Record:
             + 4 * (len(self.namespace) + len(self.error) + len(self.context))
             + sum(4 * len(r) for r in self.receivers)
         )
-        times = 12 * (bool(self.due_ms) + bool(self.held_ms) + (self.wake_ms is not None))
+        times = 12 * (bool(self.due_ms) + bool(self.held_ms) + bool(self.brought) + (self.wake_ms is not None))
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
 
     @property
@@ -174,6 +177,8 @@ class Record:
             options["k"] = self.safety
         if self.is_resent:
             options["s"] = True
+        if self.brought:
+            options["b"] = self.brought
         if self.wake_ms is not None:
             options["u"] = self.wake_ms
         if self.is_latest:

@@ -81,7 +81,7 @@ def rescue(
 def _send(mailbox: Mailbox, found: Rescue) -> Rescued:
     records = [
         # Durable from here on, with a task of its own; weak receivers have had it unless it was never in memcache.
-        (name, replace(record, safety="", is_resent=record.is_resent or not found.is_first))
+        (name, replace(record, safety="", is_resent=record.is_resent or not found.is_first, brought=record.brought + 1))
         for name, record in found.messages
     ]
     mailbox.send_records(records, is_rescue=True)

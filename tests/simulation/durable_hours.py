@@ -14,10 +14,12 @@ from .durable_world import DiedError, DurableWorld
 EVENTS = ("send", "send", "send", "many", "deliver", "deliver", "deliver", "tasks", "tasks", "pass", "pass", "requeue")
 FAULTS = ("flush", "evict", "memcache", "queue", "die", "die", "twice")
 
+SKEWS = (0.0, 5.0, -5.0)
+
 
 def live(seed: int, *, steps: int, with_faults: bool) -> DurableWorld:
     """Some hours of a world, at the end of which everything is given the time to come to its end."""
-    world = DurableWorld(seed, fails=0.2)
+    world = DurableWorld(seed, skew_seconds=SKEWS[seed % len(SKEWS)], fails=0.2)
     for _ in range(steps):
         event = world.chance.choice(EVENTS + (FAULTS if with_faults else ()))
         with contextlib.suppress(DiedError):

@@ -37,9 +37,13 @@ class DiedError(BaseException):
 
 @dataclass
 class DurableWorld:
-    """`dies_at` is the call, counted from one, before or after which a process dies; None for no death."""
+    """`dies_at` is the call, counted from one, before or after which a process dies; None for no death.
+
+    The worker's clock is `skew_seconds` ahead of that of senders and queues.
+    """
 
     seed: int = 0
+    skew_seconds: float = 0.0
     fails: float = 0.0
     clock: ManualClock = field(default_factory=ManualClock)
     handled: Counter[int] = field(default_factory=Counter)
@@ -58,17 +62,18 @@ class DurableWorld:
         self.tasks = MemoryTasks(clock=self.clock)
         self.store.before, self.store.after = self._store_hook(False), self._store_hook(True)
         self.tasks.before, self.tasks.after = self._task_hook(False), self._task_hook(True)
-        self.mailbox = Mailbox(
-            self.store,
-            clock=self.clock,
-            tasks=self.tasks,
-            random=random.Random(self.seed + 1),
-            sleep=lambda _: None,
-        )
+        self.mailbox = self._mailbox(self.clock, 1)
+        # The worker is another machine.
+        self.worker = self._mailbox(lambda: self.clock() + self.skew_seconds, 2)
         self.receivers = Receivers()
         for name in NAMES:
             self.receivers.connect(name, self._handle, id=f"first {name}", reliable=True, max_attempts=4)
             self.receivers.connect(name, self._second, id=f"second {name}", reliable=True, max_attempts=4)
+
+    def _mailbox(self, clock: Callable[[], float], place: int) -> Mailbox:
+        # Of different ones: ids are random.
+        chance = random.Random(f"{self.seed} {place}")
+        return Mailbox(self.store, clock=clock, tasks=self.tasks, random=chance, sleep=lambda _: None)
 
     def _handle(self, number: int) -> None:
         self._maybe_fail()
@@ -124,7 +129,7 @@ class DurableWorld:
 
     def deliver(self) -> None:
         with contextlib.suppress(SignalsError):
-            deliver(self.receivers, mailbox=self.mailbox, lease_seconds=60)
+            deliver(self.receivers, mailbox=self.worker, lease_seconds=60)
 
     def run_tasks(self, *, twice: bool = False) -> None:
         """Let the queues call the worker for all that is due."""
@@ -138,10 +143,10 @@ class DurableWorld:
                     self.tasks.try_again(queued, due=self.clock() + again)
 
     def _rescue(self, queued: QueuedTask) -> Answer:
-        return rescue(self.mailbox, queued.task.body, task=queued.name, tries=queued.tries).answer
+        return rescue(self.worker, queued.task.body, task=queued.name, tries=queued.tries).answer
 
     def requeue(self) -> None:
-        letters = DeadLetters(self.mailbox)
+        letters = DeadLetters(self.worker)
         with contextlib.suppress(SignalsError):
             for name in letters.names():
                 letters.requeue(name)

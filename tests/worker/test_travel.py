@@ -109,6 +109,22 @@ def test_one_that_was_passed_on_is_delivered_wherever_it_arrives(client: Client,
     assert (handled, created(client)) == (["mail"], [])
 
 
+def test_two_versions_that_disagree_about_a_queue_hand_a_name_over_once(
+    make_client: MakeClient, client: Client, handled: Handled
+) -> None:
+    """While a deploy rolls out a task may reach either, and neither finds it where it wants it."""
+    elsewhere = Receivers()
+    elsewhere.connect("mail", lambda data: handled.append("before"), id="mail", queue="signals")
+    before = make_client(elsewhere)
+    send_many([("mail", 1)])
+    task(client, ["mail"])
+    (passed,) = client.queue.tasks
+    assert (passed.queue, handled) == ("partner", [])
+    headers = {"X-AppEngine-QueueName": "signals"}
+    answer = before.http.post("/tasks/deliver", passed.body(), headers=headers, content_type="application/json")
+    assert (answer.json["delivered"], before.queue.tasks, handled) == (1, [], ["before"])
+
+
 def test_what_the_queue_does_not_take_is_delivered_where_it_is(client: Client, handled: Handled) -> None:
     send_many([("mail", 1)])
     client.queue.refuse = lambda task: True

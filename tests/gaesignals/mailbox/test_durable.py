@@ -275,6 +275,27 @@ class TestRescue:
         world.store.before = lambda call: call.keys
         assert world.run_tasks() == [Answer.AWAY]
 
+    def test_of_a_backlog_of_a_thousand_brings_no_more_than_the_segment_that_was_evicted(self, world: World) -> None:
+        for number in range(1000):
+            order_paid.send(number)
+        segments = world.store.evict(lambda key: key.startswith(b"gs:s:") and key.endswith(b":30"))
+        assert len(segments) == 1
+        world.deliver(max_messages=500)
+        for _ in range(2):
+            world.clock.advance(600)
+            assert set(world.run_tasks()) == {Answer.KEPT}
+        while world.deliver():
+            pass
+        added = len(world.tasks.added)
+        # What is brought is in the page as well, so most look once more.
+        for _ in range(2):
+            world.clock.advance(600)
+            world.run_tasks()
+            world.deliver()
+        assert sorted(world.handled) == list(range(1000))  # type: ignore[type-var]  # data is a number here
+        assert 0 < len(world.tasks.added) - added <= 16
+        assert world.tasks.waiting(SAFETY) == []
+
     def test_what_it_brings_has_a_task_of_its_own(self, world: World) -> None:
         order_paid.send(7)
         for _ in range(3):
@@ -374,6 +395,43 @@ class TestDelivery:
         world.mailbox.send_records([(name, replace(record, safety="")) for name, record in found.messages])
         world.deliver()
         assert world.handled == [7]
+        assert world.tasks.waiting(SAFETY) == []
+
+    def test_of_copies_the_one_that_was_brought_last_is_run_for_its_task_is_there(self, world: World) -> None:
+        """A backlog that lost something and waits for long is brought again, and the first tasks end with that."""
+        world.fails = {7}
+        order_paid.send(7)
+        (old,) = world.tasks.waiting(SAFETY)
+        found = Rescue.from_bytes(old.task.body)
+        assert found.place is not None
+        lost = replace(found, place=replace(found.place, loss="another"))
+        assert rescue(world.mailbox, lost.to_bytes(), task=old.name, tries=3).answer is Answer.DONE
+        world.tasks.finish(old)
+        world.deliver()
+        assert len(world.tasks.waiting(SAFETY)) == 1
+        world.store.flush()
+        world.fails = set()
+        world.clock.advance(600)
+        world.run_tasks()
+        world.deliver()
+        assert world.handled == [7]
+
+    def test_of_copies_the_most_attempts_count_and_weak_receivers_see_what_is_new_to_them(self, world: World) -> None:
+        attempts: list[int] = []
+        world.with_weak()
+        world.receivers.connect(
+            "order_paid", lambda data: attempts.append(current_message().attempt), id="other", reliable=True
+        )
+        order_paid.send(7)
+        ((name, record),) = world.safety()[0].messages
+        copy = replace(record, safety="", is_resent=True, brought=1)
+        world.mailbox.send_records([(name, copy), (name, replace(copy, brought=2))])
+        world.deliver()
+        assert (world.weakly, world.handled, attempts) == ([7], [7], [1])
+        copies = [replace(copy, attempt=attempt, brought=5 - attempt) for attempt in (4, 1)]
+        world.mailbox.send_records([(name, copy) for copy in copies])
+        world.deliver()
+        assert (world.weakly, world.handled, attempts) == ([7], [7, 7], [1, 4])
         assert world.tasks.waiting(SAFETY) == []
 
 
