@@ -84,12 +84,12 @@ FOLDERS = {
         work takeover leftovers turns fresh deliver""",
     "gaesignals.integrations": "django",
     "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
-    "gaesignals.cli": """errors entries text waiting terminal address token client context options wording status
+    "gaesignals.cli": """errors entries text waiting terminal address token client context options wording past status
         draining sending pausing dead messages regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens callers doors gate",
-    "worker.admin": """commands flash status archive inspector rows problems payload letters messages pages sending
-        routes""",
+    "worker.admin": """commands flash status archive inspector openmetrics metrics rows problems payload letters
+        messages pages sending routes""",
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",

@@ -29,6 +29,7 @@ from . import cron, rescue, sending, tasks
 from .access.doors import Door, Doorkeeper, door
 from .access.gate import Gate
 from .access.keys import Fetch, fetch_keys
+from .admin import metrics
 from .admin import routes as admin
 from .admin.archive import Archive
 from .admin.inspector import Inspector
@@ -148,13 +149,14 @@ def create_app(
     )
     dead_letters = DeadLetters(mailbox)
     health = HealthCheck(mailbox, queue)
+    archive = Archive(history, recorder, labels, receivers)
     inspector = Inspector(
         mailbox=mailbox,
         index=index,
         dead_letters=dead_letters,
         receivers=receivers,
         pauses=pauses,
-        archive=Archive(history, recorder, labels, receivers),
+        archive=archive,
         health=health,
         version=version,
     )
@@ -175,6 +177,7 @@ def create_app(
         mailbox, receivers, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings
     )
     app.register_blueprint(admin.blueprint(desk))
+    app.register_blueprint(metrics.blueprint(inspector, archive, labels))
     _configure(app)
     _add_life_cycle(app)
     return app

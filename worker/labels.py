@@ -43,6 +43,17 @@ class Labels:
         return frozenset(self._by_template.values())
 
     @property
+    def titles(self) -> dict[bytes, str]:
+        """What each label is of: nothing for that of everything, a receiver's id, or a name or pattern."""
+        labelled = [*self._by_receiver.items(), *self._by_template.items()]
+        return {EVERYTHING: ""} | {label: title for title, label in labelled}
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """All names and patterns here."""
+        return tuple(self._by_template)
+
+    @property
     def shards(self) -> frozenset[int]:
         """The shards that hold anything this worker can count."""
         return frozenset(map(shard_of, (EVERYTHING, *self._by_receiver.values(), *self._by_template.values())))

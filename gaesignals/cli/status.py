@@ -11,6 +11,7 @@ from .client import Client
 from .context import Context
 from .errors import CommandError, ExitCode
 from .options import Commands, seconds
+from .past import WINDOWS, say_instances, say_points, say_receivers, say_summary
 from .terminal import Terminal
 from .wording import NOT_KNOWN, age, clock_time, count_of, distance, number, parse_time
 
@@ -40,6 +41,9 @@ def add(commands: Commands) -> None:
         help=f"show it again every so often ({WATCH_SECONDS:g}) until Ctrl-C",
     )
     parser.add_argument("--search", metavar="TEXT", help="only names with TEXT in them, in any case")
+    parser.add_argument("--window", choices=WINDOWS, help="show what was done in the last hour, day or fortnight")
+    parser.add_argument("--receivers", action="store_true", help="show what each receiver did in the last day")
+    parser.add_argument("--instances", action="store_true", help="show the instances, and what they are at")
     parser.add_argument("--page", type=_positive, metavar="N", help="another thousand of the names, from 1 on")
     parser.add_argument(
         "--limit",
@@ -69,7 +73,7 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
 
 
 def _show(client: Client, terminal: Terminal, options: argparse.Namespace) -> ExitCode:
-    asked = {"search": options.search, "page": options.page}
+    asked = {"search": options.search, "page": options.page, "window": options.window}
     query = {name: str(value) for name, value in asked.items() if value is not None}
     status = client.get("/admin/status", having="totals", **query)
     problems = _problems(status)
@@ -79,9 +83,19 @@ def _show(client: Client, terminal: Terminal, options: argparse.Namespace) -> Ex
         _say_head(terminal, status, client.url)
         limit = options.limit or (TERMINAL_LIMIT if terminal.width else None)
         _say_names(terminal, status, is_search=options.search is not None, limit=limit)
+        _say_past(terminal, status, options)
         for problem in problems:
             terminal.remark(problem)
     return ExitCode.FAILED if problems else ExitCode.DONE
+
+
+def _say_past(terminal: Terminal, status: Mapping[str, Any], options: argparse.Namespace) -> None:
+    if options.window:
+        say_points(terminal, status)
+    if options.receivers:
+        say_receivers(terminal, status)
+    if options.instances:
+        say_instances(terminal, status)
 
 
 def _positive(text: str) -> int:
@@ -128,6 +142,7 @@ def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
         )
     totals = status["totals"]
     terminal.say(", ".join(f"{name} {number(totals[name])}" for name in _TOTALS if name in totals))
+    say_summary(terminal, status)
 
 
 def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool, limit: int | None) -> None:

@@ -52,6 +52,15 @@ def distance(seconds: float) -> str:
     return f"{int(size // length)} {unit}"
 
 
+def seconds_of(seconds: float | None) -> str:
+    """`250 ms`, `2.5 s`, `3 min`; a dash if there is none."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else distance(seconds)
+
+
 def age(text: object, now: datetime | None) -> str:
     """How long before `now` a time of the worker's JSON is; a dash if there is none."""
     at = parse_time(text)

@@ -72,6 +72,7 @@ def test_no_handler_asks_for_a_login_that_would_turn_scripts_away(app_info: Any)
 
 def test_the_admin_page_is_served_over_https_only(app_info: Any) -> None:
     assert (app_info.handlers[0].url, app_info.handlers[0].secure) == ("/admin/.*", "always")
+    assert (app_info.handlers[1].url, app_info.handlers[1].secure) == ("/metrics", "always")
 
 
 def threads_of(app_info: Any) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gaesignals.format.counts import Cell
 from gaesignals.format.fleet import Fleet, Instance, PastDelivery
-from gaesignals.format.history import EVERYTHING
+from gaesignals.format.history import EVER, EVERYTHING, Place
 from gaesignals.mailbox.history import History, Remembered
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
@@ -20,6 +21,15 @@ from ..statistics import ReceiverStatistics
 from .status import AtWork, InstanceStatus, ReceiverStatus
 
 _SOURCES = {source.value: source for source in Source}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts of the receiver or name `title`, or of everything, since `created` in seconds."""
+
+    title: str
+    cell: Cell
+    created: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +65,16 @@ class Archive:
         fleet = (self._last.fleet or Fleet()).with_news(self._recorder.untold(), 0)
         return self._retrospect(Past(replace(self._last, fleet=fleet), now_ms), window, EVERYTHING)
 
-    def label_of_name(self, name: str) -> bytes | None:
-        return self._labels.of_name(name)
-
-    def label_of_receiver(self, receiver: str) -> bytes:
-        return self._labels.of_receiver(receiver)
+    def ever(self) -> dict[bytes, Counted]:
+        """What was counted since memcache began to remember, by label; only what is known."""
+        titles = self._labels.titles
+        spans = self._history.read([Place.of(EVER, 0, label) for label in titles]).spans
+        found = {label: spans.get(Place.of(EVER, 0, label)) for label in titles}
+        return {
+            label: Counted(titles[label], span.cells.get(label, {}).get(0, {}), span.since_ms / 1000)
+            for label, span in found.items()
+            if span is not None
+        }
 
     def _retrospect(self, past: Past, window: Window, label: bytes) -> Retrospect:
         return Retrospect(

@@ -36,6 +36,35 @@ def test_shows_the_workers_health_and_the_names_where_something_waits(ask: Ask, 
     assert outcome.errors == ""
 
 
+class TestThePast:
+    @pytest.fixture(autouse=True)
+    def done(self, worker: Worker) -> None:
+        worker.send("order_paid", count=3)
+        worker.app.test_client().post("/admin/drain", data={"names": "order_paid", "wait": "1"})
+
+    def test_is_a_line_under_the_totals(self, ask: Ask) -> None:
+        assert ask("status").lines[3] == "last hour: delivered 3; 1 instance, 0 at work"
+
+    @pytest.mark.parametrize("window", ["hour", "day", "fortnight"])
+    def test_is_a_table_of_a_window_in_which_what_is_not_known_is_no_zero(self, ask: Ask, window: str) -> None:
+        lines = ask("status", "--window", window).lines
+        assert lines[3].startswith(f"last {window}: delivered 3")
+        heading = next(number for number, line in enumerate(lines) if line.startswith("FROM (UTC)"))
+        rows = lines[heading + 1 : -1]
+        assert len(rows) in (12, 13)
+        assert rows[0].split()[2:4] == ["not", "known"]
+        assert rows[-1].split()[2] == "3" or rows[-2].split()[2] == "3"
+
+    def test_is_that_of_each_receiver(self, ask: Ask) -> None:
+        lines = ask("status", "--receivers").lines
+        assert next(line.split()[1:5] for line in lines if line.startswith("ship ")) == ["3", "0", "0", "0"]
+
+    def test_is_known_of_the_instances(self, ask: Ask) -> None:
+        lines = ask("status", "--instances").lines
+        assert lines[-2].split()[:4] == ["INSTANCE", "VERSION", "UP", "HEARD"]
+        assert lines[-1].startswith("process ")
+
+
 def test_a_worker_where_nothing_waits_says_so(ask: Ask, worker: Worker) -> None:
     cron(worker)
     assert ask("status").lines[-1] == "nothing waits"
