@@ -99,6 +99,42 @@ class Fault:
 FAULTS = (
     # One loop, pages, claims, lanes and rounds
     Fault(
+        "a sender whose clock is ahead delays its messages by as much",
+        "gaesignals/format/slot.py",
+        "return not now_ms < self.due_ms[name] <= now_ms + ahead_ms",
+        "return self.due_ms[name] <= now_ms",
+    ),
+    Fault(
+        "a retry in an hour is listed so far ahead that it counts as due now",
+        "gaesignals/format/slot.py",
+        "min(max(at, now_ms), now_ms + LISTED_AHEAD_MS)",
+        "max(at, now_ms)",
+    ),
+    Fault(
+        "a sender whose clock is days ahead takes its neighbours out of the index",
+        "gaesignals/format/slot.py",
+        "return slot if slot._fits else slot.without(slot.overdue(now_ms))",
+        "return slot.without(slot.overdue(now_ms))",
+    ),
+    Fault(
+        "a name that is delivered now and then is waited for longer and longer",
+        "gaesignals/format/slot.py",
+        "return slot if slot._fits else slot.without(slot.overdue(now_ms))",
+        "return Slot(slot.due_ms, self.pushed_ms)",
+    ),
+    Fault(
+        "a fan-out takes the write of another for its own",
+        "gaesignals/mailbox/index.py",
+        "self._mark_ms = connection.random.randrange(_MARK_MS)",
+        "self._mark_ms = 0",
+    ),
+    Fault(
+        "failed messages leave the index while some of them are still there",
+        "gaesignals/mailbox/settle.py",
+        "if all(reads[key] is Absent.MISSING for key in keys)",
+        "if True",
+    ),
+    Fault(
         "segments that memcache did not answer for are passed over with those that are missing",
         "gaesignals/mailbox/evicted.py",
         "reads[segment] is Absent.MISSING",
@@ -377,8 +413,8 @@ FAULTS = (
     Fault(
         "a fan-out dispatches what is paused",
         "gaesignals/mailbox/index.py",
-        "due_ms = dict.fromkeys(chosen - self._hold, ",
-        "due_ms = dict.fromkeys(chosen, ",
+        "won = chosen - self._hold",
+        "won = chosen",
     ),
     Fault(
         "what a lost lease refers to is deleted",
@@ -806,8 +842,8 @@ FAULTS = (
     Fault(
         "a name is due earlier than now",
         "gaesignals/format/slot.py",
-        "{name: max(at, now_ms) for name, at in due.items()}",
-        "{name: at for name, at in due.items()}",
+        "min(max(at, now_ms), now_ms + LISTED_AHEAD_MS)",
+        "min(at, now_ms + LISTED_AHEAD_MS)",
     ),
     Fault(
         "settling takes out a name that somebody has just listed",
@@ -874,7 +910,7 @@ FAULTS = (
     Fault(
         "a slot without room takes one more name",
         "gaesignals/format/slot.py",
-        "return len(self.with_due(dict.fromkeys(names, now_ms), now_ms).to_bytes()) <= MAX_BYTES",
+        "return self.due_ms.keys() >= frozenset(names) or self.with_due(dict.fromkeys(names, now_ms), now_ms)._fits",
         "return True",
     ),
     Fault(

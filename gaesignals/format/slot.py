@@ -1,6 +1,10 @@
 """A slot of the index of waiting names: values in, values out.
 
-It maps each name to `due_ms`, the time from which a fan-out may dispatch it.
+It maps each name to `due_ms`, the time from which a fan-out may dispatch it, and to how far a fan-out has pushed it
+forward, if nobody has sent to it or settled it since.
+
+The times are of many clocks. No writer lists a name far ahead of its own, so a time that is far ahead is one of a wrong
+clock and counts as now; and no writer but a fan-out takes out what seems to be old, where there is room.
 """
 
 from __future__ import annotations
@@ -14,17 +18,29 @@ from gaesignals.values import value
 from .keys import MAX_NAME_BYTES
 from .names import listed
 
-VERSION = 2
+VERSION = 3
 MAX_OVERDUE_MS = 7 * 86400 * 1000
+MAX_AHEAD_MS = 600_000
+"""What is due later than that counts as due now."""
+LISTED_AHEAD_MS = MAX_AHEAD_MS - 180_000
+"""So far ahead a name is listed at most, and looked at again then: clocks may differ by the rest."""
+MAX_PUSH_MS = 3600 * 1000
 MAX_BYTES = 950_000
 FRESH_MS = 10_000
 """For as long as a send may take over its one write, whose parts memcache carries out in any order."""
-_MAX_ENTRY_BYTES = MAX_NAME_BYTES + 12
+_WHAT = "a slot of the index"
+_MAX_ENTRY_BYTES = MAX_NAME_BYTES + 24
 
 
 @value
 class Slot:
     due_ms: Mapping[str, int] = field(default_factory=dict)
+    pushed_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def is_due(self, name: str, now_ms: int) -> bool:
+        """Whether a fan-out may dispatch a name that is listed."""
+        ahead_ms = max(MAX_AHEAD_MS, 2 * self.pushed_ms.get(name, 0))
+        return not now_ms < self.due_ms[name] <= now_ms + ahead_ms
 
     def is_keeping(self, name: str, now_ms: int) -> bool:
         """Whether `name` is listed, and not so long overdue that it may soon be dropped."""
@@ -36,26 +52,59 @@ class Slot:
 
     def has_room_for(self, names: Collection[str], now_ms: int) -> bool:
         """Whether memcache takes this slot with `names` listed, too. Those that are listed already need no room."""
-        if (len(self.due_ms) + len(names)) * _MAX_ENTRY_BYTES <= MAX_BYTES or self.due_ms.keys() >= frozenset(names):
-            return True
-        return len(self.with_due(dict.fromkeys(names, now_ms), now_ms).to_bytes()) <= MAX_BYTES
+        return self.due_ms.keys() >= frozenset(names) or self.with_due(dict.fromkeys(names, now_ms), now_ms)._fits
+
+    @property
+    def _fits(self) -> bool:
+        return len(self.due_ms) * _MAX_ENTRY_BYTES <= MAX_BYTES or len(self.to_bytes()) <= MAX_BYTES
 
     def with_due(self, due: Mapping[str, int], now_ms: int) -> Slot:
-        """This slot with the names of `due` listed at those times, never earlier than now.
+        """This slot with the names of `due` listed at those times, never earlier than now nor far ahead.
 
-        Entries seven days overdue are dropped: hardly anything that old is still stored.
+        Where that would be too many, entries seven days overdue make room: hardly anything that old is still stored.
         """
-        kept = {name: at for name, at in self.due_ms.items() if at > now_ms - MAX_OVERDUE_MS}
-        return Slot(kept | {name: max(at, now_ms) for name, at in due.items()})
+        listed = {name: min(max(at, now_ms), now_ms + LISTED_AHEAD_MS) for name, at in due.items()}
+        slot = Slot({**self.due_ms, **listed}, _left(self.pushed_ms, listed))
+        return slot if slot._fits else slot.without(slot.overdue(now_ms))
+
+    def overdue(self, now_ms: int) -> set[str]:
+        """The names that are seven days overdue."""
+        return {name for name, at in self.due_ms.items() if at <= now_ms - MAX_OVERDUE_MS}
+
+    def pushed(self, names: Iterable[str], now_ms: int, *, by_ms: int, mark_ms: int, doubles: bool) -> Slot:
+        """This slot with `names` due in `by_ms`, or in twice as long as the last time for one that nobody delivered.
+
+        `mark_ms` is added to the times alone, so that whoever pushed them knows them again.
+        """
+        by = {
+            name: min(2 * self.pushed_ms[name], max(MAX_PUSH_MS, by_ms))
+            if doubles and name in self.pushed_ms
+            else by_ms
+            for name in names
+        }
+        due = {name: now_ms + wait_ms + mark_ms for name, wait_ms in by.items()}
+        return Slot({**self.due_ms, **due}, {**self.pushed_ms, **by})
 
     def without(self, names: Iterable[str]) -> Slot:
         gone = frozenset(names)
-        return Slot({name: at for name, at in self.due_ms.items() if name not in gone})
+        return Slot(_left(self.due_ms, gone), _left(self.pushed_ms, gone))
 
     def to_bytes(self) -> bytes:
-        return codec.seal(VERSION, dict(self.due_ms))
+        pushed = {name: [self.due_ms[name], by_ms] for name, by_ms in self.pushed_ms.items()}
+        return codec.seal(VERSION, {**self.due_ms, **pushed})
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Slot:
         """Read a stored slot. Raises `DecodeError` or `NewerFormatError`."""
-        return cls(listed(codec.unseal(value, version=VERSION), what="a slot of the index"))
+        body = codec.unseal(value, version=VERSION)
+        pairs = {name: pair for name, pair in body.items() if _is_pair(pair)} if isinstance(body, dict) else {}
+        due_ms = listed({**body, **{name: at for name, (at, _) in pairs.items()}} if pairs else body, what=_WHAT)
+        return cls(due_ms, {name: by_ms for name, (_, by_ms) in pairs.items() if name in due_ms})
+
+
+def _left(numbers: Mapping[str, int], gone: Collection[str]) -> dict[str, int]:
+    return {name: number for name, number in numbers.items() if name not in gone}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and type(value[1]) is int and 0 < value[1] <= MAX_OVERDUE_MS

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gaesignals.format.entries import is_due
 from gaesignals.format.keys import SLOTS, slot_key
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, Seen, State
@@ -62,8 +61,9 @@ class Index:
     ) -> FanOut:
         """Win the names that are due and match, so that the caller dispatches them and nobody else does.
 
-        Each is due again in `redispatch_seconds`, which makes up for a dispatch that is lost. The names of `hold` stay
-        listed as they are and are nobody's. Raises `StoreError` if memcache answers for no slot at all.
+        Each is due again in `redispatch_seconds`, which makes up for a dispatch that is lost, and then in twice as long
+        each time, up to an hour, until somebody delivers it. The names of `hold` stay listed as they are and are
+        nobody's. Raises `StoreError` if memcache answers for no slot at all.
         """
         return self._take(_Taking(self._connection, matches, redispatch_seconds, hold=hold))
 
@@ -78,7 +78,7 @@ class Index:
         return self._take(_TakingNamed(self._connection, names, redispatch_seconds, hold=hold))
 
     def postpone(self, names: Collection[str], *, seconds: float) -> None:
-        """Have `names` due in `seconds`: somebody is at work on them. Raises `StoreError`."""
+        """Have `names` due in `seconds`, or seven minutes: somebody is at work on them. Raises `StoreError`."""
         list_names(self._connection, dict.fromkeys(names, self._connection.now_ms() + int(seconds * 1000)))
 
     def settle(self, names: Iterable[str]) -> Settled:
@@ -105,7 +105,12 @@ class Index:
 
 
 class _Taking:
-    """The planner of a fan-out: what is listed, what of it may be taken, and pushing those forward."""
+    """The planner of a fan-out: what is listed, what of it may be taken, and pushing those forward.
+
+    What nobody here listens to is taken out when it is seven days overdue: hardly anything that old is still stored.
+    """
+
+    _doubles = True
 
     def __init__(
         self,
@@ -119,8 +124,9 @@ class _Taking:
         self._connection = connection
         self._matches = matches
         self._hold = frozenset(hold)
-        # The mark: nobody else is likely to have chosen the same millisecond.
-        self._pushed_ms = int(redispatch_seconds * 1000) + connection.random.randrange(_MARK_MS)
+        self._push_ms = int(redispatch_seconds * 1000)
+        # Nobody else is likely to have chosen the same millisecond.
+        self._mark_ms = connection.random.randrange(_MARK_MS)
         self._todo = dict.fromkeys(slots, MANY_SLOTS)
         self._names: dict[bytes, list[str]] = {}
         self._is_first = True
@@ -151,18 +157,24 @@ class _Taking:
         now_ms = self._connection.now_ms()
         slot = seen.value or Slot()
         self.listed.update(slot.due_ms)
-        chosen = self.takeable(key, self._matching(slot.due_ms), now_ms)
+        chosen = self.takeable(key, slot, self._matching(slot.due_ms), now_ms)
         self.held |= chosen & self._hold
-        due_ms = dict.fromkeys(chosen - self._hold, now_ms + self._pushed_ms)
+        won = chosen - self._hold
         # Those held back that are long overdue become due now: what is overdue for days is dropped from the index.
         kept = {
             name: now_ms for name in chosen & self._hold if slot.due_ms.get(name, now_ms) < now_ms - LONG_OVERDUE_MS
         }
-        if not due_ms and not kept:
+        old = slot.overdue(now_ms) & self.unmatched.keys()
+        if not won and not kept and not old:
             return None
-        self._names[key] = list(due_ms)
-        pushed = slot.with_due(due_ms | kept, now_ms)
-        return Plan(key, seen, pushed, is_mine=lambda slot: bool(due_ms) and due_ms.items() <= slot.due_ms.items())
+        self._names[key] = list(won)
+        pushed = (
+            slot.without(old)
+            .with_due(kept, now_ms)
+            .pushed(won, now_ms, by_ms=self._push_ms, mark_ms=self._mark_ms, doubles=self._doubles)
+        )
+        mine = {name: pushed.due_ms[name] for name in won}
+        return Plan(key, seen, pushed, is_mine=lambda slot: bool(mine) and mine.items() <= slot.due_ms.items())
 
     def _matching(self, due_ms: Mapping[str, int]) -> Mapping[str, int]:
         """Those of the listed names that a receiver matches; the others are noted."""
@@ -170,8 +182,8 @@ class _Taking:
         self.unmatched |= unmatched
         return {name: at for name, at in due_ms.items() if name not in unmatched}
 
-    def takeable(self, key: bytes, due_ms: Mapping[str, int], now_ms: int) -> set[str]:
-        return {name for name, at in due_ms.items() if is_due(at, now_ms)}
+    def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
+        return {name for name in names if slot.is_due(name, now_ms)}
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.LOST:
@@ -185,16 +197,20 @@ class _Taking:
 
 
 class _TakingAll(_Taking):
-    def takeable(self, key: bytes, due_ms: Mapping[str, int], now_ms: int) -> set[str]:
-        return set(due_ms)
+    _doubles = False
+
+    def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
+        return set(names)
 
 
 class _TakingNamed(_Taking):
+    _doubles = False
+
     def __init__(
         self, connection: Connection, names: Collection[str], redispatch_seconds: float, *, hold: Collection[str]
     ) -> None:
         self._groups = by_slot(names)
         super().__init__(connection, lambda _: True, redispatch_seconds, slots=self._groups, hold=hold)
 
-    def takeable(self, key: bytes, due_ms: Mapping[str, int], now_ms: int) -> set[str]:
+    def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
         return set(self._groups[key])

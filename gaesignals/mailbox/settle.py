@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import is_due
-from gaesignals.format.keys import Address
+from gaesignals.format.keys import Address, bundle_key
 from gaesignals.format.lease import GRACE_MS
 from gaesignals.format.page import Page
-from gaesignals.format.slot import Slot
+from gaesignals.format.slot import MAX_OVERDUE_MS, Slot
 from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.store import Absent
 
 from .lanes import read_pages
 from .slots import LONG_OVERDUE_MS, by_slot, list_names, read_slots
@@ -108,12 +109,35 @@ def due_times(connection: Connection, names: Collection[str]) -> tuple[dict[str,
     pages = read_pages(connection, names)
     if pages and all(seen.state is State.FAILED for seen in pages.values()):
         raise StoreError("memcache did not answer; nothing was settled")
+    forgotten = _forgotten(connection, pages, now_ms)
     for address, seen in pages.items():
-        at = _due_ms(address, seen, now_ms)
+        at = None if address in forgotten else _due_ms(address, seen, now_ms)
         known = due[address.name]
         if at is not None:
             due[address.name] = at if known is None else min(known, at)
     return due, frozenset(address.name for address, seen in pages.items() if seen.value and seen.value.wake_ms)
+
+
+def _forgotten(connection: Connection, pages: Mapping[Address, Seen[Page]], now_ms: int) -> set[Address]:
+    """The pages with nothing but failed messages that nobody retried for seven days, and memcache has none of these.
+
+    As where a receiver is weak by now: its deliveries leave them alone.
+    """
+    old = {
+        address: [bundle_key(ref.key) for ref in seen.value.retries]
+        for address, seen in pages.items()
+        if seen.value is not None and _has_old_retries_alone(address, seen.value, now_ms)
+    }
+    sizes = {bundle_key(ref.key): ref.size for at in old if (page := pages[at].value) for ref in page.retries}
+    reads = connection.gets_sized(sizes)
+    return {address for address, keys in old.items() if all(reads[key] is Absent.MISSING for key in keys)}
+
+
+def _has_old_retries_alone(address: Address, page: Page, now_ms: int) -> bool:
+    has_more = page.is_waiting or page.leases or (page.width > 1 and address.lane == 0)
+    # Those that were handed back say nothing of their age.
+    times = [ref.not_before_ms for ref in page.retries]
+    return bool(times) and not has_more and all(times) and max(times) < now_ms - MAX_OVERDUE_MS
 
 
 def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:

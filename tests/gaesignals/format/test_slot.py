@@ -6,14 +6,21 @@ import pytest
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError, NewerFormatError
-from gaesignals.format.entries import VERSION
-from gaesignals.format.slot import MAX_BYTES, MAX_OVERDUE_MS, Slot
+from gaesignals.format.slot import (
+    LISTED_AHEAD_MS,
+    MAX_AHEAD_MS,
+    MAX_BYTES,
+    MAX_OVERDUE_MS,
+    MAX_PUSH_MS,
+    VERSION,
+    Slot,
+)
 
 NOW_MS = 1_700_000_000_000
 
 
 def test_a_slot_comes_back_from_its_bytes_as_it_was() -> None:
-    slot = Slot({"a": NOW_MS, "é" * 100: 0})
+    slot = Slot({"a": NOW_MS, "é" * 100: 0, "pushed": NOW_MS}, {"pushed": 300_000})
     assert Slot.from_bytes(slot.to_bytes()) == slot
 
 
@@ -32,9 +39,52 @@ def test_nothing_is_due_earlier_than_now() -> None:
     assert Slot().with_due({"a": 0, "b": NOW_MS + 5}, NOW_MS) == Slot({"a": NOW_MS, "b": NOW_MS + 5})
 
 
-def test_entries_seven_days_overdue_are_dropped_by_whoever_writes() -> None:
+def test_nothing_is_listed_so_far_ahead_that_another_clock_takes_it_for_a_fault() -> None:
+    slot = Slot().with_due({"a": NOW_MS + 3600_000}, NOW_MS)
+    assert slot.due_ms["a"] == NOW_MS + LISTED_AHEAD_MS
+    assert not slot.is_due("a", NOW_MS - 179_000)
+
+
+def test_what_is_due_far_ahead_is_due_now() -> None:
+    slot = Slot({"ahead": NOW_MS + MAX_AHEAD_MS + 1, "later": NOW_MS + MAX_AHEAD_MS, "soon": NOW_MS + 1, "now": NOW_MS})
+    assert [name for name in slot.due_ms if slot.is_due(name, NOW_MS)] == ["ahead", "now"]
+
+
+def push(slot: Slot, *, doubles: bool = True) -> Slot:
+    return slot.pushed(["a"], NOW_MS, by_ms=300_000, mark_ms=7, doubles=doubles)
+
+
+def test_a_name_is_pushed_twice_as_far_each_time_up_to_an_hour() -> None:
+    slot = Slot({"a": NOW_MS})
+    found = []
+    for _ in range(6):
+        slot = push(slot)
+        found.append(slot.due_ms["a"] - NOW_MS)
+        assert not slot.is_due("a", NOW_MS), "however far that is, it is the fan-out's own time"
+    assert found == [300_007, 600_007, 1_200_007, 2_400_007, MAX_PUSH_MS + 7, MAX_PUSH_MS + 7]
+    assert push(slot, doubles=False).due_ms["a"] == NOW_MS + 300_007
+
+
+def test_a_name_that_is_listed_anew_is_pushed_as_at_first() -> None:
+    slot = push(push(Slot({"a": NOW_MS, "b": NOW_MS}))).with_due({"a": NOW_MS}, NOW_MS)
+    assert slot == Slot({"a": NOW_MS, "b": NOW_MS})
+    assert push(slot).due_ms["a"] == NOW_MS + 300_007
+
+
+def test_a_pushed_name_that_is_taken_out_leaves_nothing() -> None:
+    assert push(Slot({"a": NOW_MS})).without(["a"]) == Slot()
+
+
+@pytest.mark.parametrize("pair", [[NOW_MS], [NOW_MS, 0], [NOW_MS, "1"], [NOW_MS, 1, 1], ["1", 300_000], [-1, 300_000]])
+def test_a_planted_pair_that_cannot_be_hides_no_other_name(pair: object) -> None:
+    assert Slot.from_bytes(codec.seal(VERSION, {"a": pair, "b": NOW_MS})) == Slot({"b": NOW_MS})
+
+
+def test_entries_seven_days_overdue_stay_where_there_is_room() -> None:
+    """The clock of whoever writes may be wrong."""
     slot = Slot({"old": NOW_MS - MAX_OVERDUE_MS, "older": 0, "young": NOW_MS - MAX_OVERDUE_MS + 1})
-    assert slot.with_due({"new": NOW_MS}, NOW_MS).due_ms.keys() == {"young", "new"}
+    assert slot.overdue(NOW_MS) == {"old", "older"}
+    assert slot.with_due({"new": NOW_MS}, NOW_MS).due_ms.keys() == {"old", "older", "young", "new"}
 
 
 def test_a_slot_has_room_for_names_until_memcache_would_not_take_it() -> None:

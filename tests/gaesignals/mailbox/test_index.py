@@ -420,3 +420,79 @@ def test_what_failed_while_its_name_was_reliable_stays_listed_until_a_delivery_i
     clock.advance(60)
     assert pending.settle(["a"]).emptied == ("a",)
     assert seen == [1, 1]
+
+
+def test_what_failed_while_its_name_was_reliable_leaves_the_index_once_memcache_has_forgotten_it(
+    pending: Index, clock: ManualClock, store: MemoryStore
+) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: 1 / 0, reliable=True, id="h")
+    Signal("a").send(1)
+    deliver(receivers)
+    clock.advance(6.9 * 86400)
+    assert pending.settle(["a"]).emptied == ()
+    clock.advance(0.5 * 86400)
+    assert pending.settle(["a"]).emptied == ("a",)
+    assert pending.entries() == {}
+
+
+def test_what_is_old_and_still_there_stays_listed(pending: Index, clock: ManualClock, store: MemoryStore) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: 1 / 0, reliable=True, id="h")
+    Signal("a").send(1)
+    deliver(receivers)
+    [bundle] = [key for key in store.keys() if key.startswith(b"gs:b:")]  # noqa: SIM118
+    value = store.raw(bundle)
+    assert value is not None
+    store.set_raw(bundle, value)
+    clock.advance(30 * 86400)
+    assert pending.settle(["a"]).emptied == ()
+
+
+@pytest.mark.parametrize("seconds", [60, 3600, 6 * 86400, 9 * 86400])
+def test_a_sender_whose_clock_is_ahead_is_found_within_ten_minutes(
+    pending: Index, clock: ManualClock, store: MemoryStore, seconds: int
+) -> None:
+    Mailbox(store, clock=lambda: clock() + seconds).send([("a", b"\xf6")])
+    clock.advance(min(seconds, 0 if seconds > 600 else 600))
+    assert fan_out(pending) == ("a",)
+
+
+def test_a_sender_whose_clock_is_days_ahead_takes_no_neighbour_out(
+    pending: Index, clock: ManualClock, store: MemoryStore
+) -> None:
+    mate = next(name for name in map(str, range(10**6)) if slot_of(name) == slot_of("a"))
+    Signal(mate).send(1)
+    Mailbox(store, clock=lambda: clock() + 8 * 86400).send([("a", b"\xf6")])
+    assert set(pending.entries()) == {"a", mate}
+
+
+def test_a_fan_out_takes_out_what_nobody_listens_to_for_seven_days(pending: Index, clock: ManualClock) -> None:
+    send_many([("mine", 1), ("theirs", 1)])
+    clock.advance(7 * 86400 + 1)
+    pending.fan_out(lambda name: name == "mine", redispatch_seconds=300)
+    assert set(pending.entries()) == {"mine"}
+
+
+def test_a_name_that_nobody_delivers_is_dispatched_less_and_less(pending: Index, clock: ManualClock) -> None:
+    Signal("a").send(1)
+    minutes = []
+    for minute in range(60):
+        if fan_out(pending):
+            minutes.append(minute)
+        clock.advance(60)
+    assert minutes == [0, 6, 17, 38], "a fan-out a minute, and up to a second is added"
+    assert pending.fan_out_named(["a"], redispatch_seconds=300).names == ("a",)
+    clock.advance(301)
+    assert fan_out(pending) == ("a",), "somebody asked for it, so it is waited for as at first"
+
+
+def test_a_name_that_is_delivered_now_and_then_is_dispatched_as_at_first(pending: Index, clock: ManualClock) -> None:
+    for _ in range(4):
+        Signal("a").send(1)
+        assert fan_out(pending) == ("a",)
+        deliver([("a", lambda data: None)], max_messages=1)
+        Signal("a").send(1)
+        pending.settle(["a"])
+        assert fan_out(pending) == ("a",)
+        clock.advance(301)
