@@ -8,13 +8,14 @@ import pytest
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError, InvalidNameError
-from gaesignals.format.entries import VERSION
+from gaesignals.format import letter, pauses, slot
 from gaesignals.format.letter import DeadNames
 from gaesignals.format.names import is_name, listed
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.slot import Slot
 from gaesignals.template import check_name
 
+VERSIONS = {Slot: slot.VERSION, DeadNames: letter.VERSION, PausedNames: pauses.VERSION}
 NOW_MS = 1_700_000_000_000
 GOOD = {"a": NOW_MS, "\u00e9" * 100: 0, "b" * 200: 2**47 - 1}
 BAD_NAMES: list[Any] = ["", "a" * 201, "\u00e9" * 101, "a\nb", "\x7f", "\x85", b"a"]
@@ -26,7 +27,7 @@ BAD_NUMBERS: list[Any] = [-1, 2**47, 2**63, 1.5, True, None, "1", [], {}]
 def test_an_absurd_entry_is_left_out_and_said(
     page: Any, bad: tuple[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    read = page.from_bytes(codec.seal(VERSION, {**GOOD, bad[0]: bad[1]}))
+    read = page.from_bytes(codec.seal(VERSIONS[page], {**GOOD, bad[0]: bad[1]}))
     assert read == page(GOOD)
     assert page.from_bytes(read.to_bytes()) == read
     (record,) = caplog.records
@@ -38,7 +39,7 @@ def test_an_absurd_entry_is_left_out_and_said(
 def test_what_lists_no_names_at_all_is_a_decode_error(page: Any) -> None:
     for body in (None, [], ["a"], 1, "a"):
         with pytest.raises(DecodeError):
-            page.from_bytes(codec.seal(VERSION, body))
+            page.from_bytes(codec.seal(VERSIONS[page], body))
 
 
 def test_thousands_of_absurd_entries_are_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
