@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test versions check build site wheel-test stress mutants clean
+# Without a target, what there is.
+.PHONY: help setup run test versions check build site wheel-test stress mutants clean
+
+help:
+	@grep '^make ' CONTRIBUTING.md
 
 setup: $(STAMP)
 

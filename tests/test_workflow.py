@@ -48,3 +48,11 @@ def test_it_runs_the_tests_on_every_python_that_the_package_names() -> None:
 def test_every_target_that_the_contributors_guide_names_is_there() -> None:
     named = set(re.findall(r"\bmake ([a-z][\w-]*)", (ROOT / "CONTRIBUTING.md").read_text()))
     assert named <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_contributors_guide_lists_what_the_makefile_has_and_make_help_prints() -> None:
+    listed = re.findall(r"^make ([\w-]+) +#", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    made = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(set(made) - {"help", "clean"})
+    for path in re.findall(r"ARGS='(tests/\S+)", (ROOT / "CONTRIBUTING.md").read_text()):
+        assert (ROOT / path).exists(), path
