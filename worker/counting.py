@@ -66,6 +66,12 @@ class Counting(Observer):
             for name in names:
                 self._add_to_name(name, Field.SENT, 1)
 
+    def replaced(self, names: Sequence[str]) -> None:
+        with self._lock:
+            self._row(EVERYTHING)[Field.REPLACED] += len(names)
+            for name in names:
+                self._add_to_name(name, Field.REPLACED, 1)
+
     def handled(self, call: HandlerCall) -> None:
         waits = _waits(call)
         with self._lock:

@@ -29,6 +29,7 @@ DAY_SLOTS = 24
 # Of what was counted by receiver and by name, this is one handler's run with a message, not a message.
 COUNTED = (
     Field.SENT,
+    Field.REPLACED,
     Field.DELIVERED,
     Field.FAILED,
     Field.RETRIED,

@@ -48,6 +48,7 @@ class Field(enum.IntEnum):
     SAMPLES = 11
     WAITING = 12
     RETRYING = 13
+    REPLACED = 14
 
 
 def wait_field(seconds: float) -> int:

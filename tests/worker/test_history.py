@@ -12,6 +12,7 @@ from gaesignals import Receivers
 from gaesignals.data.codec import dumps
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.testing import MemoryStore
+from gaesignals.way import Way
 from worker.recorder import EVERY_SECONDS
 
 from .conftest import Client, MakeClient
@@ -87,6 +88,14 @@ def test_two_instances_tell_the_same(start: Callable[[str], Client], store: Memo
     ]
     assert found["receivers"][2]["last_error"] == "RuntimeError: no"
     assert (total(found, "delivered"), total(found, "failed"), total(found, "retried")) == (2, 1, 1)
+
+
+def test_what_a_worker_sends_and_what_that_replaces_is_counted(start: Callable[[str], Client]) -> None:
+    client = start("one")
+    for _ in range(3):
+        client.worker.extensions["gaesignals"].send([("fine", dumps(1))], ways=[Way(is_latest=True)])
+    found = status(client)
+    assert (total(found, "sent"), total(found, "replaced")) == (3, 2)
 
 
 def test_a_minute_is_written_once_and_not_while_a_message_is_on_its_way(

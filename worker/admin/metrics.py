@@ -24,6 +24,7 @@ from .status import SILENT, NameStatus, Status
 
 _FLEET: Mapping[Field, str] = {
     Field.SENT: "Messages that workers sent",
+    Field.REPLACED: "Messages whose place newer ones took that workers sent",
     Field.DELIVERED: "Messages that every receiver is done with",
     Field.FAILED: "Messages that a handler failed with",
     Field.RETRIED: "Messages that are to be run again",
@@ -141,7 +142,11 @@ def _add_counters(out: Exposition, ever: Mapping[bytes, Counted], labels: Labels
     names = [each for label, each in ever.items() if label in labels.names]
     _add_outcomes(out, "receiver", receivers, "Messages by receiver and what became of them with it", _OUTCOMES)
     _add_outcomes(
-        out, "name", names, "Runs of handlers by name or pattern and what became of them", (Field.SENT, *_OUTCOMES)
+        out,
+        "name",
+        names,
+        "Runs of handlers by name or pattern and what became of them",
+        (Field.SENT, Field.REPLACED, *_OUTCOMES),
     )
     for histogram in _HISTOGRAMS:
         out.family(histogram.name, "histogram", histogram.help, unit="seconds")

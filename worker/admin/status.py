@@ -177,6 +177,7 @@ class ReceiverStatus:
             "batch": self.receiver.batch,
             "max_attempts": self.receiver.max_attempts,
             "backoff_seconds": self.receiver.backoff_seconds,
+            "queue": self.receiver.queue,
             **self.statistics.to_json(),
         }
 

@@ -53,6 +53,23 @@ def die(client: Client, count: int = 1) -> None:
     client.task({"names": ["firm"]})
 
 
+class TestReceivers:
+    def test_show_their_queues_and_what_was_too_old_for_them(self, make_client: MakeClient, store: MemoryStore) -> None:
+        receivers = Receivers()
+        receivers.connect("mail", lambda data: None, id="shop.mail", queue="slow", max_age_seconds=60)
+        receivers.connect("weak", lambda data: None, id="shop.weak")
+        client = make_client(receivers, store=store)
+        Mailbox(store, clock=lambda: time.time() - 100).send([("mail", codec.dumps(1))])
+        client.task({"names": ["mail"], "handed_over": True})
+
+        page = client.browse("/admin/")
+
+        assert text(page, ".receivers .note") == ["shop.mail, queue slow", "shop.weak"]
+        assert text(page, ".receivers [data-label=Expired]") == ["1", "–"]
+        assert text(page, "[data-label=Expired]")[2:] == ["1"]
+        assert [each["queue"] for each in client.http.get("/admin/status").json["receivers"]] == ["slow", None]
+
+
 class TestTheVerdict:
     def test_is_that_all_is_well_when_it_is(self, client: Client) -> None:
         client.cron()
