@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypedDict
 
-from gaesignals import Message, Receivers, Retry, Signal, deliver, send_many
+from gaesignals import (
+    AsyncSignalsMiddleware,
+    Message,
+    Receivers,
+    Retry,
+    Signal,
+    asend_many,
+    deliver,
+    send_many,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,24 @@ untyped.send(Other(1))
 Signal("at once").send({"k": 2})
 Signal("none", data_type=type(None)).send()
 send_many([(order_paid, Paid(1)), ("b", {"k": 2}), (untyped, None)])
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+async def asynchronously() -> str:
+    await order_paid.asend(Other(1))  # refused
+    await order_paid.asend()  # refused
+    await order_paid.asend(Paid(1), transactional=True)  # refused
+    await Signal("none", data_type=type(None)).asend()
+    await asend_many([(order_paid, Paid(1)), ("b", {"k": 2})])
+    order_paid.asend(Paid(1)).upper()  # refused
+    return await order_paid.asend(Paid(1), delay_seconds=5)
+
+
+Signal("newest", latest=True, data_type=Paid).send(Other(1))  # refused
+AsyncSignalsMiddleware(lambda scope, receive, send: None)  # refused
+AsyncSignalsMiddleware(AsyncSignalsMiddleware(application), receivers, max_seconds=2)
 
 
 def annotated(signal: Signal, message: Message) -> str:
