@@ -99,6 +99,12 @@ class Fault:
 FAULTS = (
     # One loop, pages, claims, lanes and rounds
     Fault(
+        "a dead letter counts as stored though no page of the index lists its name",
+        "gaesignals/mailbox/dead.py",
+        "if key in self._todo or index not in self._listed\n",
+        "if key in self._todo\n",
+    ),
+    Fault(
         "a sender whose clock is ahead delays its messages by as much",
         "gaesignals/format/slot.py",
         "return not now_ms < self.due_ms[name] <= now_ms + ahead_ms",

@@ -10,7 +10,7 @@ SLOTS = 1024
 MAX_NAME_BYTES = 200
 """Of a signal's name in UTF-8."""
 
-DEAD_NAMES = b"gs:dead"
+DEAD_NAME_PAGES = 16
 PAUSED_NAMES = b"gs:paused"
 LAST_FAN_OUT = b"gs:fanout"
 FLUSH_MARKER = b"gs:marker"
@@ -38,6 +38,16 @@ def slot_key(slot: int) -> bytes:
 def dead_key(name: str) -> bytes:
     """The page of a name's dead letters."""
     return b"gs:d:" + name.encode()
+
+
+def dead_names_key(page: int) -> bytes:
+    """A page of the index of names with dead letters."""
+    return b"gs:dead:%d" % page
+
+
+def dead_names_page_of(name: str) -> int:
+    """The page that lists a name with dead letters, the same in every process and version."""
+    return zlib.crc32(name.encode()) % DEAD_NAME_PAGES
 
 
 def marker_key(task: str) -> bytes:

@@ -132,18 +132,18 @@ class DeadPage:
 
 @value
 class DeadNames:
-    """How many dead letters each name has, the name that changed last at the end."""
+    """One page of the index: how many dead letters each of its names has, the one that changed last at the end."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
 
     def with_counts(self, counts: Mapping[str, int]) -> DeadNames:
         kept = {name: count for name, count in self.counts.items() if name not in counts}
         kept.update((name, count) for name, count in counts.items() if count)
-        size = sum(4 * len(name) + 8 for name in kept)
+        size = sum(map(_entry_bytes, kept))
         for name in list(kept):
             if size <= _MAX_INDEX_BYTES:
                 break
-            size -= 4 * len(name) + 8
+            size -= _entry_bytes(name)
             del kept[name]
             logger.error("too many names have dead letters; one is not listed", extra={"signals_name": ascii(name)})
         return DeadNames(kept)
@@ -154,3 +154,8 @@ class DeadNames:
     @classmethod
     def from_bytes(cls, value: bytes) -> DeadNames:
         return cls(listed(codec.unseal(value, version=VERSION), what="the index of dead names"))
+
+
+def _entry_bytes(name: str) -> int:
+    """What a name and its count take in the index, never fewer."""
+    return len(name.encode()) + 12

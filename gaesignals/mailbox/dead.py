@@ -1,8 +1,8 @@
 """Dead letters: messages that failed too often, kept until a person requeues or drops them.
 
-Each name has one page with its newest hundred, or another number, which does not expire; one small index lists the
-names. Both live in memcache, which may forget them: a team that must not lose them keeps them in a database from
-`Receivers(on_dead=...)`.
+Each name has one page with its newest hundred, or another number, which does not expire; an index of sixteen pages
+lists the names. Both live in memcache, which may forget them: a team that must not lose them keeps them in a database
+from `Receivers(on_dead=...)`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import Record, entries_from_bytes
-from gaesignals.format.keys import DEAD_NAMES, bundle_key, dead_key
+from gaesignals.format.keys import DEAD_NAME_PAGES, bundle_key, dead_key, dead_names_key, dead_names_page_of
 from gaesignals.format.letter import DeadLetter, DeadNames, DeadPage
 from gaesignals.stores.client import Seen, decoded
 from gaesignals.stores.store import Set
@@ -48,22 +48,36 @@ class _Changing:
         self._change = change
         self._bodies = bodies
         self._names = {dead_key(name): name for name in names}
+        self._indexes: dict[bytes, dict[bytes, str]] = {}
+        for key, name in self._names.items():
+            self._indexes.setdefault(dead_names_key(dead_names_page_of(name)), {})[key] = name
         self._todo = set(self._names)
         self._counts: dict[str, int] = {}
         self._garbage: dict[bytes, set[bytes]] = {}
         self._tasks: dict[bytes, set[str]] = {}
         self._given_up: set[bytes] = set()
-        self._is_listed = False
+        self._listed: set[bytes] = set()
 
     @property
     def missed(self) -> frozenset[str]:
-        return frozenset(self._names[key] for key in (self._todo if self._is_listed else self._names))
+        return frozenset(
+            name
+            for index, pages in self._indexes.items()
+            for key, name in pages.items()
+            if key in self._todo or index not in self._listed
+        )
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
-        # The index counts what is in the pages, so without it there is nothing to do.
-        if DEAD_NAMES in self._given_up or (self._is_listed and self._todo <= self._given_up):
-            return {}
-        return {key: _DEAD_PAGE for key in self._names if key not in self._given_up} | {DEAD_NAMES: _DEAD_INDEX}
+        kinds: dict[bytes, Kind[Any]] = {}
+        for index, pages in self._indexes.items():
+            if self._is_open(index, pages):
+                kinds |= {key: _DEAD_PAGE for key in pages if key not in self._given_up} | {index: _DEAD_INDEX}
+        return kinds
+
+    def _is_open(self, index: bytes, pages: Iterable[bytes]) -> bool:
+        """An index counts what is in its pages, so without it there is nothing to do."""
+        todo = self._todo.intersection(pages) - self._given_up
+        return index not in self._given_up and (index not in self._listed or bool(todo))
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         """Change the pages to do, and count all: where the index was lost to somebody else, so may the counts."""
@@ -79,13 +93,14 @@ class _Changing:
                 self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
                 ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
                 yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()), is_mine=partial(eq, after))
-        index = seen.get(DEAD_NAMES)
-        if index is not None and index.is_writable:
-            yield Plan(DEAD_NAMES, index, (index.value or DeadNames()).with_counts(self._counts))
+        for key, pages in self._indexes.items():
+            if key in seen and seen[key].is_writable:
+                counts = {name: self._counts[name] for name in pages.values() if name in self._counts}
+                yield Plan(key, seen[key], (seen[key].value or DeadNames()).with_counts(counts))
 
     def settle(self, plan: Plan, fate: Fate) -> None:
-        if plan.key == DEAD_NAMES:
-            self._is_listed = fate is Fate.STORED
+        if plan.key in self._indexes:
+            (self._listed.add if fate is Fate.STORED else self._listed.discard)(plan.key)
         elif fate in (Fate.STORED, Fate.FOUND):
             self._todo.discard(plan.key)
 
@@ -126,7 +141,9 @@ class DeadLetters:
 
     def names(self) -> dict[str, int]:
         """How many dead letters each name has. Raises `StoreError` if memcache does not answer."""
-        return dict(_value(self._mailbox.read([DEAD_NAMES], DeadNames.from_bytes)[DEAD_NAMES], DeadNames()).counts)
+        keys = map(dead_names_key, range(DEAD_NAME_PAGES))
+        pages = self._mailbox.read(keys, DeadNames.from_bytes).values()
+        return {name: count for seen in pages for name, count in _value(seen, DeadNames()).counts.items()}
 
     def list(self, name: str) -> Sequence[DeadLetter]:
         """The dead letters of `name` with their payloads, oldest first. Raises `StoreError` as `names` does.

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 
 from gaesignals import InvalidOptionError, Receivers, Signal, StoreError, deliver, send_many
-from gaesignals.format.keys import DEAD_NAMES, dead_key, page_key
+from gaesignals.format.entries import Record
+from gaesignals.format.keys import dead_key, dead_names_key, dead_names_page_of, page_key
+from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
+
+INDEX = dead_names_key(dead_names_page_of("a"))
 
 
 def fail(data: Any) -> None:
@@ -61,7 +66,7 @@ def test_a_letter_whose_answer_was_lost_is_not_written_again_over_what_a_person_
     assert letter.data == "large" * 1000
 
 
-@pytest.mark.parametrize("key", [dead_key("a"), DEAD_NAMES, b"gs:b:dead."])
+@pytest.mark.parametrize("key", [dead_key("a"), INDEX, b"gs:b:dead."])
 def test_a_message_whose_dead_letter_cannot_be_stored_goes_back(
     deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock, key: bytes
 ) -> None:
@@ -126,7 +131,7 @@ def test_an_eviction_of_either_key_leaves_the_other_and_the_next_letter_is_kept(
     deadly: Receivers, mailbox: Mailbox, store: MemoryStore
 ) -> None:
     letters = DeadLetters(mailbox)
-    for key in (dead_key("a"), DEAD_NAMES):
+    for key in (dead_key("a"), INDEX):
         Signal("a").send(1)
         deliver(deadly)
         store.evict([key])
@@ -136,6 +141,30 @@ def test_an_eviction_of_either_key_leaves_the_other_and_the_next_letter_is_kept(
         assert letters.names() == {"a": len(letters.list("a"))}
 
 
+def test_all_of_ten_thousand_names_are_listed(mailbox: Mailbox, store: MemoryStore) -> None:
+    """A broken deploy, and names made at run time."""
+    names = [f"user_{number}_password_change" for number in range(10_000)]
+    record = Record("1" * 24, 0, b"\xf6")
+    for start in range(0, len(names), 1000):
+        calls = len(store.calls)
+        letters = {name: [DeadLetter(record, 0, "broken")] for name in names[start : start + 1000]}
+        assert bury(mailbox, letters) == frozenset()
+        assert len(store.calls) - calls <= 4, "two reads and writes, since a thousand pages are a call"
+    calls = len(store.calls)
+    assert DeadLetters(mailbox).names() == dict.fromkeys(names, 1)
+    assert len(store.calls) == calls + 1
+
+
+def test_where_a_page_of_the_index_fails_the_letters_of_others_are_stored(mailbox: Mailbox, store: MemoryStore) -> None:
+    names = [f"name {number}" for number in range(40)]
+    record = Record("1" * 24, 0, b"\xf6")
+    store.before = lambda call: [key for key in call.keys if key == dead_names_key(3)]
+    missed = bury(mailbox, {name: [DeadLetter(record, 0, "broken")] for name in names})
+    assert missed == {name for name in names if dead_names_page_of(name) == 3} != frozenset()
+    store.before = None
+    assert DeadLetters(mailbox).names().keys() == set(names) - missed
+
+
 def test_a_name_without_dead_letters_leaves_nothing_behind(
     deadly: Receivers, mailbox: Mailbox, store: MemoryStore, clock: ManualClock
 ) -> None:
@@ -143,7 +172,7 @@ def test_a_name_without_dead_letters_leaves_nothing_behind(
     deliver(deadly)
     assert DeadLetters(mailbox).drop("a") == 1
     clock.advance(301)
-    assert [key for key in store.keys() if key.startswith((b"gs:d", b"gs:b"))] == [DEAD_NAMES]  # noqa: SIM118
+    assert [key for key in store.keys() if key.startswith((b"gs:d", b"gs:b"))] == [INDEX]  # noqa: SIM118
     assert DeadLetters(mailbox).names() == {}
 
 
