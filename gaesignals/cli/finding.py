@@ -16,6 +16,7 @@ _SKIPPED = frozenset(
 MAX_FILES = 5000
 # Modules that bring in others which nobody can tell by reading.
 _LOADERS = frozenset({"django", "importlib", "pkgutil"})
+_TASKS_BACKEND = "gaesignals.integrations.django.SignalsBackend"
 
 
 def find_receivers(directory: Path) -> list[str]:
@@ -37,6 +38,27 @@ def ways_of_sending(directory: Path) -> Iterator[str]:
         for node in ast.walk(tree) if tree else ():
             if isinstance(node, ast.Call) and _name(node.func) in ("Signal", "send", "send_many"):
                 yield from (word.arg for word in node.keywords if word.arg and not _is_false(word.value))
+            elif isinstance(node, ast.Call) and _name(node.func) == "using":
+                yield from ("at" for word in node.keywords if word.arg == "run_after")
+            elif isinstance(node, ast.Dict):
+                yield from _ways_of_tasks(node)
+
+
+def _ways_of_tasks(settings: ast.Dict) -> Iterator[str]:
+    """What Django's tasks are sent with, if these are the settings of our backend of them."""
+    backend = _value(settings, "BACKEND")
+    options = _value(settings, "OPTIONS")
+    if isinstance(backend, ast.Constant) and backend.value == _TASKS_BACKEND and isinstance(options, ast.Dict):
+        for key, value in zip(options.keys, options.values, strict=True):
+            if isinstance(key, ast.Constant) and not _is_false(value):
+                yield str(key.value)
+
+
+def _value(settings: ast.Dict, wanted: str) -> ast.expr | None:
+    for key, value in zip(settings.keys, settings.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == wanted:
+            return value
+    return None
 
 
 def _name(called: ast.expr) -> str | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -45,3 +49,23 @@ def test_the_worker_runs_what_a_request_enqueues(cloud: Cloud) -> None:
 def test_a_coroutine_enqueues_a_coroutine(cloud: Cloud) -> None:
     cloud.get("Frontend", "/texts/tea")
     wait_until(lambda: cloud.has_printed("worker   | translating tea"), within_seconds=30)
+
+
+def test_so_does_one_on_an_asgi_server(cloud: Cloud) -> None:
+    # Listening here, so that the request waits until uvicorn has started.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "uvicorn", "--fd", str(listener.fileno()), "--log-level", "warning"]
+        local = {"API_HOST": "127.0.0.1", "API_PORT": str(cloud.port("App Engine")), "GAE_ENV": "localdev"}
+        with subprocess.Popen(
+            [*command, "mysite.asgi:application"],
+            cwd=PROJECT,
+            env=os.environ | local | {"DEFAULT_VERSION_HOSTNAME": "localhost"},
+            pass_fds=[listener.fileno()],
+        ) as process:
+            try:
+                address = f"http://127.0.0.1:{listener.getsockname()[1]}/texts/coffee"
+                with urllib.request.urlopen(address, timeout=60) as answer:
+                    assert len(json.load(answer)) == 1
+            finally:
+                process.terminate()
+    wait_until(lambda: cloud.has_printed("worker   | translating coffee"), within_seconds=30)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaesignals.cli.finding import find_receivers, imports_library
+from gaesignals.cli.finding import find_receivers, imports_library, ways_of_sending
 
 
 def write(directory: Path, **modules: str) -> None:
@@ -29,6 +29,21 @@ def test_finds_every_name_at_the_top_of_a_module(tmp_path: Path) -> None:
 def test_finds_those_of_djangos_tasks(tmp_path: Path) -> None:
     write(tmp_path, pack__one="from gaesignals.integrations.django import task_receivers\nmine = task_receivers()\n")
     assert find_receivers(tmp_path) == ["pack.one:mine"]
+
+
+def test_finds_in_which_ways_djangos_tasks_are_sent(tmp_path: Path) -> None:
+    ours, other = '"gaesignals.integrations.django.SignalsBackend"', '"django.tasks.backends.dummy.DummyBackend"'
+    write(
+        tmp_path,
+        settings=f"""TASKS = {{
+            "default": {{"BACKEND": {ours}, "OPTIONS": {{"durable": True, "wake": False, **MORE}}}},
+            "dummy": {{"BACKEND": {other}, "OPTIONS": {{"transactional": True}}}},
+            "plain": {{"BACKEND": {ours}}},
+        }}""",
+    )
+    assert list(ways_of_sending(tmp_path)) == ["durable"]
+    write(tmp_path, views="ship.using(run_after=tomorrow).enqueue(7)\n")
+    assert sorted(ways_of_sending(tmp_path)) == ["at", "durable"]
 
 
 def test_leaves_out_what_is_not_deployed_or_not_there_when_the_module_is_imported(tmp_path: Path) -> None:
