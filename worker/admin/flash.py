@@ -42,6 +42,7 @@ COUNTS = (
 _PAGES = {
     "admin.page": "admin.page",
     "admin.name_page": "admin.name_page",
+    "admin.send_page": "admin.send_page",
     "admin.confirm_names": "admin.page",
 }
 
@@ -61,7 +62,9 @@ def here() -> str:
 
 
 def behind() -> str:
-    """The address of the overview that a question was opened from."""
+    """The address of the page that a question was opened from: that of a name, or the overview."""
+    if "of" in request.args:
+        return url_for("admin.name_page", name=request.args["of"])
     return _with_query(url_for("admin.page"))
 
 
@@ -79,7 +82,10 @@ def _came_from() -> tuple[str, MultiDict[str, str]]:
     paths = {url_for(asked): url_for(page) for asked, page in _PAGES.items()}
     if url.path not in paths:
         return url_for("admin.page"), MultiDict()
-    return paths[url.path], _without_done(MultiDict(parse_qsl(url.query)))
+    fields = _without_done(MultiDict(parse_qsl(url.query)))
+    if url.path == url_for("admin.confirm_names") and "of" in fields:
+        return url_for("admin.name_page"), MultiDict({"name": fields["of"]})
+    return paths[url.path], fields
 
 
 def _without_done(args: MultiDict[str, str]) -> MultiDict[str, str]:

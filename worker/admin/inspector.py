@@ -80,6 +80,7 @@ class Inspector:
         """Look at the names that contain `search`, upper and lower case alike, `size` a page; or `only` at some.
 
         And back over a `window`, at everything or at what is counted under `label`.
+        The first `size` names are read whatever is searched for, so that a search hides nothing that is wrong.
         Memcache that does not answer is a part of what is told, and nothing is raised for it.
         """
         looked_at = at_seconds(self._mailbox.clock())
@@ -93,8 +94,8 @@ class Inspector:
         names = Names()
         try:
             known = _Known(self._index.entries(), self._dead_letters.names(), paused)
-            found = containing(search, self._in_order(known)) if only is None else only
-            names = self._look_at_names(known, found, page, size)
+            everything = self._in_order(known) if only is None else only
+            names = self._look_at_names(known, everything, containing(search, everything), page, size)
         except StoreError as error:
             logger.error("memcache failed", extra={"detail": str(error)})
             health = replace(health, is_memcache_up=False)
@@ -123,16 +124,21 @@ class Inspector:
         waiting = waiting_names(self._receivers, mailbox=self._mailbox)
         return tuple(dict.fromkeys([*waiting, *self._receivers.literal_names()]))
 
-    def _look_at_names(self, known: _Known, found: Sequence[str], page: int, size: int) -> Names:
+    def _look_at_names(
+        self, known: _Known, everything: Sequence[str], found: Sequence[str], page: int, size: int
+    ) -> Names:
         seen = found[(page - 1) * size : page * size]
-        mailboxes = look(self._mailbox, seen, deep_bytes=DEEP_BYTES).values()
+        mailboxes = look(self._mailbox, dict.fromkeys([*seen, *everything[:size]]), deep_bytes=DEEP_BYTES)
         now = at_seconds(self._mailbox.clock())
-        statuses = [self._name_status(each, known, now) for each in mailboxes]
+        statuses = {name: self._name_status(each, known, now) for name, each in mailboxes.items()}
+        shown = [statuses[name] for name in seen]
         return Names(
-            names=_busiest_first(each for each in statuses if each.receivers or not each.due_at),
-            unmatched=_busiest_first(each for each in statuses if each.due_at and not each.receivers),
-            running=_running(mailboxes),
+            names=_busiest_first(each for each in shown if not each.is_unmatched),
+            unmatched=_busiest_first(each for each in shown if each.is_unmatched),
+            read=_busiest_first(statuses.values()),
+            running=_running(mailboxes.values()),
             omitted=len(found) - len(seen),
+            unread=len(everything) - len(statuses),
             pages=max(1, -(-len(found) // size)),
             dead_count=sum(known.dead.values()),
         )
@@ -160,7 +166,7 @@ class Inspector:
         )
 
 
-def containing(search: str, names: list[str]) -> list[str]:
+def containing(search: str, names: Sequence[str]) -> Sequence[str]:
     wanted = search.casefold()
     return [name for name in names if wanted in name.casefold()] if wanted else names
 

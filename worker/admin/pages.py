@@ -22,8 +22,6 @@ from .status import Status
 MAX_PAGE = 1_000_000
 # The look at memcache is a handful of calls, so a page may ask often.
 REFRESH_SECONDS = 5
-# What the overview shows of long lists that have a page of their own.
-MAX_SHORT = 10
 CHOICES = ("drain", "pause", "resume", "discard")
 
 
@@ -50,7 +48,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
             raise BadRequest("name is missing: which?")
         name = checked_name(request.args["name"])
         status = inspector.look(only=[name])
-        found = next(iter((*status.mailbox.names, *status.mailbox.unmatched)), None)
+        found = next(iter(status.mailbox.read), None)
         return _page("name.html", status, name=name, written_out=ascii(name), found=found)
 
     @admin.post("/names/confirm")
@@ -62,7 +60,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
             raise BadRequest(f"action has to be one of {', '.join(CHOICES)}")
         names = checked_names(chosen, at_most=MAX_NAMES) if chosen else ()
         status = inspector.look(only=names)
-        found = {each.name: each for each in (*status.mailbox.names, *status.mailbox.unmatched)}
+        found = {each.name: each for each in status.mailbox.read}
         text = render_template(
             "choice.html",
             action=action,
@@ -73,8 +71,14 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
             messages=sum(each.waiting + each.retrying for each in found.values()),
             max_shown=MAX_ROWS,
             behind=behind(),
+            of=request.args.get("of", ""),
         )
         return make_response(text, status_code(status))
+
+    @admin.get("/receivers")
+    @door(Door.ADMIN)
+    def receivers_page() -> Response:
+        return _page("receivers.html", inspector.look())
 
     @admin.get("/deliveries")
     @door(Door.ADMIN)
@@ -120,7 +124,6 @@ def _page(template: str, status: Status, **values: Any) -> Response:
         problems=problems(status),
         done=done(request.args),
         refresh_seconds=REFRESH_SECONDS,
-        max_short=MAX_SHORT,
         **values,
     )
     return make_response(text, status_code(status))

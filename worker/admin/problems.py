@@ -61,18 +61,18 @@ def _of_services(status: Status) -> Iterator[Problem]:
 
 
 def _of_names(status: Status) -> Iterator[Problem]:
-    everything = (*status.mailbox.names, *status.mailbox.unmatched)
-    stuck = sorted(_stuck(status.mailbox.names, status.looked_at))
+    read = status.mailbox.read
+    stuck = sorted(_stuck((each for each in read if not each.is_unmatched), status.looked_at))
     for since, count, name in stuck[:MAX_STUCK]:
         yield Problem("stuck", Level.BAD, since, count, (name,))
     if len(stuck) > MAX_STUCK:
         yield Problem("more_stuck", Level.BAD, count=len(stuck) - MAX_STUCK)
-    if unreadable := sum(not each.is_readable for each in everything):
+    if unreadable := sum(not each.is_readable for each in read):
         yield Problem("unreadable", Level.BAD, count=unreadable)
     if dead := status.mailbox.dead_count:
         yield Problem("dead", Level.WARN, count=dead)
-    if unmatched := status.mailbox.unmatched:
-        yield Problem("unmatched", Level.WARN, count=len(unmatched))
+    if unmatched := sum(each.is_unmatched for each in read):
+        yield Problem("unmatched", Level.WARN, count=unmatched)
     if status.paused:
         since = at_seconds(min(status.paused.values()))
         yield Problem("paused", Level.NOTE, since, len(status.paused), tuple(sorted(status.paused)))

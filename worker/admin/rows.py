@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .inspector import MAX_SORTED
 from .status import Names, NameStatus
 
-MAX_ROWS = 25
+MAX_ROWS = 15
 
 
 @dataclass(frozen=True, slots=True)

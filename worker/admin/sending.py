@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -22,7 +22,7 @@ from ..access.doors import Door, door
 from ..answer import refuse, wants_page
 from ..fields import any_fields, checked_name, checked_number, checked_seconds, checked_way, json_value
 from ..log import escaped, escaped_names
-from .flash import back
+from .flash import back, done
 
 logger = logging.getLogger("gaesignals.worker")
 
@@ -43,31 +43,48 @@ class _Wanted:
 
 
 def add_routes(admin: Blueprint, mailbox: Mailbox) -> None:
-    """Add the route to the administrator's blueprint."""
+    """Add the routes to the administrator's blueprint."""
+
+    @admin.get("/send")
+    @door(Door.ADMIN)
+    def send_page() -> str:
+        """The form; for the `name` in the URL, if there is one."""
+        name = checked_name(request.args["name"]) if "name" in request.args else ""
+        return render_template("send.html", name=name, given={}, done=done(request.args), error="")
 
     @admin.post("/send")
     @door(Door.ADMIN)
     def send() -> Response:
-        """Send a signal to try a receiver out."""
-        wanted = _read(mailbox.clock())
-        outgoing, ways = [(wanted.name, wanted.payload)] * wanted.count, [wanted.way] * wanted.count
+        """Send a signal to try a receiver out. A person whose form cannot be used has it back as it was filled in."""
         try:
-            ids = mailbox.send(outgoing, ways=ways, due=wanted.due)
-        except InvalidDataError as error:
-            raise BadRequest(str(error)) from error
-        except StoreError as error:
-            # Our errors say what became of the messages, and hold nothing of them.
-            logger.error("test signals were not all sent", extra={"detail": str(error), "caller": escaped(caller())})
-            return refuse(503, f"Not everything was sent: {error}")
-        logger.info(
-            "test signals sent",
-            extra={
-                "signals_names": escaped_names([wanted.name]),
-                "caller": escaped(caller()),
-                "signals_count": len(ids),
-            },
-        )
-        return back("sent", {"messages": len(ids)}) if wants_page(request) else jsonify({"sent": len(ids), "ids": ids})
+            return _send(mailbox)
+        except BadRequest as error:
+            if not wants_page(request):
+                raise
+            text = render_template("send.html", name="", given=request.form, done=None, error=error.description)
+            return make_response(text, 400)
+
+
+def _send(mailbox: Mailbox) -> Response:
+    wanted = _read(mailbox.clock())
+    outgoing, ways = [(wanted.name, wanted.payload)] * wanted.count, [wanted.way] * wanted.count
+    try:
+        ids = mailbox.send(outgoing, ways=ways, due=wanted.due)
+    except InvalidDataError as error:
+        raise BadRequest(str(error)) from error
+    except StoreError as error:
+        # Our errors say what became of the messages, and hold nothing of them.
+        logger.error("test signals were not all sent", extra={"detail": str(error), "caller": escaped(caller())})
+        return refuse(503, f"Not everything was sent: {error}")
+    logger.info(
+        "test signals sent",
+        extra={
+            "signals_names": escaped_names([wanted.name]),
+            "caller": escaped(caller()),
+            "signals_count": len(ids),
+        },
+    )
+    return back("sent", {"messages": len(ids)}) if wants_page(request) else jsonify({"sent": len(ids), "ids": ids})
 
 
 def _read(now: float) -> _Wanted:

@@ -50,12 +50,22 @@ class NameStatus:
     def is_idle(self) -> bool:
         return self.is_readable and not (self.busyness or self.dead)
 
+    @property
+    def is_unmatched(self) -> bool:
+        """Whether it is listed as waiting and nobody here listens."""
+        return self.due_at is not None and not self.receivers
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a delivery may find something to do, now or later: what others hold is theirs."""
+        return bool(self.waiting or self.retrying or (self.leased and not self.is_at_work) or not self.is_readable)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "waiting": self.waiting,
-            "leased": self.leased,
-            "retrying": self.retrying,
+            "waiting": self.waiting if self.is_readable else None,
+            "leased": self.leased if self.is_readable else None,
+            "retrying": self.retrying if self.is_readable else None,
             "dead": self.dead,
             "readable": self.is_readable,
             "paused": self.is_paused,
@@ -151,13 +161,16 @@ class Running:
 class Names:
     """What the mailbox holds, the busiest names first. `unmatched` are those listed that no receiver listens to.
 
-    `omitted` counts the names that match the search and are on other pages. `dead_count` is of all names there are.
+    Both match the search, and `omitted` counts those that do so and are on other pages. `read` are all that were read,
+    whatever was searched for, and `unread` counts the others. `dead_count` is of all names there are.
     """
 
     names: tuple[NameStatus, ...] = ()
     unmatched: tuple[NameStatus, ...] = ()
+    read: tuple[NameStatus, ...] = ()
     running: tuple[Running, ...] = ()
     omitted: int = 0
+    unread: int = 0
     pages: int = 1
     dead_count: int = 0
 
@@ -197,17 +210,25 @@ class Status:
     series: Series = field(default_factory=Series)
 
     @property
-    def totals(self) -> dict[str, int]:
-        """`dead` and `paused` are of all names, the others of those that were looked at."""
-        everything = (*self.mailbox.names, *self.mailbox.unmatched)
-        return {
-            "waiting": sum(each.waiting for each in everything),
-            "leased": sum(each.leased for each in everything),
-            "retrying": sum(each.retrying for each in everything),
+    def totals(self) -> dict[str, int | None]:
+        """`dead` and `paused` are of all names, the others of those that were read. None is not known."""
+        read = self.mailbox.read
+        counts = {
+            "waiting": sum(each.waiting for each in read),
+            "leased": sum(each.leased for each in read),
+            "retrying": sum(each.retrying for each in read),
             "dead": self.mailbox.dead_count,
-            "unmatched": len(self.mailbox.unmatched),
+            "unmatched": sum(each.is_unmatched for each in read),
             "paused": len(self.paused),
         }
+        if self.health.is_memcache_up:
+            return dict(counts)
+        return {**dict.fromkeys(counts), "paused": len(self.paused)}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether draining everything may find something to do."""
+        return bool(self.mailbox.unread) or any(each.has_work for each in self.mailbox.read)
 
     def to_json(self) -> dict[str, Any]:
         return {

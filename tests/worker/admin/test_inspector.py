@@ -84,13 +84,13 @@ class TestTenThousandNames:
 
     def test_can_be_turned_over_on_the_page(self, client: Client) -> None:
         page = client.browse("/admin/")
-        assert "1–25 of 10,000" in page.html.text
-        assert "26–50 of 10,000" in page.click("Next").html.text
-        last = client.browse("/admin/?start=4975")
-        assert "4,976–4,999 of 10,000" in last.html.text
+        assert "1–15 of 10,000" in page.html.text
+        assert "16–30 of 10,000" in page.click("Next").html.text
+        last = client.browse("/admin/?start=4995")
+        assert "4,996–4,999 of 10,000" in last.html.text
         following = last.click("Next")
-        assert "5,001–5,025 of 10,000" in following.html.text
-        assert "4,976–4,999 of 10,000" in following.click("Previous").html.text
+        assert "5,001–5,015 of 10,000" in following.html.text
+        assert "4,996–4,999 of 10,000" in following.click("Previous").html.text
 
     def test_are_sorted_five_thousand_at_a_time_on_the_page(self, client: Client, mailbox: Mailbox) -> None:
         mailbox.send([("user_04000", b"\xf6")] * 3)
@@ -99,11 +99,23 @@ class TestTenThousandNames:
 
     def test_are_said_not_to_be_all_in_the_totals(self, client: Client) -> None:
         note = " ".join(client.browse("/admin/").html.select_one(".totals + .note").text.split())
-        assert note.endswith(
-            "The others are of those 5,000 that are read and sorted together; 5,000 more names are on other pages."
-        )
-        note = " ".join(client.browse("/admin/?search=user_0999").html.select_one(".totals + .note").text.split())
-        assert note.endswith("The others are of those that contain user_0999.")
+        assert note.endswith("the others of the 5,000 that were read; 5,000 more names are on other pages.")
+        note = " ".join(client.browse("/admin/?page=2").html.select_one(".totals").text.split())
+        assert note.startswith("Waiting10,001")
+
+    def test_are_all_in_the_totals_and_problems_whatever_is_searched_for(
+        self, client: Client, mailbox: Mailbox, store: MemoryStore
+    ) -> None:
+        client.http.post_json("/admin/pause", {"names": ["user_00001"]})
+        before = client.http.get("/admin/status").json
+        for query in ("?search=user_0999", "?search=nothing+like+it"):
+            found = client.http.get(f"/admin/status{query}").json
+            # Those that were found beyond the first thousand count as well.
+            assert found["totals"]["waiting"] == before["totals"]["waiting"] + 10 * ("user" in query)
+            assert found["totals"]["unmatched"] == before["totals"]["unmatched"] == 1
+        told = [each.text for each in client.browse("/admin/").html.select(".problems h2")]
+        assert "1 name waits and nobody here listens" in told
+        assert [each.text for each in client.browse("/admin/?search=user_0999").html.select(".problems h2")] == told
 
     def test_are_read_in_a_few_calls_for_the_page(self, client: Client, store: MemoryStore) -> None:
         before = len(store.calls)

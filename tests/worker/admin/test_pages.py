@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -14,6 +15,7 @@ from webtest import TestResponse
 
 from gaesignals import Receivers, Signal
 from gaesignals.data import codec
+from gaesignals.format.keys import page_key
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.testing import MemoryStore
 from worker.admin.commands import curl
@@ -142,35 +144,74 @@ class TestTheVerdict:
         page = client.browse("/admin/", status=503)
         assert text(page, "h1") == ["Something is wrong"]
         assert text(page, ".problems h2") == ["Memcache does not answer", "1 receiver fails"]
-        assert text(page, "#receivers tbody th bdi") == ["weak", "firm"]
+        assert text(page, ".totals") == []
+        assert text(page, ".more dd")[0] == "not known"
+        assert text(page, ".more dd")[2] == "2 receivers, 1 with failures"
+        assert text(client.browse("/admin/receivers", status=503), "tbody th bdi") == ["weak", "firm"]
+        assert "not known what is running" in text(client.browse("/admin/deliveries", status=503), ".empty")[-1]
         assert client.browse("/admin/name?name=weak", status=503)
+
+
+class TestWhatIsNotKnown:
+    def test_is_not_shown_as_zero(self, make_client: MakeClient, store: MemoryStore) -> None:
+        receivers = Receivers()
+        receivers.connect("weak", lambda data: None, id="shop.weak")
+        client = make_client(receivers, store=store)
+        store.before = lambda call: [key for key in call.keys if key == page_key("weak")]
+        status = client.http.get("/admin/status").json
+        assert [status["names"][0][count] for count in ("waiting", "leased", "retrying")] == [None, None, None]
+        row = text(client.browse("/admin/"), "tbody tr")[0]
+        assert row.count("not known") == 3
+        assert text(client.browse("/admin/name?name=weak"), ".totals dd")[:3] == ["not known"] * 3
+
+    def test_has_null_for_its_total_while_memcache_is_down(
+        self, client: Client, break_memcache: Callable[[], None]
+    ) -> None:
+        break_memcache()
+        totals = client.http.get("/admin/status", status=503).json["totals"]
+        assert {name: totals[name] for name in ("waiting", "dead", "unmatched")} == dict.fromkeys(
+            ("waiting", "dead", "unmatched")
+        )
+
+    def test_is_when_a_retry_is_due_that_was_not_run(self, make_client: MakeClient, store: MemoryStore) -> None:
+        receivers = Receivers()
+        receivers.connect("firm", lambda data: 1 / 0, reliable=True, backoff=[0.001], id="shop.firm")
+        client = make_client(receivers, store=store)
+        Mailbox(store).send([("firm", codec.dumps(1))])
+        client.task({"names": ["firm"]})
+        (shown,) = text(client.browse("/admin/"), "#names td[data-label='To retry']")
+        assert re.fullmatch(r"due (now|\d+ s ago) 1", shown)
+        assert text(client.browse("/admin/name?name=firm"), ".facts dd")[1].startswith("due ")
 
 
 class TestAName:
     def test_has_a_page_with_every_action_and_its_command(self, client: Client) -> None:
+        Signal("weak").send()
         page = client.browse("/admin/name?name=weak")
         assert text(page, ".deeds button") == [
             "Drain weak",
             "Drain and wait weak",
             "Pause weak",
-            "Discard for good weak",
+            "Discard… what waits under weak",
         ]
         assert len(text(page, ".deeds .command pre")) == 4
 
     def test_has_no_button_that_would_do_nothing(self, client: Client) -> None:
         Signal("nobodys").send()
         page = client.browse("/admin/name?name=nobodys")
-        assert text(page, ".deeds button") == ["Pause nobodys", "Discard for good nobodys"]
+        assert text(page, ".deeds button") == ["Pause nobodys", "Discard… what waits under nobodys"]
         assert "no receiver of this worker listens" in text(page, ".deeds li")[0]
         client.submit("/admin/pause", {"names": "weak"})
         page = client.browse("/admin/name?name=weak")
-        assert text(page, ".deeds button") == ["Resume weak", "Discard for good weak"]
+        assert text(page, ".deeds button") == ["Resume weak"]
+        assert text(page, ".deeds li")[-1] == "Nothing waits or is to be retried: there is nothing to discard."
+        assert text(client.browse("/admin/name?name=firm"), ".deeds button") == ["Pause firm"]
 
     def test_is_discarded_only_behind_a_question(self, client: Client) -> None:
         Signal("weak").send()
         page = BeautifulSoup(client.browse("/admin/name?name=weak").text, "html.parser")
-        for button in page.select("button.danger"):
-            assert button.find_parent("details", class_="confirm") is not None
+        (button,) = page.select("button.danger")
+        assert button.find_parent("form")["action"].startswith("/admin/names/confirm")
         assert BeautifulSoup(client.browse("/admin/").text, "html.parser").select("[action='/admin/discard']") == []
 
     def test_is_written_out_where_it_may_deceive(self, client: Client) -> None:
@@ -190,6 +231,8 @@ class TestForms:
             ("http://localhost/admin/?search=w&start=0", "/admin/?search=w&start=0&done=paused&names=1"),
             ("http://localhost/admin/?done=sent&messages=3", "/admin/?done=paused&names=1"),
             ("http://localhost/admin/names/confirm?search=w&page=2", "/admin/?search=w&page=2&done=paused&names=1"),
+            ("http://localhost/admin/send?name=weak", "/admin/send?name=weak&done=paused&names=1"),
+            ("http://localhost/admin/names/confirm?of=weak", "/admin/name?name=weak&done=paused&names=1"),
             ("http://localhost/admin/status", "/admin/?done=paused&names=1"),
             ("http://localhost//evil.example/", "/admin/?done=paused&names=1"),
             ("http://[not-an-address", "/admin/?done=paused&names=1"),
@@ -203,9 +246,25 @@ class TestForms:
         assert (path, sorted(query.split("&"))) == (location.split("?")[0], sorted(sought))
 
     def test_that_cannot_be_read_are_told_what_to_correct(self, client: Client) -> None:
-        page = client.submit("/admin/send", {"name": "weak", "data": "{"}, status=400)
+        page = client.submit("/admin/names/confirm", {"names": "weak", "action": "look"}, status=400)
         assert text(page, "h1") == ["The request could not be understood."]
-        assert "data is not JSON" in text(page, ".lead")[0]
+        assert "action has to be one of" in text(page, ".lead")[0]
+
+    def test_to_send_with_bad_json_are_kept_as_they_were_filled_in(self, client: Client) -> None:
+        fields = {"name": "<b>", "data": '\n{"order": 7', "count": "3", "durable": "true", "delay_seconds": "60"}
+        page = client.submit("/admin/send", fields, status=400)
+        assert "data is not JSON" in text(page, ".flash.bad[role=alert]")[0]
+        form = page.form
+        assert {name: form[name].value for name in ("name", "data", "count", "delay_seconds")} == {
+            name: fields[name] for name in ("name", "data", "count", "delay_seconds")
+        }
+        assert (form["durable"].checked, form["wake"].checked) == (True, False)
+        form["data"] = "{}"
+        assert "sent" in form.submit(headers={"Accept": "text/html"}).location
+
+    def test_to_send_with_bad_json_are_an_error_for_scripts(self, client: Client) -> None:
+        answer = client.http.post("/admin/send", {"name": "weak", "data": "{"}, status=400)
+        assert "data is not JSON" in answer.json["error"]
 
     def test_are_not_shown_to_whom_the_door_turns_away(self, make_client: MakeClient) -> None:
         client = make_client(Receivers(), environment=Environment.OTHER)

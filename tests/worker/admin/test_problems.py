@@ -44,7 +44,7 @@ def found(*names: NameStatus, health: Health = WELL, started_minutes_ago: float 
 
 def told(*names: NameStatus, health: Health = WELL, minutes: float = 60) -> tuple[Problem, ...]:
     version = Version("0.1.0", "worker", "", "", ago(minutes))
-    return problems(Status(looked_at=NOW, version=version, health=health, mailbox=Names(names=names)))
+    return problems(Status(looked_at=NOW, version=version, health=health, mailbox=Names(names=names, read=names)))
 
 
 @pytest.mark.parametrize(
