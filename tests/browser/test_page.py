@@ -47,7 +47,9 @@ def die(cloud: Cloud, count: int = 1) -> None:
 
 def seed(cloud: Cloud) -> None:
     die(cloud, 3)
-    for name in (MARKUP, "a" * 200, "طلب_مدفوع", "user_7_changed"):
+    cloud.send("again", count=2)
+    cloud.post("Worker", "/admin/drain", names="again", wait=1)
+    for name in (MARKUP, "a" * 200, "طلب_مدفوع", "user_7_changed", "again"):
         cloud.send(name)
     cloud.post("Worker", "/admin/pause", names="fine")
 
@@ -59,27 +61,24 @@ def told(page: Page) -> str:
 class TestSignals:
     def test_are_sent_and_drained(self, visit: Visit) -> None:
         page = visit.open("/admin/name?name=fine")
-        page.get_by_role("button", name="Pause").click()
         page.get_by_label("How many").fill("3")
         page.get_by_label("Data, as JSON").fill('{"order": 7}')
         page.get_by_role("button", name="Send").click()
         assert told(page) == "3 test signals sent."
-        expect(page.locator(".totals dd").first).to_have_text("3")
-        page.get_by_role("button", name="Resume").click()
-        # A name that is resumed is dispatched at once, so the drain may find them or not.
+        expect(page.locator(".totals dd").first).to_contain_text("3 waiting")
         page.get_by_role("button", name="Drain and wait").click()
-        assert told(page).startswith("Delivered ")
+        assert told(page) == "Delivered 3 messages."
         expect(page.locator(".totals dd").first).to_have_text("0")
 
     def test_are_discarded_after_a_question(self, visit: Visit, cloud: Cloud) -> None:
         cloud.send("nobodys", count=2)
         page = visit.open("/admin/name?name=nobodys")
-        discard = page.get_by_role("button", name="Discard for good")
-        expect(discard).to_be_hidden()
-        page.locator("summary", has_text="Discard…").press("Enter")
-        expect(page.get_by_text("Throws away about 2 messages")).to_be_visible()
-        discard.click()
+        page.get_by_role("button", name="Discard…").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Discard what waits under 1 name?")
+        expect(page.get_by_text("about 2 messages, is gone for good")).to_be_visible()
+        page.get_by_role("button", name="Discard for good").click()
         assert told(page) == "2 messages discarded."
+        expect(page.get_by_role("heading", level=1)).to_have_text("nobodys")
 
     def test_are_paused_and_resumed_in_the_list(self, visit: Visit) -> None:
         page = visit.open()
@@ -127,7 +126,7 @@ class TestDeadLetters:
         page.locator("input[name=ids]").first.check()
         page.get_by_role("button", name="Drop chosen…").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Drop 1 dead letter of broken?")
-        page.get_by_role("button", name="Drop 1 dead letter").click()
+        page.get_by_role("button", name="Drop for good").click()
         assert told(page) == "1 dead letter dropped."
         page.wait_for_url(re.compile(r"name=broken$"))
         page.reload()
@@ -156,6 +155,48 @@ class TestDeadLetters:
         expect(page.locator("pre")).to_have_text("None")
 
 
+class TestMessages:
+    def test_are_run_now_and_made_dead_letters(self, visit: Visit, cloud: Cloud) -> None:
+        cloud.send("again", count=3)
+        cloud.post("Worker", "/admin/drain", names="again", wait=1)
+        page = visit.open("/admin/name?name=again")
+        page.get_by_role("link", name="to retry: list them").click()
+        expect(page.locator("tbody th")).to_have_count(3)
+        chosen = page.get_by_role("button", name="Make dead letters…")
+        expect(chosen).to_be_hidden()
+        page.locator("input[name=ids]").first.check()
+        expect(chosen).to_be_visible()
+        chosen.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Make 1 dead letter, of again?")
+        visit.keep("messages-confirmation")
+        page.get_by_role("button", name="Make 1 dead letter").click()
+        assert told(page) == "1 message is a dead letter now."
+        page.get_by_role("button", name="Run now").first.click()
+        assert "1 message is due now" in told(page)
+        expect(page.locator("tbody th")).to_have_count(2)
+
+
+def test_bad_json_leaves_the_form_as_it_was(visit: Visit) -> None:
+    page = visit.open("/admin/send?name=fine")
+    page.get_by_label("Data, as JSON").fill('{"order": 7')
+    page.get_by_label("How many").fill("2")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("data is not JSON")
+    expect(page.get_by_label("Data, as JSON")).to_have_value('{"order": 7')
+    page.get_by_label("Data, as JSON").fill('{"order": 7}')
+    page.get_by_role("button", name="Send").click()
+    assert told(page) == "2 test signals sent."
+
+
+def test_the_overview_fits_two_screens_with_sixty_names(visit: Visit, cloud: Cloud) -> None:
+    seed(cloud)
+    for number in range(60):
+        cloud.send(f"user_{number}_changed")
+    page = visit.open()
+    expect(page.locator(".paging")).to_contain_text("of 6")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 2 * 800
+
+
 class TestRefreshing:
     def open(self, visit: Visit) -> Page:
         """Open the page with a clock that a test turns on."""
@@ -176,10 +217,11 @@ class TestRefreshing:
         assert page.evaluate("scrollY") == place
 
     @pytest.mark.parametrize("label", ["Drain and wait", "Discard…"])
-    def test_keeps_the_focus_on_the_very_action(self, visit: Visit, label: str) -> None:
+    def test_keeps_the_focus_on_the_very_action(self, visit: Visit, cloud: Cloud, label: str) -> None:
+        cloud.send("broken")
         visit.page.clock.install()
         page = visit.open("/admin/name?name=broken")
-        control = page.locator("button, summary", has_text=label).first
+        control = page.locator("button", has_text=label).first
         control.focus()
         said = "document.activeElement.textContent"
         before = page.evaluate(said)
@@ -197,14 +239,23 @@ class TestRefreshing:
         page.mouse.up()
         assert "1 name paused" in told(page)
 
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_moves_nothing_when_it_says_that_it_waits_or_fails(self, start_visit: StartVisit, width: int) -> None:
+        page = self.open(start_visit(width=width))
+        place = "document.querySelector('#names').getBoundingClientRect().top"
+        before = page.evaluate(place)
+        for said in ("Waiting while you work here", "Cannot be refreshed: this is from 23:59:59 UTC", "Off"):
+            page.locator("#refresh [role=status]").evaluate("(each, said) => { each.textContent = said; }", said)
+            assert page.evaluate(place) == before
+
     def test_waits_while_something_is_open_or_filled_in(self, visit: Visit, cloud: Cloud) -> None:
         page = self.open(visit)
-        page.get_by_label("Data, as JSON").fill("[1,")
+        page.get_by_label("Search names").fill("els")
         cloud.post("Worker", "/admin/pause", names="paused_elsewhere")
         page.clock.run_for(5_000)
         expect(page.locator("#refresh [role=status]")).to_have_text("Waiting while you work here")
-        expect(page.get_by_label("Data, as JSON")).to_have_value("[1,")
-        page.get_by_label("Data, as JSON").fill("")
+        expect(page.get_by_label("Search names")).to_have_value("els")
+        page.get_by_label("Search names").fill("")
         page.get_by_role("link", name="Overview").focus()
         page.clock.run_for(5_000)
         expect(page.locator("#names")).to_contain_text("paused_elsewhere")
@@ -254,7 +305,7 @@ def test_everything_works_without_javascript(start_visit: StartVisit, cloud: Clo
     page.get_by_role("link", name="2 dead letters of broken").click()
     expect(page.get_by_label("Choose all")).to_be_hidden()
     page.get_by_role("button", name="Drop all…").click()
-    page.get_by_role("button", name="Drop 2 dead letters").click()
+    page.get_by_role("button", name="Drop for good").click()
     assert told(page) == "2 dead letters dropped."
 
 
@@ -262,6 +313,9 @@ PATHS = {
     "overview": "/admin/",
     "unmatched": "/admin/?show=unmatched",
     "name": "/admin/name?name=broken",
+    "messages": "/admin/messages?name=again",
+    "send": "/admin/send?name=broken",
+    "receivers": "/admin/receivers",
     "dead": "/admin/dead?name=broken",
     "dead-names": "/admin/dead",
     "confirm": "/admin/dead/confirm?name=broken&action=drop-all",

@@ -116,6 +116,10 @@ class Inspector:
             series=back.series,
         )
 
+    def receivers_of(self, *names: str) -> tuple[str, ...]:
+        """The ids of the receivers that listen to one of the names today, each once."""
+        return tuple(dict.fromkeys(match.receiver.id for name in names for match in self._receivers.matching(name)))
+
     def deliverable_names(self) -> tuple[str, ...]:
         """Every name that may have something for a receiver here: the fixed ones, and those in the index that match.
 
@@ -162,7 +166,7 @@ class Inspector:
             due_at=None if due_seconds is None else at_seconds(due_seconds),
             oldest_sent_at=page.oldest_sent_at,
             next_retry_at=page.next_retry_at,
-            receivers=tuple(match.receiver.id for match in self._receivers.matching(page.name)),
+            receivers=self.receivers_of(page.name),
         )
 
 

@@ -83,7 +83,7 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
     @admin.get("/deliveries")
     @door(Door.ADMIN)
     def deliveries() -> Response:
-        return _page("deliveries.html", inspector.look())
+        return _page("deliveries.html", inspector.look(), receivers_of=inspector.receivers_of)
 
 
 def looked_for() -> tuple[str, int]:

@@ -184,6 +184,20 @@ class TestWhatIsNotKnown:
         assert text(client.browse("/admin/name?name=firm"), ".facts dd")[1].startswith("due ")
 
 
+class TestDeliveries:
+    def test_lead_to_their_names_and_receivers_and_say_who_drained(self, client: Client) -> None:
+        Signal("weak").send()
+        Signal("firm").send()
+        client.http.post_json("/admin/drain", {"names": ["weak"], "wait": True})
+        client.task({"names": ["firm"]})
+        page = client.browse("/admin/deliveries")
+        rows = text(page, ".deliveries .what")
+        assert rows == ["firm shop.firm · a task", "weak shop.weak · drained by a person"]
+        links = [each["href"] for each in page.html.select(".deliveries .what a")]
+        assert links[:2] == ["/admin/name?name=firm", "/admin/receivers#shop.firm"]
+        assert client.browse("/admin/receivers").html.find(id="shop.firm")
+
+
 class TestAName:
     def test_has_a_page_with_every_action_and_its_command(self, client: Client) -> None:
         Signal("weak").send()
