@@ -113,9 +113,9 @@ class TestTenThousandNames:
             # Those that were found beyond the first thousand count as well.
             assert found["totals"]["waiting"] == before["totals"]["waiting"] + 10 * ("user" in query)
             assert found["totals"]["unmatched"] == before["totals"]["unmatched"] == 1
-        told = [each.text for each in client.browse("/admin/").html.select(".problems h2")]
+        told = [each.text for each in client.browse("/admin/?search=user_0999").html.select(".problems h2")]
         assert "1 name waits and nobody here listens" in told
-        assert [each.text for each in client.browse("/admin/?search=user_0999").html.select(".problems h2")] == told
+        assert "1 name is paused" in told
 
     def test_are_read_in_a_few_calls_for_the_page(self, client: Client, store: MemoryStore) -> None:
         before = len(store.calls)
