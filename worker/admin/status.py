@@ -210,10 +210,10 @@ class Status:
     series: Series = field(default_factory=Series)
 
     @property
-    def totals(self) -> dict[str, int | None]:
-        """`dead` and `paused` are of all names, the others of those that were read. None is not known."""
+    def totals(self) -> dict[str, int]:
+        """`dead` and `paused` are of all names, the others of those that were read. For when memcache is up."""
         read = self.mailbox.read
-        counts = {
+        return {
             "waiting": sum(each.waiting for each in read),
             "leased": sum(each.leased for each in read),
             "retrying": sum(each.retrying for each in read),
@@ -221,21 +221,23 @@ class Status:
             "unmatched": sum(each.is_unmatched for each in read),
             "paused": len(self.paused),
         }
-        if self.health.is_memcache_up:
-            return dict(counts)
-        return {**dict.fromkeys(counts), "paused": len(self.paused)}
 
     @property
     def has_work(self) -> bool:
         """Whether draining everything may find something to do."""
         return bool(self.mailbox.unread) or any(each.has_work for each in self.mailbox.read)
 
+    def _known_totals(self) -> dict[str, int | None]:
+        """The totals, with None for what nobody knows while memcache is down: which names are paused is remembered."""
+        is_up = self.health.is_memcache_up
+        return {name: count if is_up or name == "paused" else None for name, count in self.totals.items()}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "looked_at": iso(self.looked_at),
             "version": self.version.to_json(),
             "health": self.health.to_json(),
-            "totals": self.totals,
+            "totals": self._known_totals(),
             "names": [each.to_json() for each in self.mailbox.names],
             "unmatched": [each.to_json() for each in self.mailbox.unmatched],
             "omitted": self.mailbox.omitted,
