@@ -104,6 +104,9 @@ class Observer:
     def replaced(self, names: Sequence[str]) -> None:
         """A send took the place of older messages, one for each of these names; told inside `sending`."""
 
+    def brought(self, names: Sequence[str]) -> None:
+        """Durable messages that memcache had forgotten were brought back: one for each of these names."""
+
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""
         return nullcontext()
@@ -156,6 +159,9 @@ class Observers(Observer):
 
     def replaced(self, names: Sequence[str]) -> None:
         self._tell(lambda observer: observer.replaced(names))
+
+    def brought(self, names: Sequence[str]) -> None:
+        self._tell(lambda observer: observer.brought(names))
 
     def context(self) -> str:
         """The first one's that has one which can be stored."""

@@ -44,7 +44,7 @@ LAYERS = {
         config origin
         loading
         queue
-        deliveries health version pauses labels past
+        deliveries health safety version pauses labels past
         statistics counting working
         recorder
         fields answer
@@ -76,7 +76,7 @@ FOLDERS = {
     "gaesignals.format": """keys names latest entries lease page replacing taking slot letter pauses rescue wake counts
         history fleet""",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
-    "gaesignals.tasks": "queue queues names memory app_engine cloud_tasks sender",
+    "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
         evicted slots settle index hold renew dead bury retries discard pause repair look contents history rescue""",
@@ -101,7 +101,14 @@ FOLDERS = {
 ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
-    "gaesignals": {"request", "stores.app_engine", "tasks.app_engine", "tasks.cloud_tasks", "appyaml.sdk"},
+    "gaesignals": {
+        "request",
+        "stores.app_engine",
+        "tasks.app_engine",
+        "tasks.census",
+        "tasks.cloud_tasks",
+        "appyaml.sdk",
+    },
     "worker": {"access.keys", "access.tokens", "access.callers", "main"},
 }
 

@@ -46,6 +46,7 @@ from .log import enable_own_loggers
 from .pauses import KnownPauses
 from .queue import CloudTasksQueue, TaskQueue, cloud_tasks
 from .recorder import Recorder
+from .safety import SafetyCheck
 from .sampling import Sampling
 from .travel import Travel
 from .version import Version
@@ -159,6 +160,7 @@ def create_app(
         archive=archive,
         health=health,
         version=version,
+        safety=SafetyCheck(adder, settings.queues),
     )
     repairs = cron.Periodic(
         lambda: repair(mailbox, receivers.literal_names()), seconds=cron.REPAIR_SECONDS, clock=time.monotonic

@@ -61,16 +61,13 @@ class Counting(Observer):
         return {minute: _cells(rows, self._labels) for minute, rows in minutes.items()}, errors
 
     def sent(self, names: Sequence[str]) -> None:
-        with self._lock:
-            self._row(EVERYTHING)[Field.SENT] += len(names)
-            for name in names:
-                self._add_to_name(name, Field.SENT, 1)
+        self._add_all(names, Field.SENT)
 
     def replaced(self, names: Sequence[str]) -> None:
-        with self._lock:
-            self._row(EVERYTHING)[Field.REPLACED] += len(names)
-            for name in names:
-                self._add_to_name(name, Field.REPLACED, 1)
+        self._add_all(names, Field.REPLACED)
+
+    def brought(self, names: Sequence[str]) -> None:
+        self._add_all(names, Field.BROUGHT)
 
     def handled(self, call: HandlerCall) -> None:
         waits = _waits(call)
@@ -114,6 +111,12 @@ class Counting(Observer):
                 for row in filter(None, (self._row(EVERYTHING), self._row_of_name(name))):
                     row[Field.WAITING] += fresh
                     row[Field.RETRYING] += retrying
+
+    def _add_all(self, names: Sequence[str], field: Field) -> None:
+        with self._lock:
+            self._row(EVERYTHING)[field] += len(names)
+            for name in names:
+                self._add_to_name(name, field, 1)
 
     def _add_to_name(self, name: str, field: Field, count: int) -> None:
         row = self._row_of_name(name) if count else None

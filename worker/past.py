@@ -37,6 +37,7 @@ COUNTED = (
     Field.LOST,
     Field.EXPIRED,
     Field.OVERTAKEN,
+    Field.BROUGHT,
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 from google.cloud.tasks_v2 import types
+from google.cloud.tasks_v2beta3 import types as preliminary_types
 from google.longrunning import operations_pb2  # type: ignore[import-untyped]  # it ships no types
 from google.protobuf import empty_pb2
 
@@ -24,6 +25,7 @@ from .messages import create_operation, delete_operation, queue_message, task_me
 from .queue import TaskExistsError, TaskQueue
 
 SERVICE = "google.cloud.tasks.v2.CloudTasks"
+PRELIMINARY = "google.cloud.tasks.v2beta3.CloudTasks"
 OPERATIONS = "google.longrunning.Operations"
 MAX_TASKS_A_CREATE = 100
 MAX_TASKS_A_DELETE = 1000
@@ -56,12 +58,15 @@ class TaskService:
             "ResumeQueue": (self.resume_queue, types.ResumeQueueRequest.pb()),
             "PurgeQueue": (self.purge_queue, types.PurgeQueueRequest.pb()),
         }
+        preliminary: dict[str, tuple[Callable[[Any], Any], Any]] = {
+            "GetQueue": (self.get_queue_statistics, preliminary_types.GetQueueRequest.pb())
+        }
         operations: dict[str, tuple[Callable[[Any], Any], Any]] = {
             "GetOperation": (self.get_operation, operations_pb2.GetOperationRequest)
         }
         return [
             grpc.method_handlers_generic_handler(name, {call: self._handler(*what) for call, what in calls.items()})
-            for name, calls in ((SERVICE, methods), (OPERATIONS, operations))
+            for name, calls in ((SERVICE, methods), (PRELIMINARY, preliminary), (OPERATIONS, operations))
         ]
 
     def create_task(self, request: Any) -> Any:
@@ -125,6 +130,14 @@ class TaskService:
     def get_queue(self, request: Any) -> Any:
         """Return a queue's settings and state."""
         return queue_message(self._queue(request.name), name=request.name)
+
+    def get_queue_statistics(self, request: Any) -> Any:
+        """Return what the preliminary interface alone says of a queue: how many tasks it has, if that is asked for."""
+        queue = self._queue(request.name)
+        message = preliminary_types.Queue.pb()(name=request.name)
+        if "stats" in request.read_mask.paths:
+            message.stats.tasks_count = len(queue)
+        return message
 
     def list_queues(self, request: Any) -> Any:
         """Return all queues, in one page."""

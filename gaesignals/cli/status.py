@@ -143,6 +143,16 @@ def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
     totals = status["totals"]
     terminal.say(", ".join(f"{name} {number(totals[name])}" for name in _TOTALS if name in totals))
     say_summary(terminal, status)
+    _say_safety(terminal, status.get("safety", {}))
+
+
+def _say_safety(terminal: Terminal, safety: Mapping[str, Any]) -> None:
+    """What stands behind durable messages and those for later, where there is any of it."""
+    if any(safety.values()):
+        terminal.say(
+            f"safety tasks {number(safety.get('tasks'))}, tasks for later {number(safety.get('later'))}, "
+            f"brought back in the last day {number(safety.get('brought'))}"
+        )
 
 
 def _say_names(terminal: Terminal, status: Mapping[str, Any], *, is_search: bool, limit: int | None) -> None:

@@ -32,6 +32,7 @@ class Field(enum.IntEnum):
 
     `CALLS` are calls of handlers, which took `HANDLER_MS` together. `WAITED_MS` is how long the messages of the
     histogram waited together. In `SAMPLES` looks at the mailboxes, `WAITING` and `RETRYING` messages were seen.
+    `BROUGHT` are durable messages that memcache forgot and that their tasks brought back.
     """
 
     SENT = 0
@@ -49,6 +50,7 @@ class Field(enum.IntEnum):
     WAITING = 12
     RETRYING = 13
     REPLACED = 14
+    BROUGHT = 15
 
 
 def wait_field(seconds: float) -> int:

@@ -86,6 +86,7 @@ def _send(mailbox: Mailbox, found: Rescue) -> Rescued:
     ]
     mailbox.send_records(records, is_rescue=True)
     if not found.is_first:
+        mailbox.observer.brought([name for name, _ in records])
         logger.warning("durable messages were brought back", extra={"signals_count": len(records)})
     return Rescued(Answer.DONE, len(records))
 

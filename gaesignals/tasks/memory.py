@@ -114,6 +114,10 @@ class MemoryTasks:
         with self._lock:
             return sorted(self._queues.get(queue, {}).values(), key=lambda each: each.task.due or 0.0)
 
+    def count(self, queue: str) -> int | None:
+        """How many tasks a queue has."""
+        return len(self.waiting(queue))
+
     def due(self, queue: str) -> list[QueuedTask]:
         """The tasks of a queue whose time has come."""
         now = self._clock()

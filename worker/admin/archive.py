@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gaesignals.format.counts import Cell
+from gaesignals.format.counts import Cell, Field
 from gaesignals.format.fleet import Fleet, Instance, PastDelivery
 from gaesignals.format.history import EVER, EVERYTHING, Place
 from gaesignals.mailbox.history import History, Remembered
@@ -34,9 +34,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Retrospect:
-    """What was read: a series of one window, receivers, deliveries and instances."""
+    """What was read: a series of one window, receivers, deliveries and instances.
+
+    `brought` are the durable messages that tasks brought back in the last day, None where that is not known.
+    """
 
     series: Series
+    brought: int | None = None
     receivers: tuple[ReceiverStatus, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     instances: tuple[InstanceStatus, ...] = ()
@@ -56,7 +60,7 @@ class Archive:
         """What is remembered of a window, and of the last day of each receiver; a read, and a write of what is new."""
         self._recorder.write_to_look()
         receivers = [self._labels.of_receiver(each.id) for each in self._receivers]
-        wanted = places({label: window}, receivers, now_ms)
+        wanted = places({label: window}, [label, *receivers], now_ms)
         self._last = self._history.read(wanted)
         return self._retrospect(Past(self._last, now_ms), window, label)
 
@@ -64,6 +68,10 @@ class Archive:
         """What this instance knows by itself where memcache does not answer, and what it read last."""
         fleet = (self._last.fleet or Fleet()).with_news(self._recorder.untold(), 0)
         return self._retrospect(Past(replace(self._last, fleet=fleet), now_ms), window, EVERYTHING)
+
+    def label_of(self, name: str) -> bytes | None:
+        """What the counts of a name are found by; None for a name that nobody here listens to."""
+        return self._labels.of_name(name)
 
     def ever(self) -> dict[bytes, Counted]:
         """What was counted since memcache began to remember, by label; only what is known."""
@@ -79,6 +87,7 @@ class Archive:
     def _retrospect(self, past: Past, window: Window, label: bytes) -> Retrospect:
         return Retrospect(
             past.series(window, label),
+            None if (day := past.day(label)) is None else day.get(Field.BROUGHT, 0),
             tuple(self._receiver_statuses(past)),
             tuple(_deliveries(past.fleet)),
             tuple(sorted(map(_instance_status, past.fleet.instances), key=lambda each: (each.started_at, each.id))),

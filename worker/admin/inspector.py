@@ -20,6 +20,7 @@ from gaesignals.receivers import Receivers
 from ..health import Health, HealthCheck
 from ..past import Window
 from ..pauses import KnownPauses
+from ..safety import SafetyCheck
 from ..version import Version
 from .archive import Archive, Retrospect
 from .status import AtWork, InstanceStatus, Names, NameStatus, Running, Status, at_seconds
@@ -57,6 +58,7 @@ class Inspector:
         archive: Archive,
         health: HealthCheck,
         version: Version,
+        safety: SafetyCheck,
     ) -> None:
         self._mailbox = mailbox
         self._index = index
@@ -66,6 +68,7 @@ class Inspector:
         self._archive = archive
         self._health = health
         self._version = version
+        self._safety = safety
 
     def look(
         self,
@@ -114,11 +117,17 @@ class Inspector:
             deliveries=back.deliveries,
             instances=back.instances,
             series=back.series,
+            safety=self._safety.look(),
+            brought=back.brought,
         )
 
     def receivers_of(self, *names: str) -> tuple[str, ...]:
         """The ids of the receivers that listen to one of the names today, each once."""
         return tuple(dict.fromkeys(match.receiver.id for name in names for match in self._receivers.matching(name)))
+
+    def label_of(self, name: str) -> bytes | None:
+        """Under what a name is counted; None for one that nobody here listens to."""
+        return self._archive.label_of(name)
 
     def deliverable_names(self) -> tuple[str, ...]:
         """Every name that may have something for a receiver here: the fixed ones, and those in the index that match.

@@ -32,6 +32,7 @@ _FLEET: Mapping[Field, str] = {
     Field.LOST: "Messages that memcache forgot or that could not be read",
     Field.EXPIRED: "Messages that were too old for a receiver",
     Field.OVERTAKEN: "Messages whose lease somebody else took over",
+    Field.BROUGHT: "Durable messages that memcache forgot and tasks brought back",
 }
 _OUTCOMES = (Field.DELIVERED, Field.FAILED, Field.RETRIED, Field.DEAD, Field.EXPIRED)
 _GAUGES = {

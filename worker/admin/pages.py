@@ -8,6 +8,8 @@ from flask import Blueprint, make_response, render_template, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
+from gaesignals.format.history import EVERYTHING
+
 from ..access.doors import Door, door
 from ..config import Environment, Settings
 from ..fields import checked_name, checked_names, checked_number
@@ -47,9 +49,11 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
         if "name" not in request.args:
             raise BadRequest("name is missing: which?")
         name = checked_name(request.args["name"])
-        status = inspector.look(only=[name])
+        label = inspector.label_of(name)
+        status = inspector.look(only=[name], label=label or EVERYTHING)
         found = next(iter(status.mailbox.read), None)
-        return _page("name.html", status, name=name, written_out=ascii(name), found=found)
+        brought = status.brought if label else None
+        return _page("name.html", status, name=name, written_out=ascii(name), found=found, brought=brought)
 
     @admin.post("/names/confirm")
     @door(Door.ADMIN)

@@ -12,6 +12,7 @@ from gaesignals.receiver import Receiver
 from ..deliveries import Delivery
 from ..health import Health
 from ..past import Series
+from ..safety import Safety
 from ..statistics import ReceiverStatistics
 from ..version import Version
 
@@ -197,7 +198,10 @@ class ReceiverStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All of it. `paused` are all paused names with the time of each pause, whatever was searched for."""
+    """All of it. `paused` are all paused names with the time of each pause, whatever was searched for.
+
+    `brought` are the durable messages that were brought back in the last day, of the name looked at or of all.
+    """
 
     looked_at: datetime
     version: Version
@@ -208,6 +212,8 @@ class Status:
     deliveries: tuple[Delivery, ...] = ()
     instances: tuple[InstanceStatus, ...] = ()
     series: Series = field(default_factory=Series)
+    safety: Safety = field(default_factory=Safety)
+    brought: int | None = None
 
     @property
     def totals(self) -> dict[str, int]:
@@ -246,6 +252,7 @@ class Status:
             "running": [each.to_json() for each in self.mailbox.running],
             "deliveries": [each.to_json() for each in self.deliveries],
             "instances": [each.to_json() for each in self.instances],
+            "safety": {**self.safety.to_json(), "brought": self.brought},
             "history": self.series.to_json(),
         }
 

@@ -36,6 +36,12 @@ def test_shows_the_workers_health_and_the_names_where_something_waits(ask: Ask, 
     assert outcome.errors == ""
 
 
+def test_what_stands_behind_durable_messages_is_a_line_where_there_is_any(ask: Ask, worker: Worker) -> None:
+    ask("send", "order_paid", "--delay", "60")
+    (line,) = [line for line in ask("status").lines if line.startswith("safety")]
+    assert line == "safety tasks 0, tasks for later 1, brought back in the last day 0"
+
+
 class TestThePast:
     @pytest.fixture(autouse=True)
     def done(self, worker: Worker) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from devserver.tasks.emulator import TasksEmulator
 from gaesignals.tasks.cloud_tasks import CloudTasks
 from gaesignals.tasks.queue import NoTransactionError, Task
 from tests.worker.faulty_tasks import FaultyTasks, Refusal, serving
@@ -78,6 +79,23 @@ def test_names_whose_number_is_not_that_of_the_tasks_are_nobodys(
     task = Task(queue="q", path="/x", body=b"")
     # This service gives back the tasks as they came, without names.
     assert tasks.add([task, task]) == [None, None]
+
+
+def test_the_number_of_tasks_in_a_queue_is_what_the_queue_says() -> None:
+    queues = "queue:\n- name: q\n  rate: 0/s\n"
+    with TasksEmulator(queues, {}.get) as emulator:
+        tasks = CloudTasks(project="p", location="l", service="worker", emulator_host=emulator.address)
+        assert tasks.count("q") == 0
+        tasks.add([Task(queue="q", path="/x", body=b"x")] * 3)
+        assert tasks.count("q") == 3
+        tasks.close()
+
+
+def test_a_number_that_a_queue_does_not_say_is_not_known_which_is_said_once(
+    tasks: CloudTasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [tasks.count("q") for _ in range(2)] == [None, None]
+    assert [record.message for record in caplog.records] == ["the number of tasks in a queue is not known"]
 
 
 def test_a_transaction_needs_app_engines_own_service(tasks: CloudTasks) -> None:

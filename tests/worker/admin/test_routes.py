@@ -361,6 +361,7 @@ class TestStatus:
             "running",
             "deliveries",
             "instances",
+            "safety",
             "history",
         ]
         assert status["totals"] == {
