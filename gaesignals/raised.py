@@ -8,6 +8,7 @@ from typing import NoReturn
 from .errors import InvalidOptionError, reject_unknown
 
 MAX_WAIT_SECONDS = 7 * 86400
+MAX_REASON_CHARACTERS = 1500
 
 
 def text_of(value: object) -> str:
@@ -17,6 +18,17 @@ def text_of(value: object) -> str:
     except Exception:  # noqa: BLE001 - what an application wrote fails here, and nothing of ours depends on it
         text = f"a {type(value).__name__} that str() fails for"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def reason_of(value: object) -> str:
+    """`text_of` as far as a report, a status or a log line shows it: an exception may hold the body of an answer."""
+    text = text_of(value)
+    return text if len(text) <= MAX_REASON_CHARACTERS else f"{text[:MAX_REASON_CHARACTERS]}..."
+
+
+def error_of(exception: BaseException) -> str:
+    """The kind of an exception and what it says, bounded as `reason_of`."""
+    return f"{type(exception).__name__}: {reason_of(exception)}"
 
 
 def is_wait(seconds: object) -> bool:

@@ -16,7 +16,7 @@ from types import TracebackType
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message, handling
 from gaesignals.observing import NOBODY, HandlerCall, Handling, Observer
-from gaesignals.raised import Drop, Retry, text_of, wait_of
+from gaesignals.raised import Drop, Retry, error_of, reason_of, wait_of
 from gaesignals.receiver import Match, Receiver
 
 from .judging import is_final, judged
@@ -137,7 +137,7 @@ class Call:
             if isinstance(message.mark, Retry) and self._receiver.reliable:
                 self._retry(run, message.mark)
             elif message.mark is not None:
-                failed = Failed.of(self._receiver, text_of(message.mark))
+                failed = Failed.of(self._receiver, reason_of(message.mark))
                 level = logging.ERROR if failed.is_last(run.record) else logging.WARNING
                 logger.log(level, "a handler marked a message as failed", extra=self._fields(run))
                 self._failures.append((run, failed))
@@ -162,11 +162,11 @@ class Call:
     def _asked(self, retry: Retry) -> Failed:
         after = wait_of(retry)
         return Failed.of(
-            self._receiver, text_of(retry), after_seconds=after, is_request=True, is_charged=bool(retry.charge)
+            self._receiver, reason_of(retry), after_seconds=after, is_request=True, is_charged=bool(retry.charge)
         )
 
     def _log_drop(self, drop: Drop) -> None:
-        fields = {"signals_count": len(self._pairs), "signals_reason": text_of(drop.reason)}
+        fields = {"signals_count": len(self._pairs), "signals_reason": reason_of(drop.reason)}
         logger.info("a handler dropped messages", extra=self._fields(None) | fields)
 
     def _fields(self, run: Run | None) -> dict[str, object]:
@@ -175,7 +175,7 @@ class Call:
 
 def fail(receiver: Receiver, name: str, run: Run, error: Exception) -> Failed:
     """A failure of `receiver` with a message, which is logged: as a warning where the message is run again."""
-    text = f"{type(error).__name__}: {text_of(error)}"
+    text = error_of(error)
     if isinstance(error, RuntimeError) and any(known in text for known in _LOOP_ERRORS):
         text = f"{text} ({_LOOP_ADVICE})"
     _cut(error)
@@ -215,10 +215,10 @@ def _handling(receiver: Receiver, messages: Sequence[Message], now: float) -> Ha
 def _handler_call(handling: Handling, name: str, seconds: float, raised: Exception | None) -> HandlerCall:
     count = len(handling.messages)
     if raised is None or isinstance(raised, Drop):
-        marks = [text_of(message.mark) for message in handling.messages if message.mark is not None]
+        marks = [reason_of(message.mark) for message in handling.messages if message.mark is not None]
         error = marks[-1] if marks else ""
         return HandlerCall(handling.receiver, name, count, len(marks), seconds, error, handling, raised)
     if handling.is_reliable and count > 1 and not isinstance(raised, Retry):
         count = 0  # A batch that is run again one by one is counted then.
-    error = f"{type(raised).__name__}: {text_of(raised)}"
+    error = error_of(raised)
     return HandlerCall(handling.receiver, name, count, count, seconds, error, handling, raised)

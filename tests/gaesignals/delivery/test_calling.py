@@ -14,6 +14,7 @@ import pytest
 from gaesignals import Drop, Message, Receivers, Retry, Signal, SignalsMiddleware, current_message, deliver, send_many
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.testing import ManualClock
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -249,6 +250,31 @@ def test_a_client_of_an_earlier_loop_leads_to_the_page_that_helps(kind: Handlers
     Signal("a").send()
     [failure] = deliver([("a", kind(handle))]).errors
     assert failure.error == "RuntimeError: Event loop is closed (see docs/receivers.md, One client a loop)"
+
+
+@KINDS
+def test_an_exception_that_holds_the_body_of_an_answer_is_reported_in_short(kind: Handlers, mailbox: Mailbox) -> None:
+    told: list[str] = []
+
+    class Watch(Observer):
+        def handled(self, call: HandlerCall) -> None:
+            told.append(call.error)
+
+    mailbox.observer = Observers([Watch()])
+
+    def handle(data: str) -> None:
+        if data == "fail":
+            current_message().fail("<html>" * 800_000)
+        else:
+            raise (Retry(reason="<html>" * 800_000) if data == "retry" else RuntimeError("<html>" * 800_000))
+
+    receivers = Receivers()
+    receivers.connect("a", kind(handle), reliable=True, id="a")
+    send_many([("a", "fail"), ("a", "retry"), ("a", "raise")])
+    report = deliver(receivers)
+    assert [len(failure.error) < 1600 for failure in report.errors] == [True] * len(report.errors)
+    assert max(map(len, told)) < 1600
+    assert any(error.startswith("RuntimeError: <html>") and error.endswith("...") for error in told)
 
 
 @KINDS
