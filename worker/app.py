@@ -176,7 +176,7 @@ def create_app(
     app.register_blueprint(rescue.blueprint(mailbox, receivers))
     app.register_blueprint(sending.blueprint(mailbox))
     desk = admin.Desk(
-        mailbox, receivers, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings
+        mailbox, receivers, labels, inspector, dispatcher, deliverer, dead_letters, pauses, wait_seconds, settings
     )
     app.register_blueprint(admin.blueprint(desk))
     app.register_blueprint(metrics.blueprint(inspector, archive, labels))

@@ -32,6 +32,10 @@ class Labels:
         template = self.template_of(name)
         return None if template is None else self._by_template[template]
 
+    def of_template(self, template: str) -> bytes | None:
+        """The label of a name or pattern as it stands in the code."""
+        return self._by_template.get(template)
+
     @property
     def receivers(self) -> frozenset[bytes]:
         """The labels of all receivers here."""

@@ -107,23 +107,29 @@ def _add_health(out: Exposition, status: Status) -> None:
 
 
 def _add_gauges(out: Exposition, status: Status, labels: Labels) -> None:
-    totals = status.totals
-    for name, help in (("dead_letters", "Dead letters"), ("paused_names", "Names that are paused")):
-        out.family(f"gaesignals_{name}", "gauge", help)
-        out.sample(f"gaesignals_{name}", totals[name.split("_")[0]])
+    _add_total(out, status, "dead", "gaesignals_dead_letters", "Dead letters")
+    _add_total(out, status, "paused", "gaesignals_paused_names", "Names that are paused")
     heard = [each for each in status.instances if status.looked_at - each.heard_at < SILENT and not each.stopped_at]
     out.family("gaesignals_instances", "gauge", "Processes of the worker that were heard of in the last three minutes")
     out.sample("gaesignals_instances", len(heard))
-    names = (*status.mailbox.names, *status.mailbox.unmatched)
-    if status.mailbox.omitted or not all(each.is_readable for each in names):
+    names = status.mailbox.read
+    if status.mailbox.unread or not all(each.is_readable for each in names):
         return  # of some names nobody knows what waits
-    out.family("gaesignals_unmatched_names", "gauge", "Names that wait and that no receiver here listens to")
-    out.sample("gaesignals_unmatched_names", totals["unmatched"])
+    _add_total(
+        out, status, "unmatched", "gaesignals_unmatched_names", "Names that wait and that no receiver here listens to"
+    )
     by_template = _by_template(names, labels)
     for field, help in _GAUGES.items():
         out.family(f"gaesignals_{field}", "gauge", f"{help}, by name or pattern; empty for names nobody listens to")
         for template, statuses in by_template.items():
             out.sample(f"gaesignals_{field}", sum(getattr(each, field) for each in statuses), {"name": template})
+
+
+def _add_total(out: Exposition, status: Status, total: str, name: str, help: str) -> None:
+    count = status.totals[total]
+    if count is not None:
+        out.family(name, "gauge", help)
+        out.sample(name, count)
 
 
 def _by_template(names: Iterable[NameStatus], labels: Labels) -> dict[str, list[NameStatus]]:

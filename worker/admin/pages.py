@@ -13,10 +13,13 @@ from gaesignals.format.history import EVERYTHING
 from ..access.doors import Door, door
 from ..config import Environment, Settings
 from ..fields import checked_name, checked_names, checked_number
+from ..labels import Labels
 from ..past import WINDOWS, Window
+from . import back_pages
 from .commands import curl, resume_queue
 from .flash import behind, done, here
 from .inspector import MAX_NAMES, MAX_SORTED, Inspector
+from .pictures import gallery
 from .problems import problems
 from .rows import MAX_ROWS, rows
 from .status import Status
@@ -27,20 +30,23 @@ REFRESH_SECONDS = 5
 CHOICES = ("drain", "pause", "resume", "discard")
 
 
-def add_routes(admin: Blueprint, inspector: Inspector) -> None:
+def add_routes(admin: Blueprint, inspector: Inspector, labels: Labels) -> None:
     """Add the routes to the administrator's blueprint."""
 
     @admin.get("/")
     @door(Door.ADMIN)
     def page() -> Response:
         search, number = looked_for()
-        status = inspector.look(search=search, page=number, size=MAX_SORTED)
+        status = inspector.look(search=search, page=number, size=MAX_SORTED, window=window_asked_for())
         is_unmatched = request.args.get("show") == "unmatched"
         names = status.mailbox.unmatched if is_unmatched else status.mailbox.names
         start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_SORTED)
         shown = rows(names, status.mailbox, start=start, page=number)
         place = {"page": number if number > 1 else None, "start": start or None}
-        return _page("overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched, **place)
+        pictures = gallery(status.series)
+        return _page(
+            "overview.html", status, search=search, rows=shown, is_unmatched=is_unmatched, gallery=pictures, **place
+        )
 
     @admin.get("/name")
     @door(Door.ADMIN)
@@ -50,10 +56,20 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
             raise BadRequest("name is missing: which?")
         name = checked_name(request.args["name"])
         label = inspector.label_of(name)
-        status = inspector.look(only=[name], label=label or EVERYTHING)
+        status = inspector.look(only=[name], window=window_asked_for(), label=label or EVERYTHING)
+        template = labels.template_of(name)
+        pictures = gallery(status.series) if label else None
         found = next(iter(status.mailbox.read), None)
-        brought = status.brought if label else None
-        return _page("name.html", status, name=name, written_out=ascii(name), found=found, brought=brought)
+        return _page(
+            "name.html",
+            status,
+            name=name,
+            written_out=ascii(name),
+            found=found,
+            brought=status.brought if label else None,
+            gallery=pictures,
+            counted_as=template,
+        )
 
     @admin.post("/names/confirm")
     @door(Door.ADMIN)
@@ -89,6 +105,8 @@ def add_routes(admin: Blueprint, inspector: Inspector) -> None:
     def deliveries() -> Response:
         return _page("deliveries.html", inspector.look(), receivers_of=inspector.receivers_of)
 
+    back_pages.add_routes(admin, inspector, labels, window=window_asked_for, show=_page)
+
 
 def looked_for() -> tuple[str, int]:
     """What the URL searches for, and which page of many names."""
@@ -117,7 +135,13 @@ def template_names(settings: Settings) -> dict[str, Any]:
         return curl(url_for(endpoint, _external=True), fields, needs_token=needs_token)
 
     resume = resume_queue(settings.queue, location=settings.location, project=settings.project)
-    return {"curl": command, "resume_queue": resume, "needs_token": needs_token, "here": here}
+    return {
+        "curl": command,
+        "resume_queue": resume,
+        "needs_token": needs_token,
+        "here": here,
+        **back_pages.template_names(window_asked_for),
+    }
 
 
 def _page(template: str, status: Status, **values: Any) -> Response:

@@ -26,6 +26,7 @@ from ..config import Settings
 from ..deliveries import Source
 from ..fanout import Dispatch, Dispatcher
 from ..fields import any_fields, checked_flag, checked_names
+from ..labels import Labels
 from ..log import escaped, escaped_names
 from ..pauses import KnownPauses
 from ..tasks import Deliverer, Shift
@@ -48,6 +49,7 @@ class Desk:
 
     mailbox: Mailbox
     receivers: Receivers
+    labels: Labels
     inspector: Inspector
     dispatcher: Dispatcher
     deliverer: Deliverer
@@ -59,7 +61,7 @@ class Desk:
 
 def blueprint(desk: Desk) -> Blueprint:
     admin = Blueprint("admin", __name__, url_prefix="/admin")
-    pages.add_routes(admin, desk.inspector)
+    pages.add_routes(admin, desk.inspector, desk.labels)
     _add_status(admin, desk.inspector)
     _add_drain(admin, desk)
     _add_actions(admin, desk)

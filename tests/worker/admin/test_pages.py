@@ -160,7 +160,7 @@ class TestWhatIsNotKnown:
         store.before = lambda call: [key for key in call.keys if key == page_key("weak")]
         status = client.http.get("/admin/status").json
         assert [status["names"][0][count] for count in ("waiting", "leased", "retrying")] == [None, None, None]
-        row = text(client.browse("/admin/"), "tbody tr")[0]
+        row = text(client.browse("/admin/"), "#names tbody tr")[0]
         assert row.count("not known") == 3
         assert text(client.browse("/admin/name?name=weak"), ".totals dd")[:3] == ["not known"] * 3
 

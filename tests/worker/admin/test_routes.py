@@ -503,6 +503,7 @@ class TestPage:
             assert {link["href"] for link in page.select("link")} == {
                 "/admin/static/admin.css",
                 "/admin/static/icon.svg",
+                "/admin/static/pictures.css",
             }
             assert [(each["src"], each.text) for each in page.select("script")] == [("/admin/static/admin.js", "")]
             assert page.select("img, iframe, style, [style], [onclick]") == []
