@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from . import mutants
-from .mutants import FAULTS, GROUPS, Fault, NotApplicableError, Verdict, judge, main
+from .mutants import FAULTS, FIRST, GROUPS, Fault, NotApplicableError, Verdict, judge, main
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.breaks)
@@ -22,6 +22,12 @@ def test_no_two_faults_say_the_same() -> None:
 def test_the_tests_that_are_run_exist() -> None:
     here = Path(__file__).parent
     assert [path for group in GROUPS for path in group.split() if not (here / path).exists()] == []
+
+
+@pytest.mark.parametrize("path", FIRST)
+def test_a_group_that_is_to_be_first_is_one_of_them(path: str) -> None:
+    assert len([group for group in GROUPS if FIRST[path] in group.split()]) == 1
+    assert path in {fault.path for fault in FAULTS}
 
 
 @pytest.mark.parametrize("text", ["", "here and here"])

@@ -53,7 +53,7 @@ def test_what_a_takeover_has_no_time_for_goes_back_uncharged(
 
     report = deliver([("a", handler)], reliable=True, max_seconds=4)
     assert (report.delivered, report.remaining, report.more) == (4, 6, ("a",))
-    assert look(mailbox, ["a"])["a"].retrying == 6
+    assert look(mailbox, ["a"])["a"].waiting == 6
     assert deliver([("a", handler)], reliable=True).delivered == 6
     assert begun == Counter(range(10))
 
