@@ -111,9 +111,10 @@ def test_a_wsgi_application_goes_on_beside_an_asgi_one() -> None:
         with serving({"HTTP_X_APPENGINE_API_TICKET": "another"}):
             inside = send()
             mixed = request(send)
-        print(before, inside, mixed, request(send), send())
+        after = send()
+        print(before, inside, mixed, after, request(send), send())
     """)
-    assert printed == "True True True True refused"
+    assert printed == "True True True refused True refused"
 
 
 def test_a_thread_is_left_as_it_was() -> None:

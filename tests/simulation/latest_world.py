@@ -226,7 +226,7 @@ class LatestWorld:
         box = self.box(is_switching=False)
         with self._small():
             for _ in range(60):
-                self.clock.advance(700)
+                self.clock.advance(2000)  # A day and a half together: a dead letter's task comes after a day.
                 self._run_tasks(box)
                 self._requeue_all(box)
                 names = Index(box).fan_out(lambda name: True, redispatch_seconds=300).names
