@@ -344,6 +344,12 @@ FAULTS = (
         "deliver()",
     ),
     Fault(
+        "the task of a large dead letter does not notice that memcache has forgotten its body",
+        "gaesignals/mailbox/rescue.py",
+        "return Answer.KEPT if keep_body(mailbox, mine, record) else Answer.AWAY",
+        "return Answer.KEPT",
+    ),
+    Fault(
         "a late write to a lane is not vouched for",
         "gaesignals/mailbox/send.py",
         "if parcel.target and (is_late or not is_certain):",

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gaesignals.format.entries import Record, entries_to_bytes
+from gaesignals.format.keys import bundle_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
-from gaesignals.stores.store import Set
+from gaesignals.stores.store import Add, Outcome, Set
 from gaesignals.tasks.queue import TaskError
 
 from .box import Mailbox
-from .bundles import Bundle, bundle
+from .bundles import TTL_SECONDS, Bundle, bundle
 from .dead import change
 
 logger = logging.getLogger("gaesignals")
@@ -82,6 +84,17 @@ def restore(mailbox: Mailbox, name: str, letter: DeadLetter, *, most: int = KEPT
         return page if is_there or len(page.letters) >= most else page.with_letters([compact], most=most)
 
     return not change(mailbox, [name], with_letter, {name: bodies})
+
+
+def keep_body(mailbox: Mailbox, letter: DeadLetter, record: Record) -> bool:
+    """Write the body of a letter on its page again, should memcache have forgotten it; False if that is not certain.
+
+    It expires, for whoever takes the letter out meanwhile has deleted it before.
+    """
+    if letter.body is None:
+        return True
+    key = bundle_key(letter.body.key)
+    return mailbox.write([Add(key, entries_to_bytes([record]), TTL_SECONDS)])[key] is not Outcome.FAILED
 
 
 def _compact(mailbox: Mailbox, letters: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[Set]]:

@@ -21,7 +21,7 @@ from gaesignals.stores.client import Seen, State, decoded
 from gaesignals.stores.store import Absent, Found, Read
 
 from .box import Mailbox
-from .bury import restore
+from .bury import keep_body, restore
 from .repair import repair
 from .slots import list_names
 
@@ -102,8 +102,9 @@ def _keep_letter(mailbox: Mailbox, found: Rescue, task: str, kept_letters: int) 
     if not seen.is_writable or any(reads[key] is Absent.FAILED for key in markers):
         return Answer.AWAY
     page = seen.value or DeadPage()
-    if page.tasks & {task, found.marker}:
-        return Answer.KEPT
+    mine = next((old for old in page.letters if old.record.safety in (task, found.marker)), None)
+    if mine is not None:
+        return Answer.KEPT if keep_body(mailbox, mine, record) else Answer.AWAY
     letter = DeadLetter(replace(record, safety=task or found.marker), found.died_ms, found.error)
     if len(page.letters) >= kept_letters or any(old.is_same(letter) for old in page.letters):
         return Answer.DONE

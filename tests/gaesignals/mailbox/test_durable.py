@@ -11,7 +11,7 @@ import pytest
 
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
 from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
-from gaesignals.format.keys import marker_key, page_key
+from gaesignals.format.keys import bundle_key, marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
@@ -436,9 +436,9 @@ class TestDelivery:
 
 
 class TestDeath:
-    def die(self, world: World) -> None:
-        """Let 7 become a dead letter."""
-        world.fails = {7}
+    def die(self, world: World, data: object = 7) -> None:
+        """Let 7, or other data, become a dead letter."""
+        world.fails = {data}
         for _ in range(30):
             world.deliver()
             world.clock.advance(4000)
@@ -465,6 +465,23 @@ class TestDeath:
         world.clock.advance(600)
         assert world.run_tasks() == [Answer.KEPT]
         assert len(DeadLetters(world.mailbox).list("order_paid")) == 1
+
+    def test_its_task_puts_back_what_memcache_has_forgotten_of_a_large_one(self, world: World) -> None:
+        large = "x" * 5000
+        order_paid.send(large)
+        self.die(world, large)
+        (letter,) = DeadLetters(world.mailbox).peek("order_paid")
+        assert letter.body is not None
+        world.store.evict([bundle_key(letter.body.key)])
+        assert DeadLetters(world.mailbox).requeue("order_paid") == 0
+        world.clock.advance(86400)
+        world.store.before = lambda call: call.keys if call.verb == "write" else None
+        assert world.run_tasks() == [Answer.AWAY]
+        world.store.before = None
+        for _ in range(2):
+            world.clock.advance(600)
+            assert world.run_tasks() == [Answer.KEPT]
+            assert [letter.data for letter in DeadLetters(world.mailbox).list("order_paid")] == [large]
 
     def test_a_dropped_letter_has_no_task_any_more(self, world: World) -> None:
         order_paid.send(7)
