@@ -149,12 +149,13 @@ def checked_seconds(field: str, value: object) -> float | None:
 
 
 def checked_way(fields: Mapping[str, Any]) -> Way:
-    """How a message travels, by the fields `wake` and `durable`: as a `Signal` takes them, or the same as text."""
+    """How a message travels, by `wake`, `durable` and `latest`: as a `Signal` takes them, or the same as text."""
     wake = fields.get("wake", False)
     if isinstance(wake, str):
         wake = _WORDS[wake] if wake in _WORDS else checked_seconds("wake", wake)
     try:
-        return Way.of(wake=wake, durable=checked_flag("durable", fields.get("durable", False)))
+        flags = {name: checked_flag(name, fields.get(name, False)) for name in ("durable", "latest")}
+        return Way.of(wake=wake, **flags)
     except InvalidOptionError as error:
         raise BadRequest(str(error)) from error
 

@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--count", type=_count, default=1, metavar="N", help=f"how often, 1 to {MAX_COUNT} (1)")
     parser.add_argument("--wake", action="store_true", help="have it handled at once, not with the next fan-out")
     parser.add_argument("--durable", action="store_true", help="have it survive whatever memcache forgets")
+    parser.add_argument("--latest", action="store_true", help="let only the newest of the name count")
     parser.add_argument("--delay", type=_delay, metavar="SECONDS", help="send it so much later, up to 29 days")
 
 
@@ -40,7 +41,8 @@ def run(options: argparse.Namespace, context: Context) -> ExitCode:
 
 def _way(options: argparse.Namespace) -> dict[str, object]:
     """How it is to travel; nothing where nothing is said, which a worker of an earlier version takes as well."""
-    given = {"wake": options.wake or None, "durable": options.durable or None, "delay_seconds": options.delay}
+    flags = {name: getattr(options, name) or None for name in ("wake", "durable", "latest")}
+    given = {**flags, "delay_seconds": options.delay}
     return {field: value for field, value in given.items() if value is not None}
 
 

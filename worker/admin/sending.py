@@ -28,7 +28,7 @@ logger = logging.getLogger("gaesignals.worker")
 
 MAX_SENT = 1000
 MAX_SENT_BYTES = 16_000_000
-_FIELDS = ("name", "data", "count", "wake", "durable", "delay_seconds")
+_FIELDS = ("name", "data", "count", "wake", "durable", "latest", "delay_seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ def test_says_how_it_travels(ask: Ask, worker: Worker) -> None:
     assert queues == ["signals", "signals-safety", "signals", "signals-later"]
 
 
+def test_of_a_name_only_the_newest_may_count(ask: Ask) -> None:
+    for number in ("1", "2"):
+        assert ask("send", "order_paid", "--data", number, "--latest").code == 0
+    assert ask("drain", "--wait").output == "delivered 1\n"
+
+
 def test_json_has_the_ids(ask: Ask) -> None:
     answer = ask("send", "order_paid", "--count", "2", "--json").json
     assert answer["sent"] == len(answer["ids"]) == 2

@@ -261,6 +261,13 @@ class TestSending:
         client.http.post("/admin/send", {"name": "a", **fields})
         assert (client.tasks.added, totals(client)["waiting"]) == ([], 1)
 
+    def test_counts_alone_if_it_is_the_newest_by_the_form_as_well(self, client: Client) -> None:
+        client.http.post_json("/admin/send", {"name": "a", "latest": True})
+        form = client.browse("/admin/send?name=a").form
+        form["latest"] = True
+        form.submit(headers=HTML).follow(headers=HTML)
+        assert totals(client)["waiting"] == 1
+
     def test_is_durable_and_for_later_by_the_form_as_well(self, client: Client) -> None:
         form = client.browse("/admin/send?name=b").form
         form["name"], form["wake"], form["durable"], form["delay_seconds"] = "a", True, True, "60"
@@ -296,10 +303,14 @@ class TestSending:
             ({"name": "a", "count": None}, "count has to be"),
             ({"name": "a", "data": "\ud800"}, "lone surrogate"),
             ({"name": "a", "data": "x" * 100_000, "count": 1000}, "too much at a time"),
-            ({"names": ["a"]}, "unknown field 'names'; there is name, data, count, wake, durable, delay_seconds"),
+            (
+                {"names": ["a"]},
+                "unknown field 'names'; there is name, data, count, wake, durable, latest, delay_seconds",
+            ),
             ({"name": "a", "wake": 61}, "wake=61 cannot be"),
             ({"name": "a", "wake": "soon"}, "wake has to be a number of seconds"),
             ({"name": "a", "durable": "yes"}, "durable has to be true or false"),
+            ({"name": "a", "latest": "yes"}, "latest has to be true or false"),
             ({"name": "a", "delay_seconds": -1}, "delay_seconds=-1.0 cannot be"),
             ({"name": "a", "delay_seconds": 30 * 86400}, "from now to 29 days ahead"),
             ({"name": "a", "delay_seconds": True}, "delay_seconds has to be a number of seconds"),
