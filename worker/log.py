@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -33,7 +34,7 @@ class FieldsFormatter(logging.Formatter):
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        fields = (f"{name}={value!r}" for name, value in fields_of(record).items())
+        fields = (f"{name}={_shown(value)}" for name, value in fields_of(record).items())
         return printable(" ".join([super().formatMessage(record), *fields]))
 
     def formatException(self, ei: Any) -> str:
@@ -41,6 +42,21 @@ class FieldsFormatter(logging.Formatter):
 
     def formatStack(self, stack_info: str) -> str:
         return _set_in(super().formatStack(stack_info))
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it; what was escaped already has its quotes."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return value if isinstance(value, str) and _is_escaped(value) else repr(value)
+
+
+def _is_escaped(text: str) -> bool:
+    """Whether it is exactly what `ascii` makes of a text: nothing that only looks so can pass for another field."""
+    try:
+        return text[:1] in "'\"" and ascii(ast.literal_eval(text)) == text
+    except (SyntaxError, ValueError):
+        return False
 
 
 def _set_in(text: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from devserver.tasks.emulator import TasksEmulator
 from gaesignals import deliver, waiting_names
 from gaesignals.data.codec import loads
 from gaesignals.format.rescue import Rescue
+from gaesignals.mailbox import current_mailbox
+from gaesignals.mailbox.look import MailboxStatus
 from shop import ledger
 from shop.frontend import create_app
 from shop.orders import Order
@@ -76,6 +80,48 @@ class TestOrders:
         app.post("/order", {"item": "shoes"}, status=400)
         assert Order.query().count() == 0
         assert emulator.queues["signals-later"].names_after("", limit=10) == []
+
+
+class TestExamples:
+    def test_of_page_views_wait_and_are_counted_in_a_batch(self, app: TestApp) -> None:
+        assert app.post("/try", {"example": "views"}).json["sent"] == "50 × page_viewed"
+        assert app.get("/waiting.json").json["page_viewed"]["waiting"] == 50
+        assert deliver_all()["counts"] == {"page_viewed": 50}
+        assert app.get("/waiting.json").json["page_viewed"]["waiting"] == 0
+
+    def test_of_a_declined_order_is_retried_and_becomes_a_dead_letter(
+        self, app: TestApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app.post("/try", {"example": "decline"})
+        deliver(receivers, names=["order_paid"])
+        assert app.get("/waiting.json").json["order_paid"] == {"waiting": 0, "running": 0, "retrying": 1, "dead": 0}
+        now = time.time()
+        for _ in range(4):
+            now += 60
+            monkeypatch.setattr(current_mailbox(), "clock", lambda at=now: at)
+            deliver(receivers, names=["order_paid"])
+        assert app.get("/waiting.json").json["order_paid"] == {"waiting": 0, "running": 0, "retrying": 0, "dead": 1}
+
+    def test_of_a_name_made_at_run_time_are_shown_before_anything_was_handled(self, app: TestApp) -> None:
+        app.post("/try", {"example": "password"})
+        assert app.get("/waiting.json").json["user_54274_password_change"]["waiting"] == 1
+
+    def test_that_wait_where_memcache_does_not_answer_are_not_known(
+        self, app: TestApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app.post("/try", {"example": "pay"})
+        unread = replace(MailboxStatus("order_paid"), is_readable=False)
+        monkeypatch.setattr("shop.waiting.look", lambda mailbox, names: {"order_paid": unread})
+        assert app.get("/waiting.json").json["order_paid"]["waiting"] is None
+
+    def test_there_are_no_others(self, app: TestApp) -> None:
+        assert "example has to be one of" in app.post("/try", {"example": "x"}, status=400).json["error"]
+        app.post("/try", {"example": "pay"}, headers={"Origin": "http://evil.example"}, status=403)
+
+    def test_work_without_a_script(self, app: TestApp) -> None:
+        headers = {"Accept": "text/html"}
+        page = app.get("/", headers=headers).forms[0].submit("example", value="pay", headers=headers).follow()
+        assert page.html.find(class_="flash").text.startswith("Sent 1 × order_paid, order ")
 
 
 class TestSending:
@@ -165,17 +211,19 @@ class TestPage:
     def test_has_a_form_examples_and_a_link_to_the_worker(self, app: TestApp) -> None:
         page = app.get("/", headers=self.HTML)
         assert page.html.find("a", href="http://localhost:8081/admin/")
-        assert [button["data-name"] for button in page.html.find_all("button", attrs={"data-name": True})] == [
-            "page_viewed",
-            "order_paid",
-            "user_54274_password_change",
+        assert [button["value"] for button in page.html.find_all("button", attrs={"name": "example"})] == [
+            "views",
+            "pay",
+            "decline",
+            "password",
+            "place",
         ]
 
     def test_has_no_link_where_the_worker_is_not_known(self) -> None:
         assert TestApp(create_app()).get("/").html.find("a", class_="button") is None
 
     def test_works_without_its_script(self, app: TestApp) -> None:
-        form = app.get("/", headers=self.HTML).form
+        form = app.get("/", headers=self.HTML).forms["form"]
         form["name"], form["count"] = "page_viewed", "3"
         page = form.submit(headers=self.HTML).follow(headers=self.HTML)
         assert page.html.find(class_="flash").text == "Sent 3 × page_viewed."
@@ -184,7 +232,8 @@ class TestPage:
     def test_shows_what_is_wrong_and_keeps_what_was_typed(self, app: TestApp) -> None:
         page = app.post("/send", {"name": "<b>\t", "data": "<i>", "count": "7"}, headers=self.HTML, status=400)
         assert "control character" in page.html.find(class_="flash bad", role="alert").text
-        assert (page.form["name"].value, page.form["data"].value, page.form["count"].value) == ("<b>\t", "<i>", "7")
+        form = page.forms["form"]
+        assert (form["name"].value, form["data"].value, form["count"].value) == ("<b>\t", "<i>", "7")
 
     def test_every_field_has_a_label_and_nothing_comes_from_elsewhere(self, app: TestApp) -> None:
         page = app.get("/")

@@ -31,7 +31,20 @@ def record(message: str = "task done", **fields: object) -> logging.LogRecord:
 
 def test_fields_are_written_behind_the_message() -> None:
     line = FieldsFormatter().format(record(delivered=3, signals_names=["'a'"]))
-    assert line == """INFO gaesignals.worker: task done delivered=3 signals_names=["'a'"]"""
+    assert line == "INFO gaesignals.worker: task done delivered=3 signals_names=['a']"
+
+
+@pytest.mark.parametrize("text", ["a", "it's", "a\n\x1b[31m字", "", '"', "\\"])
+def test_what_was_escaped_is_quoted_once(text: str) -> None:
+    line = FieldsFormatter().format(record(signals_name=escaped(text)))
+    assert line == f"INFO gaesignals.worker: task done signals_name={text!a}"
+
+
+@pytest.mark.parametrize("text", ["'a' forged=1 'b'", "'a' 'b'", "'a", "'a'\n", "", "'\\u0061'", "b'a'"])
+def test_what_only_looks_escaped_is_quoted(text: str) -> None:
+    line = FieldsFormatter().format(record(detail=text))
+    assert line.startswith(f"INFO gaesignals.worker: task done detail={text!r}"[:50])
+    assert not line.endswith(f"detail={text}")
 
 
 def test_a_message_without_fields_is_written_alone() -> None:

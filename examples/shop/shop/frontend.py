@@ -11,19 +11,15 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from gaesignals import SignalsError, StoreError, send_many
 
-from .ledger import handled
+from .examples import EXAMPLES
+from .ledger import handled, note
 from .orders import place
-from .signals import order_paid, page_viewed, password_changed
+from .signals import page_viewed
+from .waiting import waiting
 
 MAX_COUNT = 10_000
 MAX_BYTES_AT_ONCE = 16 * 2**20
 MAX_REQUEST_BYTES = 2 * 2**20
-
-EXAMPLES = (
-    (page_viewed.name, '{"path": "/shoes"}', 50),
-    (order_paid.name, '{"order": 1017, "total": "49.90"}', 1),
-    (password_changed(user_id=54274).name, "", 1),
-)
 
 
 class BadRequestError(Exception):
@@ -47,34 +43,6 @@ def create_app(*, worker_url: str = "") -> Flask:
     def index() -> str:
         return _page(worker_url, sent=request.args.get("sent", ""))
 
-    @app.post("/send")
-    def send() -> BaseResponse:
-        _check_same_site()
-        name, data, count = _form()
-        ids = send_many([(name, data)] * count)
-        if _wants_page():
-            return redirect(url_for("index", sent=f"{len(ids)} × {name}"), code=303)
-        return jsonify({"sent": len(ids), "ids": ids})
-
-    @app.post("/order")
-    def order() -> BaseResponse:
-        """Store an order; its signals come with the transaction."""
-        _check_same_site()
-        number = place(request.form.get("item", "shoes")[:200])
-        if _wants_page():
-            return redirect(url_for("index", sent=f"order {number}"), code=303)
-        return jsonify({"order": number})
-
-    @app.get("/handled.json")
-    def handled_json() -> Response:
-        response = jsonify(handled())
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return jsonify({"status": "ok"})
-
     @app.errorhandler(BadRequestError)
     @app.errorhandler(SignalsError)
     @app.errorhandler(HTTPException)
@@ -82,13 +50,62 @@ def create_app(*, worker_url: str = "") -> Flask:
         status, message = _status(error), _message(error)
         return (_page(worker_url, error=message) if _wants_page() else jsonify({"error": message})), status
 
+    _add_sending(app)
+    _add_looks(app)
+    return app
+
+
+def _add_sending(app: Flask) -> None:
+    @app.post("/send")
+    def send() -> BaseResponse:
+        _check_same_site()
+        name, data, count = _form()
+        ids = send_many([(name, data)] * count)
+        note(name)
+        return _sent(f"{len(ids)} × {name}", {"sent": len(ids), "ids": ids})
+
+    @app.post("/try")
+    def try_example() -> BaseResponse:
+        """Do what one of the buttons says."""
+        _check_same_site()
+        example = EXAMPLES.get(request.form.get("example", ""))
+        if example is None:
+            raise BadRequestError(f"example has to be one of {', '.join(EXAMPLES)}")
+        sent = example.send()
+        return _sent(sent, {"sent": sent, "outcome": example.outcome})
+
+    @app.post("/order")
+    def order() -> BaseResponse:
+        """Store an order; its signals come with the transaction."""
+        _check_same_site()
+        number = place(request.form.get("item", "shoes")[:200])
+        return _sent(f"order {number}", {"order": number})
+
+
+def _sent(what: str, answer: dict[str, Any]) -> BaseResponse:
+    return redirect(url_for("index", sent=what), code=303) if _wants_page() else jsonify(answer)
+
+
+def _add_looks(app: Flask) -> None:
+    @app.get("/handled.json")
+    def handled_json() -> dict[str, Any]:
+        return handled()
+
+    @app.get("/waiting.json")
+    def waiting_json() -> dict[str, Any]:
+        return waiting()
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
     @app.after_request
     def add_headers(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if response.is_json:
+            response.headers["Cache-Control"] = "no-store"
         return response
-
-    return app
 
 
 def _form() -> tuple[str, Any, int]:
@@ -136,7 +153,7 @@ def _page(worker_url: str, *, sent: str = "", error: str = "") -> str:
         sent=sent,
         error=error,
         name=given.get("name", page_viewed.name),
-        data=given.get("data", EXAMPLES[0][1]),
+        data=given.get("data", '{"path": "/shoes"}'),
         count=given.get("count", "1"),
     )
 

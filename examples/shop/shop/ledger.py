@@ -64,9 +64,20 @@ def enter(name: str, entries: Sequence[Entry]) -> None:
         raise LedgerError(f"memcache did not count {name}")
     # A counter that has just begun belongs to a name that is new, or whose counter was evicted.
     if count == len(entries):
-        _change(_NAMES, lambda names: names if name in names else [*names, name][-MAX_NAMES:])
+        note(name)
     newest_first = [asdict(entry) for entry in reversed(entries)]
     _change(_LATEST, lambda latest: [*newest_first, *latest][:MAX_LATEST])
+
+
+def note(name: str) -> None:
+    """Remember that `name` was sent to, so that what waits for it can be shown before anything was handled."""
+    _change(_NAMES, lambda names: names if name in names else [*names, name][-MAX_NAMES:])
+
+
+def names() -> list[str]:
+    """The names that were sent to or handled, the newest last."""
+    found: list[str] = json.loads(memcache.get(_NAMES, namespace=NAMESPACE) or "[]")
+    return found
 
 
 def handled() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gaesignals import Message, Receivers, Signal, current_message
 from .ledger import Entry, enter
 
 page_viewed = Signal("page_viewed")
-order_paid = Signal("order_paid")
+order_paid = Signal("order_paid", wake=True)
 order_placed = Signal("order_placed", wake=True)
 payment_reminder = Signal("payment_reminder", wake=True)
 password_changed = Signal("user_{user_id}_password_change")
@@ -30,9 +30,9 @@ def count_views(messages: list[Message]) -> None:
     enter(page_viewed.name, [Entry.of(message) for message in messages])
 
 
-@receivers.receiver(order_paid, reliable=True, max_attempts=5, backoff_seconds=5)
+@receivers.receiver(order_paid, reliable=True, max_attempts=5, backoff_seconds=2)
 def ship_order(data: Any) -> None:
-    """Ship an order: none may be lost, so it is tried up to five times and then kept as a dead letter."""
+    """Ship an order: none may be lost, so it is tried five times in half a minute and then kept as a dead letter."""
     if isinstance(data, dict) and data.get("declined"):
         raise PaymentDeclinedError("the bank declined the payment")
     enter(order_paid.name, [Entry.of(current_message())])

@@ -3,7 +3,6 @@
 const POLL_MS = 1000;
 const SHOWN = 8;
 const byId = (id) => document.getElementById(id);
-const form = byId("form");
 const before = {counts: {}, latest: null};
 
 function element(tag, text, className = "") {
@@ -13,18 +12,34 @@ function element(tag, text, className = "") {
   return made;
 }
 
-function showCounts(counts) {
-  const names = Object.keys(counts);
+function count(number, tone = "") {
+  // What nobody knows is not zero.
+  const text = number == null ? "not known" : number ? number.toLocaleString() : "–";
+  return element("td", text, `number ${number ? tone : "none"}`);
+}
+
+function signal(name) {
+  const heading = element("th", "");
+  heading.scope = "row";
+  const {admin} = byId("table").dataset;
+  const shown = element(admin ? "a" : "span", "");
+  if (admin) Object.assign(shown, {href: admin + encodeURIComponent(name), target: "worker"});
+  shown.append(element("code", name));
+  heading.append(shown);
+  return heading;
+}
+
+function showCounts(counts, waiting) {
+  const names = [...new Set([...Object.keys(counts), ...Object.keys(waiting)])].sort();
   byId("counts").replaceChildren(...names.map((name) => {
+    const is = waiting[name] ?? {waiting: 0, running: 0, retrying: 0, dead: 0};
     const row = element("tr", "", before.latest && before.counts[name] !== counts[name] ? "fresh" : "");
-    const heading = element("th", "");
-    heading.scope = "row";
-    heading.append(element("code", name));
-    row.append(heading, element("td", counts[name].toLocaleString(), "number"));
+    const waits = is.waiting == null ? null : is.waiting + is.running;
+    row.append(signal(name), count(waits), count(is.retrying, "warn"), count(is.dead, "bad"), count(counts[name] ?? 0));
     return row;
   }));
   byId("no-counts").hidden = names.length > 0;
-  const total = (all) => Object.values(all).reduce((sum, count) => sum + count, 0);
+  const total = (all) => Object.values(all).reduce((sum, each) => sum + each, 0);
   const more = total(counts) - total(before.counts);
   if (before.latest && more > 0) byId("news").textContent = `${more} more handled`;
 }
@@ -42,12 +57,16 @@ function showLatest(latest) {
   byId("no-latest").hidden = latest.length > 0;
 }
 
+async function read(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(response.statusText);
+  return response.json();
+}
+
 async function poll() {
   try {
-    const response = await fetch("/handled.json");
-    if (!response.ok) throw new Error(response.statusText);
-    const {counts, latest} = await response.json();
-    showCounts(counts);
+    const [{counts, latest}, waiting] = await Promise.all([read("/handled.json"), read("/waiting.json")]);
+    showCounts(counts, waiting);
     showLatest(latest);
     before.counts = counts;
     before.latest = new Set(latest.map((entry) => entry.id));
@@ -59,33 +78,27 @@ async function poll() {
 }
 
 function showResult(text, isBad) {
-  const old = form.parentElement.querySelector(".flash");
   const flash = element("p", text, isBad ? "flash bad" : "flash");
   flash.setAttribute("role", isBad ? "alert" : "status");
-  old ? old.replaceWith(flash) : form.before(flash);
+  byId("result").replaceChildren(flash);
 }
 
-// Without this script the form works as well: the page is then loaded again.
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = event.submitter ?? form.querySelector(".primary");
-  const name = form.elements.name.value;
-  button.disabled = true;
-  try {
-    const headers = {Accept: "application/json"};
-    const response = await fetch(form.action, {method: "POST", body: new FormData(form), headers});
-    const answer = await response.json();
-    showResult(response.ok ? `Sent ${answer.sent} × ${name}.` : answer.error, !response.ok);
-  } catch {
-    showResult("The frontend does not answer. Was the signal sent? Look below in a minute.", true);
-  }
-  button.disabled = false;
-});
-
-for (const button of form.querySelectorAll("button[data-name]")) {
-  button.addEventListener("click", () => {
-    for (const field of ["name", "data", "count"]) form.elements[field].value = button.dataset[field];
-    form.elements.name.focus();
+// Without this script the forms work as well: the page is then loaded again.
+for (const form of document.forms) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = event.submitter ?? form.querySelector("button");
+    const fields = new FormData(form, button);
+    button.disabled = true;
+    try {
+      const response = await fetch(form.action, {method: "POST", body: fields, headers: {Accept: "application/json"}});
+      const answer = await response.json();
+      const sent = answer.outcome ? `${answer.sent}. ${answer.outcome}` : `${answer.sent} × ${fields.get("name")}.`;
+      showResult(response.ok ? `Sent ${sent}` : answer.error, !response.ok);
+    } catch {
+      showResult("The frontend does not answer. Was the signal sent? Look below in a minute.", true);
+    }
+    button.disabled = false;
   });
 }
 
