@@ -229,6 +229,11 @@ class Status:
         }
 
     @property
+    def silent_count(self) -> int:
+        """How many leases are held by an instance that was not heard of for a while."""
+        return sum(each.silent_since(self.looked_at) is not None for each in self.mailbox.running)
+
+    @property
     def has_work(self) -> bool:
         """Whether draining everything may find something to do."""
         return bool(self.mailbox.unread) or any(each.has_work for each in self.mailbox.read)
