@@ -25,6 +25,7 @@ from .contenders import CONTENDERS, MESSAGES, OUR_MESSAGES, SLOW_MESSAGES
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "celery",
+    "packaging",  # which Celery's transport for Redis imports, and does not ask for
     "dramatiq[redis]",
     "huey",
     "rq",
