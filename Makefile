@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# `make run` needs a sixth of what the tests do.
+RUNNABLE := $(VENV)/.runnable
 
 # Without a target, what there is.
 .PHONY: help setup run test versions check build site wheel-test stress mutants clean
@@ -12,16 +14,19 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): EXTRAS := dev
+$(RUNNABLE): EXTRAS := local,valkey
+
+$(STAMP) $(RUNNABLE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "gaesignals needs Python 3.10 or later; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Installing what is needed into $(VENV): a minute or two, the first time."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $(RUNNABLE) $@
 
-run: setup
+run: $(RUNNABLE)
 	@$(BIN)/python -m devserver $(ARGS)
 
 test: setup
