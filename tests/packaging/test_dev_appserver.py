@@ -31,6 +31,17 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="Google's dev_appserver.py is not installed"),
 ]
 
+# What the shop does not show: signals of every kind, whose tasks dev_appserver's own queues hold.
+WAYS = """
+
+@app.post("/ways")
+def ways() -> dict[str, str]:
+    from gaesignals import Signal
+
+    order_paid = Signal("order_paid", wake=True, durable=True)
+    return {"now": order_paid.send(), "later": order_paid.send(delay_seconds=1)}
+"""
+
 
 @dataclass(frozen=True)
 class Team:
@@ -85,6 +96,8 @@ def checkout(target: Path) -> Path:
     shutil.copytree(ROOT / "examples" / "shop", target, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "__init__.py").unlink()
     (target / "requirements.txt").write_text("")
+    with (target / "main.py").open("a") as main:
+        main.write(WAYS)
     return target
 
 
@@ -141,3 +154,27 @@ def test_a_failure_is_retried_and_shown(team: Team) -> None:
 def test_the_doors_are_closed_where_app_engine_does_not_vouch_for_the_caller(team: Team) -> None:
     with pytest.raises(urllib.error.HTTPError, match="403"):
         team.request(f"{team.worker}/cron/drain")
+
+
+def handled(team: Team) -> dict[str, int]:
+    counts: dict[str, int] = team.request(f"{team.default}/handled.json")["counts"]
+    return counts
+
+
+def test_messages_that_wake_and_are_durable_or_for_later_need_no_cron(team: Team) -> None:
+    before = handled(team).get("order_paid", 0)
+    sent = team.request(f"{team.default}/ways", b"")
+    assert set(sent) == {"now", "later"}
+    wait_until(lambda: handled(team).get("order_paid", 0) == before + 2)
+
+
+def test_an_order_and_its_signal_are_one_transaction(team: Team) -> None:
+    before = handled(team).get("order_placed", 0)
+    assert team.request(f"{team.default}/order", b"item=shoes")["order"]
+    wait_until(lambda: handled(team).get("order_placed", 0) == before + 1)
+
+
+def test_cron_sends_a_signal(team: Team) -> None:
+    before = handled(team).get("page_viewed", 0)
+    team.request(f"{team.worker}/cron/send/page_viewed?path=a", X_Appengine_Cron="true")
+    wait_until(lambda: handled(team).get("page_viewed", 0) == before + 1)

@@ -11,7 +11,7 @@ import pytest
 
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
 from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
-from gaesignals.format.keys import bundle_key, marker_key, page_key
+from gaesignals.format.keys import bundle_key, dead_key, marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
@@ -302,7 +302,8 @@ class TestRescue:
             world.store.flush()
             world.clock.advance(600)
             world.run_tasks()
-        assert len(world.safety()) == 1
+        (found,) = world.safety()
+        assert found.messages[0][1].brought == 3
         assert world.deliver() == 1
 
     def test_weak_receivers_do_not_see_what_it_brings(self, world: World) -> None:
@@ -545,6 +546,18 @@ class TestDeath:
         world.clock.advance(4000)
         world.deliver()
         assert (len(DeadLetters(world.mailbox).list("order_paid")), before) == (1, 1)
+
+    def test_that_memcache_does_not_take_leaves_no_task(self, world: World) -> None:
+        """The message goes back, and its letter is not to be put on the page a day later."""
+        order_paid.send(7)
+        world.fails = {7}
+        for _ in range(19):
+            world.deliver()
+            world.clock.advance(4000)
+        dead = dead_key("order_paid")
+        world.store.before = lambda call: [key for key in call.keys if key == dead and call.verb == "write"]
+        world.deliver()
+        assert [found.is_dead for found in world.safety()] == [False]
 
     def test_a_hundred_and_fifty_letters_churn_nothing_in_thirty_hours(self, world: World) -> None:
         world.receivers = Receivers()

@@ -114,9 +114,10 @@ def test_a_queue_that_fails_costs_a_warning_and_nothing_else(
     assert handle() == 1
 
 
-def test_a_message_that_was_not_stored_wakes_nobody(tasks: MemoryTasks, mailbox: Mailbox) -> None:
+@pytest.mark.parametrize("verb", ["gets", "write"])
+def test_a_message_that_was_not_stored_wakes_nobody(tasks: MemoryTasks, mailbox: Mailbox, verb: str) -> None:
     assert isinstance(mailbox.store, MemoryStore)
-    mailbox.store.before = lambda call: call.keys
+    mailbox.store.before = lambda call: call.keys if call.verb == verb else None
     with pytest.raises(StoreError):
         page_viewed.send(1)
     assert tasks.calls["add"] == 0
