@@ -146,7 +146,8 @@ class TestTheVerdict:
         assert text(page, ".problems h2") == ["Memcache does not answer", "1 receiver fails"]
         assert text(page, ".totals") == []
         assert text(page, ".more dd")[0] == "not known"
-        assert text(page, ".more dd")[2].startswith("2 receivers")
+        assert text(page, ".more dd")[2].startswith("1 instance, the first since ")
+        assert text(page, ".more dd")[3].startswith("2 receivers")
         assert text(client.browse("/admin/receivers", status=503), "tbody th bdi") == ["weak", "firm"]
         assert "not known what is running" in text(client.browse("/admin/deliveries", status=503), ".empty")[-1]
         assert client.browse("/admin/name?name=weak", status=503)
