@@ -192,16 +192,22 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
 
     async def _run_coroutine(self, result: TaskResult) -> None:
         """The same for a task that is a coroutine, on the delivery's loop, which may cancel it when its time is up."""
-        await task_started.asend_robust(type(self), task_result=result)
+        # In the thread in which Django has a coroutine's connections.
+        close_connections = sync_to_async(close_old_connections)
+        await close_connections()
         try:
-            returned = await _called(result)
-        except (Exception, asyncio.CancelledError) as error:
-            if self._ends(error):
-                _finish(result, error)
-                await task_finished.asend_robust(type(self), task_result=result)
-            raise
-        _finish(result, None, returned)
-        await task_finished.asend_robust(type(self), task_result=result)
+            await task_started.asend_robust(type(self), task_result=result)
+            try:
+                returned = await _called(result)
+            except (Exception, asyncio.CancelledError) as error:
+                if self._ends(error):
+                    _finish(result, error)
+                    await task_finished.asend_robust(type(self), task_result=result)
+                raise
+            _finish(result, None, returned)
+            await task_finished.asend_robust(type(self), task_result=result)
+        finally:
+            await close_connections()
 
     def _ends(self, error: BaseException) -> bool:
         """Whether the task is not run again: it has dropped itself, or this was its last attempt."""

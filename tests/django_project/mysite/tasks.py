@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.db import connection
+
 try:
     from django.tasks import task
 except ModuleNotFoundError:
@@ -13,6 +16,7 @@ except ModuleNotFoundError:
 from gaesignals import Drop
 
 log: list[str] = []
+opened: list[Any] = []
 
 
 def say(text: str) -> None:
@@ -62,3 +66,24 @@ async def fail_later() -> None:
 
 def plain() -> None:
     """No task."""
+
+
+def ask() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    opened.append(connection.connection)
+
+
+@task()
+def ask_plainly() -> None:
+    ask()
+
+
+@task()
+async def ask_in_a_coroutine() -> None:
+    await sync_to_async(ask)()
+
+
+@task()
+async def wait() -> None:
+    await asyncio.sleep(60)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from gaesignals import InvalidOptionError, Receivers, SendError, Signal
+from gaesignals import InvalidOptionError, Receivers, SendError, Signal, deliver, waiting_names
 from gaesignals.integrations import django as integration
 from gaesignals.integrations.django import SignalsBackend, task_receivers
 from gaesignals.testing import SignalsFixture
@@ -198,6 +199,24 @@ def test_one_that_fails_for_good_finishes_as_failed_and_is_a_dead_letter(
     assert len(signals.dead(f"task:default:default:mysite.tasks.{name}")) == 1
 
 
+def test_a_coroutine_that_is_cancelled_for_good_has_finished_as_failed(
+    tasks: Any, signals: SignalsFixture, told: list[tuple[str, str]]
+) -> None:
+    with override_settings(TASKS=with_options(max_attempts=1)):
+        tasks.wait.enqueue()
+        assert deliver(task_receivers(), names=waiting_names(task_receivers()), lease_seconds=1).dead == 1
+    assert told[-1] == ("finished", "FAILED")
+
+
+@pytest.mark.parametrize("name", ["ask_plainly", "ask_in_a_coroutine"])
+def test_a_task_leaves_no_connection_to_the_next_one(tasks: Any, signals: SignalsFixture, name: str) -> None:
+    getattr(tasks, name).enqueue()
+    signals.drain(task_receivers(), raise_errors=True)
+    (connection,) = tasks.opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def test_one_that_drops_itself_has_finished(tasks: Any, signals: SignalsFixture, told: list[tuple[str, str]]) -> None:
     tasks.fail.enqueue("drop")
     report = signals.drain(task_receivers())
@@ -319,16 +338,16 @@ def test_the_project_of_the_page_passes_its_test(tmp_path: Path) -> None:
     assert list(files) == ["settings.py", "tasks.py", "receivers.py", "wsgi.py", "test_tasks.py"]
     for name, text in files.items():
         (tmp_path / name).write_text(text.replace("django.tasks", integration.Task.__module__.rpartition(".")[0]))
+    (tmp_path / "test_wsgi.py").write_text(
+        "import wsgi\n\ndef test_it_serves():\n    assert callable(wsgi.application)\n"
+    )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "gaesignals.pytest_plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "test_tasks.py"],
+        [*command, "test_tasks.py", "test_wsgi.py"],
         cwd=tmp_path,
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "settings"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
-    # Imported last, since it sets the variable for whoever has not.
-    subprocess.run([sys.executable, "-c", "import wsgi"], cwd=tmp_path, check=True)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
