@@ -291,6 +291,50 @@ class TestRefreshing:
         expect(page.locator("#refresh [role=status]")).to_have_text("Every 5 s")
 
 
+class TestThePast:
+    @pytest.fixture(autouse=True)
+    def nothing(self, cloud: Cloud) -> None:
+        """Nothing of what the worker counted in other tests: who looks has it write that, and then it is forgotten."""
+        cloud.get("Worker", "/admin/status")
+        cloud.flush()
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_is_drawn_as_it_is_counted_and_there_as_a_table(
+        self, start_visit: StartVisit, cloud: Cloud, width: int
+    ) -> None:
+        cloud.send("fine", count=5)
+        cloud.post("Worker", "/admin/drain", names="fine", wait=1)
+        page = start_visit(width=width).open()
+        picture = page.locator(".picture", has_text="Delivered")
+        expect(picture.locator("figcaption span")).to_have_text("5 in all")
+        # A drawing fills its room, the newest bar at the right end of it; what nobody knows is to its left.
+        room = picture.locator("svg").bounding_box()
+        done = picture.locator("path.done").bounding_box()
+        gap = picture.locator("path.gap").bounding_box()
+        assert room is not None
+        assert done is not None
+        assert gap is not None
+        assert room["x"] + room["width"] - done["x"] - done["width"] < room["width"] / 20
+        assert done["height"] > room["height"] * 0.9
+        assert gap["x"] == pytest.approx(room["x"], abs=1)
+        page.locator(".past summary").press("Enter")
+        row = page.locator(".numbers tbody tr").last
+        expect(row.locator("td").first).to_have_text("5")
+        expect(page.locator(".numbers tbody tr").first).to_contain_text("not known")
+        page.get_by_role("link", name="Fortnight").click()
+        page.wait_for_url(re.compile("window=fortnight"))
+        expect(picture.locator("figcaption span")).to_have_text("5 in all")
+
+    def test_of_a_receiver_is_a_link_away(self, visit: Visit, cloud: Cloud) -> None:
+        cloud.send("fine", count=2)
+        cloud.post("Worker", "/admin/drain", names="fine", wait=1)
+        page = visit.open("/admin/receivers")
+        page.get_by_role("link", name="fine", exact=True).click()
+        expect(page.locator(".picture", has_text="Delivered").locator("figcaption span")).to_have_text("2 in all")
+        page.get_by_role("link", name="Hour").click()
+        expect(page.locator(".picture", has_text="Delivered").locator("figcaption span")).to_have_text("2 in all")
+
+
 def test_everything_works_without_javascript(start_visit: StartVisit, cloud: Cloud) -> None:
     die(cloud, 2)
     page = start_visit(java_script_enabled=False).open()
@@ -320,6 +364,7 @@ PATHS = {
     "dead-names": "/admin/dead",
     "confirm": "/admin/dead/confirm?name=broken&action=drop-all",
     "deliveries": "/admin/deliveries",
+    "history": "/admin/history?window=day",
     "error": "/admin/name",
 }
 
