@@ -83,7 +83,8 @@ FOLDERS = {
     "gaesignals.delivery": """coroutines results limits pace backoff judging verdict deaths round calling runner copies
         work takeover leftovers turns fresh deliver""",
     "gaesignals.integrations": "django",
-    "gaesignals.appyaml": "errors problem retry_policy schedule sdk gunicorn service queues jobs project preflight",
+    "gaesignals.appyaml": """errors problem retry_policy schedule sdk gunicorn uvicorn service queues jobs project
+        preflight""",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording past status
         draining sending pausing dead messages regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
@@ -93,7 +94,7 @@ FOLDERS = {
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",
-    "devserver.processes": """lifeline console ports outgoing service_option child supervisor watcher narrator
+    "devserver.processes": """bridge lifeline console ports outgoing service_option child supervisor watcher narrator
         front gunicorn_settings worker""",
     "devserver.project": "team commands checks reloader",
 }

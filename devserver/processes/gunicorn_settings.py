@@ -11,6 +11,7 @@ import os
 import time
 from typing import Any
 
+from .bridge import Bridge, is_asgi
 from .console import print_line
 from .front import Front
 from .lifeline import end_with_starter, ignore_interrupts
@@ -44,7 +45,16 @@ def post_worker_init(worker: Any) -> None:
     ignore_interrupts()
     end_with_starter(os.getppid(), os.getpid())
     narrate(worker.wsgi)
+    if is_asgi(worker.wsgi):
+        worker.wsgi = worker.bridge = Bridge(worker.wsgi)
     worker.wsgi = Front.from_environ().wrap(worker.wsgi)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Called in that process when it ends."""
+    bridge = getattr(worker, "bridge", None)
+    if bridge is not None:
+        bridge.close()
 
 
 def pre_request(worker: Any, request: Any) -> None:

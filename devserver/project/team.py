@@ -108,7 +108,7 @@ def _not_served(config: Config) -> str:
         return "it is for the flexible environment"
     if not config.is_python:
         return f"its runtime is {config.runtime}"
-    return "" if config.app else f"its entrypoint is not gunicorn with an app: {config.entrypoint}"
+    return "" if config.app else f"its entrypoint is not gunicorn or uvicorn with an app: {config.entrypoint}"
 
 
 def _app(config: Config) -> str:

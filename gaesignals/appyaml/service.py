@@ -10,6 +10,7 @@ from typing import Any
 from gaesignals.stores.opening import MEMCACHE, STORE_VARIABLE, is_memcache
 
 from .gunicorn import DEFAULT_APP, Gunicorn
+from .uvicorn import app_of
 
 DEFAULT_SERVICE = "default"
 RECEIVERS_VARIABLE = "SIGNALS_RECEIVERS"
@@ -91,5 +92,5 @@ class Service:
 
     @property
     def app(self) -> str | None:
-        """The app that gunicorn serves, as gunicorn names it; None if something else is started."""
-        return self.server.app if self.server else None
+        """The app that gunicorn or uvicorn serves, as they name it; None if something else is started."""
+        return self.server.app if self.server else app_of(self.entrypoint)

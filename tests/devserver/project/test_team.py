@@ -119,7 +119,10 @@ def test_a_worker_without_receivers_is_told_what_its_file_lacks(root: Path) -> N
     [
         ("service: a\nruntime: nodejs20\n", "its runtime is nodejs20"),
         ("service: a\nruntime: python\nenv: flex\n", "it is for the flexible environment"),
-        (f"{API}entrypoint: uvicorn main:app\n", "its entrypoint is not gunicorn with an app: uvicorn main:app"),
+        (
+            f"{API}entrypoint: waitress-serve\n",
+            "its entrypoint is not gunicorn or uvicorn with an app: waitress-serve",
+        ),
         (API, "on App Engine it has no memcache; add `app_engine_apis: true`"),
         ("runtime: python312\n", "the service default is started as app.yaml says"),
     ],
@@ -136,7 +139,7 @@ def test_what_is_not_served_here_or_would_differ_on_app_engine_is_a_notice(root:
     ("app", "notice"),
     [
         ("runtime: nodejs22\n", "its runtime is nodejs22"),
-        ("runtime: python312\nentrypoint: uvicorn main:app\n", "its entrypoint is not gunicorn with an app"),
+        ("runtime: python312\nentrypoint: python main.py\n", "its entrypoint is not gunicorn or uvicorn with an app"),
     ],
 )
 def test_the_others_run_without_a_default_service_that_cannot_run_here(root: Path, app: str, notice: str) -> None:

@@ -15,9 +15,10 @@ def service(text: str) -> Service:
     return Service("app.yaml", parse_service(text))
 
 
-def test_the_app_is_that_of_its_gunicorn() -> None:
+def test_the_app_is_that_of_its_server() -> None:
     assert service(f"{PYTHON}entrypoint: gunicorn -b :$PORT shop.main:app\n").app == "shop.main:app"
-    assert service(f"{PYTHON}entrypoint: uvicorn main:app\n").app is None
+    assert service(f"{PYTHON}entrypoint: uvicorn main:app\n").app == "main:app"
+    assert service(f"{PYTHON}entrypoint: python main.py\n").app is None
 
 
 @pytest.mark.parametrize(("runtime", "is_python"), [("python312", True), ("python27", False), ("nodejs22", False)])
