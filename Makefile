@@ -64,6 +64,7 @@ stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with discards
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with requeues
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with forgets
+	$(BIN)/python -m tests.simulation.latest_world 0 --count 10000
 	$(BIN)/python -m tests.simulation.durable_hours --seconds 300
 	$(BIN)/python -m tests.fleet
 	$(BIN)/python -m tests.stress --seconds 120
