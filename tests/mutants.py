@@ -326,12 +326,6 @@ FAULTS = (
         "",
     ),
     Fault(
-        "a request's ticket stays behind in the thread that served it",
-        "gaesignals/request.py",
-        "        _is_served.reset(served)\n",
-        "        _stub.SetUseRequestSecurityTicketForThread(True)\n",
-    ),
-    Fault(
         "a message that a coroutine sends holds up all the others",
         "gaesignals/signal.py",
         "return await asyncio.to_thread(partial(self.send, data, delay_seconds=delay_seconds, at=at))",
