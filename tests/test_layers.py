@@ -73,8 +73,8 @@ LAYERS = {
 # Inside a folder a module may import those before it.
 FOLDERS = {
     "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
-    "gaesignals.format": """keys names latest entries lease page replacing taking slot letter pauses rescue wake counts
-        history fleet""",
+    "gaesignals.format": """keys names latest entries inline lease page replacing taking slot letter pauses rescue wake
+        counts history fleet""",
     "gaesignals.stores": "store client memory app_engine wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",

@@ -61,8 +61,24 @@ def loads(payload: bytes) -> Any:
 
 def seal(version: int, body: object) -> bytes:
     """Wrap `body` (None, bool, int, float, str, bytes, list, dict) with its format version and a checksum."""
-    checked = bytes([version]) + cbor2.dumps(body)
-    return _MAGIC + checked[:1] + zlib.crc32(checked).to_bytes(4, "big") + checked[1:]
+    return sealed(version, encode(body))
+
+
+def sealed(version: int, encoded: bytes) -> bytes:
+    """Wrap what `encode` or `joined` made, as `seal` does."""
+    head = bytes((version,))
+    return b"".join((_MAGIC, head, zlib.crc32(encoded, zlib.crc32(head)).to_bytes(4, "big"), encoded))
+
+
+def encode(body: object) -> bytes:
+    """The CBOR of a part of what is stored."""
+    return cbor2.dumps(body)
+
+
+def joined(count: int, items: bytes) -> bytes:
+    """The CBOR of a list of `count` items whose own CBOR stands in `items`, one behind the other."""
+    head = cbor2.dumps(count)  # of an integer; that of a list has one bit more
+    return b"".join((bytes((head[0] | 0x80,)), head[1:], items))
 
 
 def unseal(value: bytes, *, version: int) -> Any:
@@ -79,8 +95,13 @@ def unseal(value: bytes, *, version: int) -> Any:
         raise NewerFormatError(f"stored by a later version: format {value[2]}; this one reads {version}")
     if value[2] < version:
         raise DecodeError(f"stored by an earlier version: format {value[2]}; this one reads {version}")
+    return decode(body)
+
+
+def decode(encoded: bytes) -> Any:
+    """Return what `encode` or `joined` made `encoded` from; raise `DecodeError` for any other bytes."""
     try:
-        return _read_cbor(body, max_depth=MAX_DEPTH, refused=_ALL_TAGS)
+        return _read_cbor(encoded, max_depth=MAX_DEPTH, refused=_ALL_TAGS)
     except _READING_ERRORS as error:
         raise DecodeError(f"stored bytes cannot be decoded: {error}") from error
 

@@ -233,7 +233,7 @@ class FreshDelivery:
             return False
         if claim.holding != work.claim.holding:
             self._mailbox.delete(work.loaded.keys)
-            work.loaded.keys = [bundle_key(ref.key) for ref in refs_of(claim.holding.entries)]
+            work.loaded.keys = [bundle_key(ref.key) for ref in refs_of(claim.holding.entries.decoded())]
             work.handed_back = [*waiting[most:], *work.later]
             work.waiting, work.later = deque(waiting[:most]), []
             self._count_back(work.name, len(waiting) - most)

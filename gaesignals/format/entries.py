@@ -6,7 +6,7 @@ names this version does not know are kept, so that a later one can add fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
@@ -210,7 +210,6 @@ def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
 LONGEST_WAIT_MS = 8 * 86400 * 1000
 
 
-_REF_BYTES = 60
 _REF = (int, str, int, int)
 _LATEST_REF = (*_REF, list)
 
@@ -250,9 +249,13 @@ class Ref:
 Entry: TypeAlias = Record | Ref
 
 
+def is_reference(wire: Any) -> bool:
+    """Whether that is the wire form of a reference, if it is that of an entry."""
+    return type(wire) is list and bool(wire) and type(wire[0]) is int
+
+
 def entry_from_wire(wire: Any) -> Entry:
-    is_record = type(wire) is list and bool(wire) and type(wire[0]) is str
-    return Record.from_wire(wire) if is_record else Ref.from_wire(wire)
+    return Ref.from_wire(wire) if is_reference(wire) else Record.from_wire(wire)
 
 
 def entries_from_wire(wire: object) -> tuple[Entry, ...]:
@@ -266,31 +269,12 @@ def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:
     return (entry for entry in entries if isinstance(entry, Ref))
 
 
-def inline_bytes(entries: Iterable[Entry]) -> int:
-    """How many bytes the entries take where they stand."""
-    return sum(entry.size if isinstance(entry, Record) else _REF_BYTES for entry in entries)
-
-
-def referenced_bytes(entries: Iterable[Entry]) -> int:
-    """How many bytes the entries refer to elsewhere."""
-    return sum(ref.size for ref in refs_of(entries))
-
-
-def weight(entries: Iterable[Entry]) -> int:
-    """How many bytes have to be read to have every message of the entries."""
-    return sum(entry.size for entry in entries)
-
-
 def count_messages(entries: Iterable[Entry]) -> int:
     return sum(entry.count for entry in entries)
 
 
 VERSION = 2
-
-
-def entries_to_bytes(entries: Sequence[Entry]) -> bytes:
-    """The value of a segment or a bundle."""
-    return codec.seal(VERSION, [entry.to_wire() for entry in entries])
+"""Of segments and bundles."""
 
 
 def entries_from_bytes(value: bytes) -> tuple[Entry, ...]:

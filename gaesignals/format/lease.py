@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from gaesignals.errors import DecodeError
 from gaesignals.values import value
 
-from .entries import Entry, Record, count_messages, entries_from_wire, is_count, is_due
+from .entries import Record, is_count, is_due
+from .inline import NOTHING, Inline
 
 MAX_SEGMENTS_A_CLAIM = 64
 MAX_HOLDER_CHARACTERS = 20
@@ -34,7 +35,7 @@ class Holding:
 
     first: int
     next: int
-    entries: tuple[Entry, ...]
+    entries: Inline = NOTHING
     sealed_count: int = 0
     weight: int = 0
 
@@ -44,7 +45,7 @@ class Holding:
 
     @property
     def count(self) -> int:
-        return self.sealed_count + count_messages(self.entries)
+        return self.sealed_count + self.entries.count
 
 
 @value
@@ -107,7 +108,7 @@ class Lease:
             "x": self.expires_ms,
             "f": holding.first,
             "n": holding.next,
-            "m": [entry.to_wire() for entry in holding.entries],
+            "m": holding.entries.to_wire(),
             "s": holding.sealed_count,
             "h": holding.weight,
         }
@@ -127,12 +128,12 @@ class Lease:
                 "x": int(expires_ms),
                 "f": int(first),
                 "n": int(next_),
-                "m": list(entries),
+                "m": entries,
                 "s": int(sealed_count),
                 "h": int(heaviest),
                 **rest,
             } if _are_segments(first, next_) and is_count(sealed_count) and is_count(heaviest):
-                holding = Holding(first, next_, entries_from_wire(entries), sealed_count, heaviest)
+                holding = Holding(first, next_, Inline.from_wire(entries), sealed_count, heaviest)
                 position = _position_from_wire(rest["p"]) if "p" in rest else None
                 marks = rest.get("z", [])
                 if isinstance(marks, list):

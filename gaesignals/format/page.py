@@ -15,27 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
 from gaesignals.values import value
 
-from .entries import (
-    VERSION,
-    Entry,
-    Ref,
-    count_messages,
-    entries_from_wire,
-    inline_bytes,
-    is_count,
-    is_due,
-    is_id,
-    referenced_bytes,
-    weight,
-)
+from .entries import Ref, is_count, is_due, is_id, is_list_of
+from .inline import NOTHING, Inline, joined
 from .lease import Lease
 
+VERSION: Final = 3
 FULL_MESSAGES: Final = 16
 FULL_INLINE_BYTES: Final = 8 * 1024
 FULL_REFERENCED_BYTES: Final = 256 * 1024
@@ -73,7 +63,7 @@ class Page:
     """
 
     epoch: str
-    messages: tuple[Entry, ...] = ()
+    messages: Inline = NOTHING
     first: int = 0
     next: int = 0
     heaviest: int = 0
@@ -94,7 +84,7 @@ class Page:
     @property
     def is_waiting(self) -> bool:
         """Whether there are fresh messages or sealed segments; leases and retries do not count."""
-        return bool(self.messages) or self.first < self.next
+        return self.messages.entries > 0 or self.first < self.next
 
     @property
     def segments(self) -> range:
@@ -112,11 +102,11 @@ class Page:
     @property
     def waiting_count(self) -> int:
         """About how many fresh messages wait here."""
-        return self.sealed_count + count_messages(self.messages)
+        return self.sealed_count + self.messages.count
 
     @property
     def has_room_for_lease(self) -> bool:
-        leased = sum(inline_bytes(lease.holding.entries) for lease in self.leases)
+        leased = sum(len(lease.holding.entries.encoded) for lease in self.leases)
         return len(self.leases) < MAX_LEASES and leased < MAX_LEASED_BYTES
 
     def is_hot(self, now_ms: int) -> bool:
@@ -135,42 +125,41 @@ class Page:
         """This home page without other lanes."""
         return replace(self, width=1, hot_ms=0)
 
-    def full_groups(self) -> list[tuple[Entry, ...]]:
+    def full_groups(self) -> list[Inline]:
         """The first of the messages as the segments that sealing makes of them; what fills none is left out."""
-        groups: list[tuple[Entry, ...]] = []
-        group: tuple[Entry, ...] = ()
-        for entry in self.messages:
-            group = (*group, entry)
+        if not self.is_full:
+            return []
+        groups: list[Inline] = []
+        group = NOTHING
+        for entry in self.messages.split():
+            group += entry
             if _are_full(group):
                 groups.append(group)
-                group = ()
+                group = NOTHING
                 if len(groups) == MAX_GROUPS:
                     break
         return groups
 
-    def fill(self, entries: Sequence[Entry]) -> tuple[Page, list[tuple[Entry, ...]]]:
+    def fill(self, entries: Inline) -> tuple[Page, list[Inline]]:
         """This page with `entries` behind its messages, and the segments that have to be written before it.
 
         Of a full page they are its full groups, exactly as they are, from index `next` on.
         """
-        groups = self.full_groups() if self.is_full else []
-        sealed = [entry for group in groups for entry in group]
+        groups = self.full_groups()
+        sealed = joined(groups)
         page = replace(
             self,
-            messages=(*self.messages[len(sealed) :], *entries),
+            messages=self.messages.behind(sealed) + entries,
             next=self.next + len(groups),
-            heaviest=max([self.heaviest, *map(weight, groups)]),
-            sealed_count=self.sealed_count + count_messages(sealed),
+            heaviest=max([self.heaviest, *(group.size for group in groups)]),
+            sealed_count=self.sealed_count + sealed.count,
         )
         return page, groups
 
-    def has_room(self, entries: Sequence[Entry]) -> bool:
+    def has_room(self, entries: Inline) -> bool:
         """Whether `entries` fit inline beside what is here, or a full page leaves behind, without filling it twice."""
-        rest = self.fill(())[0].messages
-        return (
-            count_messages(rest) + count_messages(entries) <= FULL_MESSAGES
-            and inline_bytes(rest) + inline_bytes(entries) <= FULL_INLINE_BYTES
-        )
+        filled = self.fill(entries)[0].messages
+        return filled.count <= FULL_MESSAGES and len(filled.encoded) <= FULL_INLINE_BYTES
 
     def count_of_segments(self, count: int) -> int:
         """About how many messages the first `count` segments that wait hold."""
@@ -186,7 +175,7 @@ class Page:
             sealed_count=self.sealed_count - self.count_of_segments(count),
         )
 
-    def burnt(self, kept: tuple[Entry, ...], token: str) -> Page:
+    def burnt(self, kept: Inline, token: str) -> Page:
         """This page with no segments and only `kept` of its messages.
 
         The indexes are burnt: whoever seals the page as it was read writes segments that nobody will look for.
@@ -223,76 +212,70 @@ class Page:
     def with_retries(self, refs: Sequence[Ref]) -> Page:
         return replace(self, retries=(*self.retries, *refs)) if refs else self
 
-    def contains(self, entries: Sequence[Entry]) -> bool:
-        """Whether every one of `entries` is here: a message for the same receivers, or a reference to the same bundle.
-
-        A message that was requeued for one receiver is not that of another.
-        """
-        return set(map(_mark, self.messages)).issuperset(map(_mark, entries))
+    def contains(self, entries: Inline) -> bool:
+        """Whether all of `entries` are here as they were written: one behind the other, each with an id of its own."""
+        return entries.encoded in self.messages.encoded
 
     def to_bytes(self) -> bytes:
-        wire: dict[str, Any] = {"e": self.epoch, "f": self.first, "n": self.next}
-        optional = {
-            "m": [entry.to_wire() for entry in self.messages],
-            "h": self.heaviest,
-            "s": self.sealed_count,
-            "l": [lease.to_wire() for lease in self.leases],
-            "r": [ref.to_wire() for ref in self.retries],
-            "k": self.claim,
-            "t": self.hot_ms,
-            "x": self.loss,
-            "u": self.wake_ms,
-            "v": self.is_wake_second,
-        }
-        wire.update((name, value) for name, value in optional.items() if value)
-        if self.width != 1:
-            wire["w"] = self.width
+        wire = [
+            self.epoch,
+            self.first,
+            self.next,
+            self.heaviest,
+            self.sealed_count,
+            self.width,
+            self.hot_ms,
+            self.claim,
+            self.loss,
+            self.wake_ms,
+            self.is_wake_second,
+            self.messages.to_wire(),
+            [lease.to_wire() for lease in self.leases],
+            [ref.to_wire() for ref in self.retries],
+        ]
         return codec.seal(VERSION, wire)
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Page:
         """Read a stored page. Raises `DecodeError`, or `NewerFormatError` for a later format."""
-        match codec.unseal(value, version=VERSION):
-            case {"e": str(epoch), "f": int(first), "n": int(next_), **rest} if (
-                is_id(epoch) and is_count(first) and first <= next_ <= first + MAX_SEGMENTS
-            ):
-                return cls(epoch, first=first, next=next_, **_optional_fields(rest))
-        raise DecodeError("not a page")
-
-
-def _are_full(entries: Sequence[Entry]) -> bool:
-    return (
-        count_messages(entries) >= FULL_MESSAGES
-        or inline_bytes(entries) >= FULL_INLINE_BYTES
-        or referenced_bytes(entries) >= FULL_REFERENCED_BYTES
-    )
-
-
-def _mark(entry: Entry) -> object:
-    return entry.key if isinstance(entry, Ref) else (entry.id, entry.receivers)
-
-
-def _optional_fields(wire: dict[Any, Any]) -> dict[str, Any]:
-    numbers = [wire.get(name, 0) for name in "hstu"]
-    match wire.get("w", 1), wire.get("k", ""), wire.get("x", ""), wire.get("l", []), wire.get("r", []):
-        case int(width), str(claim), str(loss), list(leases), list(retries) if (
-            all(type(number) is int and is_count(number) for number in numbers)
+        wire = codec.unseal(value, version=VERSION)
+        if not is_list_of(wire, _WIRE):
+            raise DecodeError("not a page")
+        epoch, first, next_, heaviest, sealed, width, hot_ms, claim, loss, wake_ms, is_second, messages, *held = wire
+        leases, retries = held
+        if not (
+            is_id(epoch)
+            and all(map(is_count, (first, heaviest, sealed, hot_ms, wake_ms)))
+            and first <= next_ <= first + MAX_SEGMENTS
             and 1 <= width <= MAX_WIDTH
             and len(leases) <= MAX_LEASES
             and len(retries) <= MAX_RETRIES
         ):
-            heaviest, sealed_count, hot_ms, wake_ms = numbers
-            return {
-                "messages": entries_from_wire(wire.get("m", [])),
-                "heaviest": heaviest,
-                "sealed_count": sealed_count,
-                "leases": tuple(Lease.from_wire(lease) for lease in leases),
-                "retries": tuple(Ref.from_wire(ref) for ref in retries),
-                "width": width,
-                "hot_ms": hot_ms,
-                "claim": claim,
-                "loss": loss,
-                "wake_ms": wake_ms,
-                "is_wake_second": wire.get("v") is True,
-            }
-    raise DecodeError("not a page")
+            raise DecodeError("not a page")
+        return cls(
+            epoch,
+            Inline.from_wire(messages),
+            first,
+            next_,
+            heaviest,
+            sealed,
+            tuple(map(Lease.from_wire, leases)),
+            tuple(map(Ref.from_wire, retries)),
+            width,
+            hot_ms,
+            claim,
+            loss,
+            wake_ms,
+            is_second,
+        )
+
+
+_WIRE: Final = (str, int, int, int, int, int, int, str, str, int, bool, list, list, list)
+
+
+def _are_full(entries: Inline) -> bool:
+    return (
+        entries.count >= FULL_MESSAGES
+        or len(entries.encoded) >= FULL_INLINE_BYTES
+        or entries.referenced >= FULL_REFERENCED_BYTES
+    )

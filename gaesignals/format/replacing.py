@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .entries import Entry, Record
+from .inline import joined
 from .latest import Latest
 from .page import Page
 
@@ -20,10 +21,14 @@ def without_replaced(page: Page, latest: Latest) -> tuple[Page, tuple[Entry, ...
     """The page without the inline messages that `latest` takes the place of, and those.
 
     What is being handled, is to be retried or is sealed stays, so that no change is missed. A full page stays as it is:
-    whoever read it may be about to seal it, and a sealed segment has one possible content.
+    whoever read it may be about to seal it, and a sealed segment has one possible content. So does one whose messages
+    cannot be read.
     """
     if page.is_full:
         return page, ()
-    replaced = tuple(entry for entry in page.messages if entry.latest is not None and latest.replaces(entry.latest))
-    kept = tuple(entry for entry in page.messages if entry not in replaced)
-    return replace(page, messages=kept), replaced
+    parts, entries = page.messages.split(), page.messages.decoded()
+    if len(parts) != len(entries):
+        return page, ()
+    replaced = tuple(entry for entry in entries if entry.latest is not None and latest.replaces(entry.latest))
+    kept = [part for part, entry in zip(parts, entries, strict=True) if entry not in replaced]
+    return replace(page, messages=joined(kept)), replaced

@@ -13,11 +13,12 @@ from typing import TypeVar
 from gaesignals.values import value
 
 from . import page as pages
-from .entries import Entry, Ref, weight
+from .entries import Ref
+from .inline import NOTHING, Inline, joined
 from .lease import MAX_SEGMENTS_A_CLAIM, Holding, Lease
 from .page import Page
 
-EntryT = TypeVar("EntryT", bound=Entry)
+T = TypeVar("T", Ref, Inline)
 
 
 @value
@@ -49,13 +50,20 @@ def take(page: Page, token: str, budget: Budget) -> tuple[Page, Holding]:
     """
     sealed = len(page.segments)
     taken = min(sealed, MAX_SEGMENTS_A_CLAIM, _segments_within(page, budget))
-    holding = Holding(page.first, page.first + taken, (), page.count_of_segments(taken), taken * page.heaviest)
-    if taken == sealed and (entries := _within(page.messages, budget.less(holding))):
-        whole = replace(holding, entries=entries, weight=holding.weight + weight(entries))
-        return page.burnt(page.messages[len(entries) :], token), whole
+    holding = Holding(page.first, page.first + taken, NOTHING, page.count_of_segments(taken), taken * page.heaviest)
+    if taken == sealed and (entries := _cut(page.messages, budget.less(holding))).entries:
+        whole = replace(holding, entries=entries, weight=holding.weight + entries.size)
+        return page.burnt(page.messages.behind(entries), token), whole
     if not taken:
         return page, holding
     return replace(page.without_segments(taken), claim=token), holding
+
+
+def _cut(entries: Inline, budget: Budget) -> Inline:
+    """The first of `entries` within `budget`. They are looked into only if not all of them are."""
+    if entries.size <= budget.bytes and (budget.messages is None or entries.count <= budget.messages):
+        return entries
+    return joined(_within(entries.split(), budget))
 
 
 def _segments_within(page: Page, budget: Budget) -> int:
@@ -119,12 +127,13 @@ def _without(page: Page, refs: tuple[Ref, ...]) -> tuple[Page, Holding] | None:
     if not refs:
         return None
     kept = tuple(ref for ref in page.retries if ref not in refs)
-    return replace(page, retries=kept), Holding(page.first, page.first, refs, 0, weight(refs))
+    entries = Inline.of(refs)
+    return replace(page, retries=kept), Holding(page.first, page.first, entries, 0, entries.size)
 
 
-def _within(entries: Iterable[EntryT], budget: Budget) -> tuple[EntryT, ...]:
+def _within(entries: Iterable[T], budget: Budget) -> tuple[T, ...]:
     """The first of `entries` within `budget`, of which only the last may exceed its messages."""
-    taken: list[EntryT] = []
+    taken: list[T] = []
     mass = count = 0
     for entry in entries:
         mass += entry.size

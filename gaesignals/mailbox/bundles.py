@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gaesignals.format import page
-from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes, entries_to_bytes
+from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.page import FULL_REFERENCED_BYTES
 from gaesignals.stores.client import Connection, decoded
@@ -35,7 +36,7 @@ class Bundle:
         """The write that stores it for seven days, from when the last of its records can be run."""
         wait_ms = max(record.not_before_ms for record in self.records) - now_ms
         wait_seconds = max(0, min(wait_ms, LONGEST_WAIT_MS)) // 1000
-        return Set(self.key, entries_to_bytes(self.records), TTL_SECONDS + wait_seconds)
+        return Set(self.key, Inline.of(self.records).to_bytes(), TTL_SECONDS + wait_seconds)
 
 
 def bundle(id_: str, records: Sequence[Record]) -> Bundle:

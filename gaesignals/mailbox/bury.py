@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gaesignals.format.entries import Record, entries_to_bytes
+from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
 from gaesignals.stores.store import Add, Outcome, Set
@@ -94,7 +95,7 @@ def keep_body(mailbox: Mailbox, letter: DeadLetter, record: Record) -> bool:
     if letter.body is None:
         return True
     key = bundle_key(letter.body.key)
-    return mailbox.write([Add(key, entries_to_bytes([record]), TTL_SECONDS)])[key] is not Outcome.FAILED
+    return mailbox.write([Add(key, Inline.of([record]).to_bytes(), TTL_SECONDS)])[key] is not Outcome.FAILED
 
 
 def _compact(mailbox: Mailbox, letters: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[Set]]:

@@ -130,13 +130,13 @@ def _parts(pages: Sequence[Page], standing: Standing) -> Iterator[_Part]:
 def _waiting(page: Page) -> Iterator[_Part]:
     yield from (_entry_part(Standing.WAITING, ref) for ref in page.handed_back())
     yield from _segments(Standing.WAITING, page, range(page.first, page.next), page.sealed_count)
-    yield from (_entry_part(Standing.WAITING, entry) for entry in page.messages)
+    yield from (_entry_part(Standing.WAITING, entry) for entry in page.messages.decoded())
 
 
 def _of_lease(page: Page, lease: Lease) -> Iterator[_Part]:
     holding = lease.holding
     yield from _segments(Standing.LEASED, page, holding.segments, holding.sealed_count, lease)
-    for number, entry in enumerate(holding.entries):
+    for number, entry in enumerate(holding.entries.decoded()):
         yield replace(_entry_part(Standing.LEASED, entry), lease=lease, at=(holding.next, number))
 
 

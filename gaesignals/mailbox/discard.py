@@ -13,6 +13,7 @@ from typing import Any
 
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import Entry, Record, count_messages, entries_from_bytes, refs_of
+from gaesignals.format.inline import NOTHING
 from gaesignals.format.keys import Address, bundle_key, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
 from gaesignals.stores.client import Connection, Seen, State, decoded
@@ -30,7 +31,7 @@ _SEGMENTS_A_READ = 500
 
 def emptied(page: Page, token: str) -> Page:
     """`page` with its leases and its width alone."""
-    return replace(page.burnt((), token), retries=())
+    return replace(page.burnt(NOTHING, token), retries=())
 
 
 def is_discardable(page: Page) -> bool:
@@ -104,7 +105,7 @@ class _Discarding:
 
 def _delete(mailbox: Mailbox, taken: Sequence[Page]) -> None:
     """Delete what was referred to, where that fails it expires; and then the tasks of durable messages."""
-    entries = [entry for page in taken for entry in (*page.messages, *page.retries)]
+    entries = [entry for page in taken for entry in (*page.messages.decoded(), *page.retries)]
     durable = _taken(mailbox, entries)
     segments = (segment_key(page.epoch, index) for page in taken for index in range(page.first, page.next))
     for some in _in_parts(segments):

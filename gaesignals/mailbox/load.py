@@ -49,12 +49,13 @@ class Loaded:
 
 def load(connection: Connection, claims: Sequence[Claim]) -> list[Loaded]:
     """Read the segments and bundles of `claims`, then the bundles that the segments refer to."""
+    inline = [claim.holding.entries.decoded() for claim in claims]
     segments = {segment_key(claim.epoch, index): SEGMENT_BYTES for claim in claims for index in claim.holding.segments}
-    refs = {bundle_key(ref.key): ref.size for claim in claims for ref in refs_of(claim.holding.entries)}
+    refs = {bundle_key(ref.key): ref.size for entries in inline for ref in refs_of(entries)}
     blobs = _read(connection, segments | refs)
     inner = {bundle_key(ref.key): ref.size for key in segments for ref in refs_of(blobs[key].value or ())}
     blobs |= _read(connection, inner)
-    return [_assemble(claim, blobs) for claim in claims]
+    return [_assemble(claim, entries, blobs) for claim, entries in zip(claims, inline, strict=True)]
 
 
 def _read(connection: Connection, sizes: dict[bytes, int]) -> _Blobs:
@@ -68,7 +69,7 @@ def _read(connection: Connection, sizes: dict[bytes, int]) -> _Blobs:
     return blobs
 
 
-def _assemble(claim: Claim, blobs: _Blobs) -> Loaded:
+def _assemble(claim: Claim, inline: _Entries, blobs: _Blobs) -> Loaded:
     loaded = Loaded(claim)
     holding = claim.holding
     sealed = len(holding.segments)
@@ -81,7 +82,9 @@ def _assemble(claim: Claim, blobs: _Blobs) -> Loaded:
             _miss(loaded, seen, max(1, round(holding.sealed_count / sealed)))
         else:
             _add_entries(loaded, index, seen.value, blobs, counted)
-    _add_entries(loaded, holding.next, holding.entries, blobs, counted)
+    if holding.entries.entries and not inline:
+        _miss(loaded, Seen(State.CORRUPT), holding.entries.count)
+    _add_entries(loaded, holding.next, inline, blobs, counted)
     _log_unread(loaded)
     return loaded
 

@@ -99,8 +99,9 @@ def _old_values(pages: Iterable[Page]) -> dict[bytes, int]:
         holdings = [lease.holding for lease in page.leases]
         rows = [range(page.first, page.next), *(holding.segments for holding in holdings)]
         sizes |= {segment_key(page.epoch, row[0]): SEGMENT_BYTES for row in rows if row}
-        for entries in (page.messages, page.handed_back(), *(holding.entries for holding in holdings)):
-            sizes |= {bundle_key(ref.key): ref.size for ref in refs_of(entries)}
+        held = [*page.messages.decoded(), *page.handed_back()]
+        held += [entry for holding in holdings for entry in holding.entries.decoded()]
+        sizes |= {bundle_key(ref.key): ref.size for ref in refs_of(held)}
     return sizes
 
 
@@ -121,8 +122,8 @@ def _status(name: str, seen: Sequence[Seen[Page]], pages: Sequence[Page], old: _
 
 
 def _oldest_sent_at(pages: Sequence[Page], old: _Values) -> datetime | None:
-    entries = [entry for page in pages for entry in page.messages]
-    entries += [entry for page in pages for lease in page.leases for entry in lease.holding.entries]
+    entries = [entry for page in pages for entry in page.messages.decoded()]
+    entries += [entry for page in pages for lease in page.leases for entry in lease.holding.entries.decoded()]
     outer = list(_old_values(pages))
     inner = [bundle_key(ref.key) for key in outer for ref in refs_of(old.get(key, ()))]
     if any(key not in old for key in (*outer, *inner)):

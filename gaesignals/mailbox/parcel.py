@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gaesignals.format.entries import Entry, Record
+from gaesignals.format.inline import NOTHING, Inline
 from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import Page
 from gaesignals.format.replacing import without_replaced
@@ -46,7 +47,7 @@ class Parcel:
     cover: Cover
     lane: int
     stage: Stage = Stage.PAGE
-    entries: tuple[Entry, ...] = ()
+    entries: Inline = NOTHING
     bundles: tuple[Bundle, ...] = ()
     width: int = 1
     hot_ms: int = 0

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gaesignals.format.entries import Record, Ref, weight
+from gaesignals.format.entries import Record, Ref
+from gaesignals.format.inline import Inline
 from gaesignals.format.lease import GRACE_MS, Holding, Lease, Mark, Position
 from gaesignals.format.page import Page
 from gaesignals.stores.client import Connection, Seen, State
@@ -37,8 +38,8 @@ def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Seq
     held = [bundle(connection.new_id(), group) for group in in_bundles(kept)]
     others = [bundle(connection.new_id(), group) for group in in_bundles(back)]
     lease = lease_of(claim)
-    refs = tuple(made.ref for made in held)
-    holding = Holding(lease.holding.next, lease.holding.next, refs, 0, weight(refs))
+    entries = Inline.of(made.ref for made in held)
+    holding = Holding(lease.holding.next, lease.holding.next, entries, 0, entries.size)
     changing = _Changing(
         connection,
         [(claim, replace(lease, holding=holding))],

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gaesignals.errors import SendError
-from gaesignals.format.entries import Entry, Record, entries_to_bytes
+from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
@@ -193,7 +194,7 @@ class _Sending:
             parcel.entries, parcel.bundles = _packed(parcel.records, left, self._connection.new_id)
         filled, groups = left.fill(parcel.entries)
         before = [
-            Set(segment_key(page.epoch, index), entries_to_bytes(group), TTL_SECONDS)
+            Set(segment_key(page.epoch, index), group.to_bytes(), TTL_SECONDS)
             for index, group in enumerate(groups, page.next)
         ]
         before += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
@@ -272,13 +273,11 @@ def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:
     return key in seen and seen[key].is_writable
 
 
-def _packed(
-    records: Sequence[Record], page: Page, new_id: Callable[[], str]
-) -> tuple[tuple[Entry, ...], tuple[Bundle, ...]]:
+def _packed(records: Sequence[Record], page: Page, new_id: Callable[[], str]) -> tuple[Inline, tuple[Bundle, ...]]:
     """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
     bodies = [body(record, new_id) if record.size > INLINE_BYTES else None for record in records]
-    entries = tuple(made.ref if made else record for made, record in zip(bodies, records, strict=True))
-    if len(entries) == 1 or page.has_room(entries):
+    entries = Inline.of(made.ref if made else record for made, record in zip(bodies, records, strict=True))
+    if len(records) == 1 or page.has_room(entries):
         return entries, tuple(made for made in bodies if made)
     bundles = tuple(bundle(new_id(), group) for group in in_bundles(records))
-    return tuple(made.ref for made in bundles), bundles
+    return Inline.of(made.ref for made in bundles), bundles

@@ -13,6 +13,7 @@ from gaesignals import Receivers, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.delivery.takeover import MAX_MARKS
 from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key
 from gaesignals.format.lease import Holding, Lease
 from gaesignals.format.page import Page
@@ -86,7 +87,9 @@ def test_more_messages_that_are_not_due_than_a_page_can_mark_all_go_back(
         for number in range(count)
     ]
     made = bundle("bundle", records)
-    lease = Lease("lease of the dead", mailbox.now_ms() - 60_000, Holding(0, 0, (made.ref,), weight=made.ref.size))
+    lease = Lease(
+        "lease of the dead", mailbox.now_ms() - 60_000, Holding(0, 0, Inline.of([made.ref]), weight=made.ref.size)
+    )
     mailbox.write([made.write(mailbox.now_ms()), Set(page_key("a"), Page("epoch", leases=(lease,)).to_bytes())])
     handled: list[Any] = []
     assert deliver([("a", handled.append)], reliable=True).delivered == due

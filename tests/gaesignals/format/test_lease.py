@@ -25,7 +25,7 @@ def test_what_is_further_ahead_than_anything_can_wait_is_due_so_that_nothing_wai
     assert is_due(NOW_MS + ahead_ms, NOW_MS)
 
 
-LEASE = Lease("a" * 24, NOW_MS, Holding(0, 0, ()), holder="6ff64563")
+LEASE = Lease("a" * 24, NOW_MS, Holding(0, 0), holder="6ff64563")
 
 
 def test_a_lease_keeps_its_holder() -> None:

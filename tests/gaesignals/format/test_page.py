@@ -8,9 +8,18 @@ import pytest
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError, NewerFormatError
-from gaesignals.format.entries import VERSION, Record, Ref, entries_from_bytes, entries_to_bytes
+from gaesignals.format.entries import Entry, Record, Ref, entries_from_bytes
+from gaesignals.format.inline import NOTHING, Inline
 from gaesignals.format.lease import Holding, Lease, Mark
-from gaesignals.format.page import EMPTY_TTL_SECONDS, FULL_MESSAGES, MAX_GROUPS, MAX_LEASES, MAX_RETRIES, Page
+from gaesignals.format.page import (
+    EMPTY_TTL_SECONDS,
+    FULL_MESSAGES,
+    MAX_GROUPS,
+    MAX_LEASES,
+    MAX_RETRIES,
+    VERSION,
+    Page,
+)
 
 
 def record(number: int, size: int = 10) -> Record:
@@ -21,21 +30,47 @@ def ref(number: int, *, size: int = 1000, count: int = 1, not_before_ms: int = 0
     return Ref(f"bundle-{number}", size, count, not_before_ms)
 
 
+def some(*entries: Entry) -> Inline:
+    return Inline.of(entries)
+
+
 def full_page(**changes: object) -> Page:
-    return replace(Page("epoch", messages=tuple(record(number) for number in range(FULL_MESSAGES))), **changes)
+    return replace(Page("epoch", some(*map(record, range(FULL_MESSAGES)))), **changes)
 
 
 def test_a_page_comes_back_from_its_bytes_as_it_was() -> None:
-    lease = Lease(
-        "l", 5000, Holding(1, 3, (record(1), ref(2)), 32, 900), (1, 2, 3), (Mark((1, 0, 0), 2, 7, ("r",), "e"),)
-    )
-    page = Page("e", (record(1), ref(1)), 3, 5, 700, 32, (lease,), (ref(3, not_before_ms=9),), 8, 5, "token")
+    held = Holding(1, 3, some(record(1), ref(2)), 32, 900)
+    lease = Lease("l", 5000, held, (1, 2, 3), (Mark((1, 0, 0), 2, 7, ("r",), "e"),))
+    retries = (ref(3, not_before_ms=9),)
+    page = Page("e", some(record(1), ref(1)), 3, 5, 700, 32, (lease,), retries, 8, 5, "token", "loss", 9, True)
     assert Page.from_bytes(page.to_bytes()) == page
 
 
 def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
     known = Record("id", 1, b"x", "tenant", 3, 4, ("a",), "boom", (("future", 1),), "context", 5, 6, "task", True, 7)
-    assert entries_from_bytes(entries_to_bytes([known])) == (known,)
+    assert entries_from_bytes(some(known).to_bytes()) == (known,)
+
+
+GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, "", "", 0, False, [0, 0, 0, b""], [], []]
+WRONG: list[tuple[int, list[object]]] = [
+    (0, [1, "", "x" * 61, "é"]),
+    (1, [-1, 1, 2**50, True, 1.0]),
+    (2, [-1, 2**25, None]),
+    *((number, [-1, 2**48, "", True]) for number in (3, 4, 6, 9)),
+    (5, [0, 65, True]),
+    (7, [b"", None]),
+    (8, [b"", None]),
+    (10, [0, None]),
+    (11, [3, [], [0, 0, 0], [0, 0, 0, ""], [0, 0, 0, b"x"], [1, 1, 0, b""], [2, 1, 0, b"xx"], [2, 2, 0, b"x"]]),
+    (11, [[1, 2**48, 0, b"x"], [1, 1, 2**48, b"x"], [1, 1, -1, b"x"], [-1, 1, 0, b"x"], [True, 1, 0, b"x"]]),
+    (12, [{}, [{}], [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [0, 0, 0, b""], "s": 0, "h": 0}]]),
+    (12, [[{"i": "l", "x": 1, "f": 0, "n": 1, "m": [], "s": 0, "h": 0}]]),
+    (13, [{}, [["a"]], [[2**60, "key", 1, 0]], [[1, "k" * 61, 1, 0]], [[1, "key", 0, 0]], [[True, "key", 1, 0]]]),
+]
+
+
+def test_the_page_that_nothing_is_wrong_with_is_one() -> None:
+    assert Page.from_bytes(codec.seal(VERSION, GOOD)) == Page("x")
 
 
 @pytest.mark.parametrize(
@@ -44,25 +79,9 @@ def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
         None,
         [],
         {},
-        {"e": "x", "f": 2, "n": 1},
-        {"e": 1, "f": 0, "n": 0},
-        {"e": "x", "f": 0, "n": 0, "m": 3},
-        {"e": "x", "f": 0, "n": 0, "m": [[1]]},
-        {"e": "x", "f": 0, "n": 0, "w": 65},
-        {"e": "x", "f": 0, "n": 0, "l": [{}]},
-        {"e": "x", "f": 0, "n": 0, "r": [["a"]]},
-        {"e": "x", "f": 0, "n": 0, "m": [["id", -1, b""]]},
-        {"e": "x", "f": 0, "n": 0, "m": [["id", 1, b"", {"a": "no number"}]]},
-        {"e": "x" * 61, "f": 0, "n": 0},
-        {"e": "", "f": 0, "n": 0},
-        {"e": "x", "f": 0, "n": 2**25},
-        {"e": "x", "f": 2**50, "n": 2**50},
-        {"e": "x", "f": 0, "n": 1, "s": 2**200},
-        {"e": "x", "f": 0, "n": 0, "m": [["i" * 61, 1, b""]]},
-        {"e": "x", "f": 0, "n": 0, "m": [["id", 1, b"", {"a": 2**60}]]},
-        {"e": "x", "f": 0, "n": 0, "r": [[2**60, "key", 1, 0]]},
-        {"e": "x", "f": 0, "n": 0, "r": [[1, "k" * 61, 1, 0]]},
-        {"e": "x", "f": 0, "n": 0, "l": [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [], "s": 0, "h": 0}]},
+        GOOD[:-1],
+        [*GOOD, 0],
+        *([*GOOD[:place], each, *GOOD[place + 1 :]] for place, wrong in WRONG for each in wrong),
     ],
 )
 def test_anything_else_under_a_valid_checksum_is_a_decode_error(body: object) -> None:
@@ -79,43 +98,45 @@ def test_a_newer_format_is_told_apart_from_a_broken_one() -> None:
     "page",
     [
         full_page(),
-        Page("e", (record(1, 8 * 1024),)),
-        Page("e", (ref(1, size=256 * 1024),)),
-        Page("e", (record(1), ref(1, count=15))),
+        Page("e", some(record(1, 8 * 1024))),
+        Page("e", some(ref(1, size=256 * 1024))),
+        Page("e", some(record(1), ref(1, count=15))),
     ],
 )
 def test_a_page_is_full_by_messages_by_inline_bytes_or_by_what_it_refers_to(page: Page) -> None:
     assert page.is_full
-    filled, [group] = page.fill([record(9)])
+    filled, [group] = page.fill(some(record(9)))
     assert group == page.messages
-    assert filled.messages == (record(9),)
+    assert filled.messages == some(record(9))
 
 
 def test_sealing_counts_and_weighs_the_segments_and_leaves_what_fills_none() -> None:
-    page = full_page(messages=(*full_page().messages, ref(1, count=20, size=5000), record(77)), next=3, first=2)
-    filled, groups = page.fill([record(9)])
-    assert [len(group) for group in groups] == [16, 1]
-    assert (filled.first, filled.next, filled.sealed_count, filled.heaviest) == (2, 5, 36, 5000)
-    assert filled.messages == (record(77), record(9))
+    heavy = ref(1, count=20, size=5000)
+    page = full_page(messages=full_page().messages + some(heavy, record(77)), next=3, first=2)
+    filled, groups = page.fill(some(record(9)))
+    assert groups == [full_page().messages, some(heavy)]
+    assert (filled.first, filled.next, filled.sealed_count, filled.heaviest) == (2, 5, 36, some(heavy).size)
+    assert filled.messages == some(record(77), record(9))
 
 
 def test_a_page_that_is_not_full_is_not_sealed() -> None:
-    page = Page("e", (record(1),))
-    assert page.fill([record(2)]) == (replace(page, messages=(record(1), record(2))), [])
+    page = Page("e", some(record(1)))
+    assert page.fill(some(record(2))) == (replace(page, messages=some(record(1), record(2))), [])
 
 
 def test_one_send_seals_thirty_two_groups_at_most() -> None:
-    page = Page("e", tuple(ref(number, count=16) for number in range(40)))
-    filled, groups = page.fill([record(9)])
+    refs = [ref(number, count=16) for number in range(40)]
+    page = Page("e", some(*refs))
+    filled, groups = page.fill(some(record(9)))
     assert len(groups) == MAX_GROUPS
-    assert filled.messages == (*page.messages[MAX_GROUPS:], record(9))
+    assert filled.messages == some(*refs[MAX_GROUPS:], record(9))
 
 
 @pytest.mark.parametrize(("entries", "burnt"), [(0, 1), (1, 1), (16, 1), (40, 2), (16 * 50, MAX_GROUPS)])
 def test_what_sealing_would_use_is_burnt(entries: int, burnt: int) -> None:
-    page = Page("e", tuple(record(number) for number in range(entries)), next=7, first=7)
-    left = page.burnt((), "token")
-    assert (left.first, left.next, left.claim, left.messages) == (7 + burnt, 7 + burnt, "token", ())
+    page = Page("e", some(*map(record, range(entries))), next=7, first=7)
+    left = page.burnt(NOTHING, "token")
+    assert (left.first, left.next, left.claim, left.messages) == (7 + burnt, 7 + burnt, "token", NOTHING)
 
 
 def test_a_name_is_hot_for_a_minute_and_cold_after_five() -> None:
@@ -128,17 +149,17 @@ def test_a_name_is_hot_for_a_minute_and_cold_after_five() -> None:
 
 
 def test_too_many_leases_or_retries_are_refused() -> None:
-    leases = tuple(Lease(f"l{number}", 1, Holding(0, 0, ())) for number in range(MAX_LEASES + 1))
+    leases = tuple(Lease(f"l{number}", 1, Holding(0, 0)) for number in range(MAX_LEASES + 1))
     for page in (Page("e", leases=leases), Page("e", retries=tuple(ref(n) for n in range(MAX_RETRIES + 1)))):
         with pytest.raises(DecodeError):
             Page.from_bytes(page.to_bytes())
 
 
 def test_only_an_empty_page_expires() -> None:
-    lease = Lease("l", 9, Holding(0, 0, (record(1),)))
+    lease = Lease("l", 9, Holding(0, 0, some(record(1))))
     assert Page("e").ttl_seconds == EMPTY_TTL_SECONDS
     for page in (
-        Page("e", (record(1),)),
+        Page("e", some(record(1))),
         Page("e", first=1, next=2),
         Page("e", leases=(lease,)),
         Page("e", retries=(ref(1),)),

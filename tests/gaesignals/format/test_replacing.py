@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gaesignals.errors import DecodeError
-from gaesignals.format.entries import Entry, Record, Ref, entries_from_bytes, entries_to_bytes
+from gaesignals.format.entries import Entry, Record, Ref, entries_from_bytes
+from gaesignals.format.inline import NOTHING, Inline
 from gaesignals.format.latest import Latest
 from gaesignals.format.page import FULL_MESSAGES, Page
 from gaesignals.format.replacing import newest, without_replaced
@@ -19,9 +20,10 @@ NEW = Latest(2)
 
 
 def left(*entries: Entry, latest: Latest = NEW) -> list[Entry]:
-    page, replaced = without_replaced(Page("epoch", messages=entries), latest)
-    assert sorted(map(str, (*page.messages, *replaced))) == sorted(map(str, entries))
-    return list(page.messages)
+    page, replaced = without_replaced(Page("epoch", messages=Inline.of(entries)), latest)
+    left = page.messages.decoded()
+    assert sorted(map(str, (*left, *replaced))) == sorted(map(str, entries))
+    return list(left)
 
 
 def test_older_ones_give_way_whether_inline_or_in_a_body() -> None:
@@ -53,11 +55,17 @@ def test_a_full_page_stays_as_it_was_read() -> None:
     assert left(*full) == full
 
 
+def test_a_page_whose_messages_cannot_be_read_stays_as_it_was_read() -> None:
+    page = Page("epoch", messages=replace(Inline.of([OLD, PLAIN]), count=3))
+
+    assert without_replaced(page, NEW) == (page, ())
+
+
 def test_leases_segments_and_retries_stay() -> None:
     retry = replace(BODY, key="retry", not_before_ms=5)
-    page = Page("epoch", messages=(OLD,), first=1, next=3, sealed_count=32, retries=(retry,))
+    page = Page("epoch", messages=Inline.of([OLD]), first=1, next=3, sealed_count=32, retries=(retry,))
 
-    assert without_replaced(page, NEW)[0] == replace(page, messages=())
+    assert without_replaced(page, NEW)[0] == replace(page, messages=NOTHING)
 
 
 def test_of_one_send_the_last_of_each_name_is_left() -> None:
@@ -71,7 +79,7 @@ def test_what_is_stored_says_what_it_takes_to_replace_it() -> None:
     durable = replace(OLD, safety="task", namespace="tenant")
     body = replace(BODY, latest=durable.latest)
 
-    stored = entries_from_bytes(entries_to_bytes([durable, body, PLAIN]))
+    stored = entries_from_bytes(Inline.of([durable, body, PLAIN]).to_bytes())
 
     assert [entry.latest for entry in stored] == [Latest(1, "tenant", "task")] * 2 + [None]
 

@@ -9,6 +9,7 @@ import pytest
 from gaesignals.data.codec import seal
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.format.entries import Record, Ref
+from gaesignals.format.inline import Inline
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import VERSION, Place, Rescue, Verdict, fill, verdict
 
@@ -63,7 +64,7 @@ def test_a_later_version_is_told_apart() -> None:
 
 
 class TestTheVerdict:
-    FULL = Page("epoch", (RECORD,), loss="loss")
+    FULL = Page("epoch", Inline.of([RECORD]), loss="loss")
 
     def decide(self, page: Page | None, *, place: Place | None = PLACE, tries: int = 0) -> Verdict:
         return verdict(place, page, tries=tries)

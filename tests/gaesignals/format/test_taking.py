@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gaesignals.format.entries import Record, Ref
+from gaesignals.format.entries import Entry, Record, Ref
+from gaesignals.format.inline import NOTHING, Inline
 from gaesignals.format.lease import MAX_SEGMENTS_A_CLAIM, Holding, Lease
 from gaesignals.format.page import FULL_MESSAGES, MANY_RETRIES, MAX_LEASED_BYTES, MAX_LEASES, Page
 from gaesignals.format.taking import Budget, lease, take
@@ -22,11 +23,15 @@ def ref(number: int, *, size: int = 1000, count: int = 1, not_before_ms: int = 0
     return Ref(f"bundle-{number}", size, count, not_before_ms)
 
 
+def some(*entries: Entry) -> Inline:
+    return Inline.of(entries)
+
+
 def sealed_page(segments: int, inline: int = 1) -> Page:
     page = Page("epoch")
     for _ in range(segments):
-        page = page.fill([record(number) for number in range(FULL_MESSAGES)])[0].fill([])[0]
-    return page.fill([record(100 + number) for number in range(inline)])[0]
+        page = page.fill(some(*map(record, range(FULL_MESSAGES))))[0].fill(NOTHING)[0]
+    return page.fill(some(*(record(100 + number) for number in range(inline))))[0]
 
 
 def leased(page: Page, budget: Budget = PLENTY, *, now_ms: int = 0, failed_first: bool = False) -> Lease | None:
@@ -38,14 +43,14 @@ def test_inline_messages_are_claimed_with_every_segment_and_burn_the_next_index(
     page = sealed_page(3)
     left, holding = take(page, "token", PLENTY)
     assert (holding.segments, holding.entries, holding.count) == (range(3), page.messages, 49)
-    assert (left.first, left.next, left.messages, left.claim) == (4, 4, (), "token")
+    assert (left.first, left.next, left.messages, left.claim) == (4, 4, NOTHING, "token")
 
 
 def test_a_full_page_that_is_claimed_never_seals_under_the_same_index_again() -> None:
-    page = Page("e", tuple(record(number) for number in range(FULL_MESSAGES)))
+    page = Page("e", some(*map(record, range(FULL_MESSAGES))))
     stalled_segment = page.next
     left, _ = take(page, "token", PLENTY)
-    _, groups = left.fill(page.messages)[0].fill([record(1)])
+    _, groups = left.fill(page.messages)[0].fill(some(record(1)))
     assert groups
     assert left.next > stalled_segment
 
@@ -53,16 +58,17 @@ def test_a_full_page_that_is_claimed_never_seals_under_the_same_index_again() ->
 def test_a_claim_of_segments_alone_burns_nothing() -> None:
     page = sealed_page(3)
     left, holding = take(page, "token", Budget(PLENTY.bytes, messages=32))
-    assert (holding.segments, holding.entries) == (range(2), ())
+    assert (holding.segments, holding.entries) == (range(2), NOTHING)
     assert (left.first, left.next, left.messages, left.sealed_count) == (2, 3, page.messages, 16)
 
 
 @pytest.mark.parametrize("most", [1, 5, 16])
 def test_inline_messages_are_claimed_one_by_one(most: int) -> None:
-    page = Page("e", tuple(record(number) for number in range(FULL_MESSAGES + 20)))
+    records = [record(number) for number in range(FULL_MESSAGES + 20)]
+    page = Page("e", some(*records))
     left, holding = take(page, "token", Budget(PLENTY.bytes, messages=most))
-    assert holding.entries == page.messages[:most]
-    assert left.messages == page.messages[most:]
+    assert holding.entries == some(*records[:most])
+    assert left.messages == some(*records[most:])
     assert left.first == left.next == page.next + len(page.full_groups()), "whatever part of them is taken"
 
 
@@ -73,13 +79,13 @@ def test_a_claim_takes_at_most_so_many_segments() -> None:
 
 
 def test_the_first_claim_of_a_round_takes_something_however_heavy_and_a_later_one_does_not() -> None:
-    page = Page("e", (ref(1, size=900_000),)).fill([record(1)])[0]
+    page = Page("e", some(ref(1, size=900_000))).fill(some(record(1)))[0]
     assert take(page, "token", Budget(1000))[1].count == 1
-    assert take(page, "token", Budget(1000, is_first=False)) == (page, Holding(0, 0, (), 0, 0))
+    assert take(page, "token", Budget(1000, is_first=False)) == (page, Holding(0, 0))
 
 
 def test_a_weak_claim_leaves_leases_retries_and_the_width_where_they_are() -> None:
-    held = (Lease("l", 5, Holding(0, 1, ())),)
+    held = (Lease("l", 5, Holding(0, 1)),)
     page = replace(sealed_page(1), leases=held, retries=(ref(1),), width=8, hot_ms=5)
     left, _ = take(page, "token", PLENTY)
     assert (left.leases, left.retries, left.width, left.hot_ms) == (held, (ref(1),), 8, 5)
@@ -88,32 +94,32 @@ def test_a_weak_claim_leaves_leases_retries_and_the_width_where_they_are() -> No
 class TestALease:
     FAILED = ref(1, not_before_ms=5)
     BACK = ref(2, count=3)
-    PAGE = Page("e", (record(1),), retries=(FAILED, BACK, ref(3, count=4)))
+    PAGE = Page("e", some(record(1)), retries=(FAILED, BACK, ref(3, count=4)))
 
     def test_holds_what_failed_alone_when_the_coin_says_so(self) -> None:
         made = leased(self.PAGE, now_ms=9, failed_first=True)
         assert made
-        assert made.holding.entries == (self.FAILED,)
+        assert made.holding.entries == some(self.FAILED)
 
     def test_holds_what_was_handed_back_before_what_is_fresh(self) -> None:
         made = leased(self.PAGE, now_ms=9)
         assert made
-        assert made.holding.entries == self.PAGE.handed_back()
+        assert made.holding.entries == some(*self.PAGE.handed_back())
 
     def test_holds_one_bundle_of_it_where_sixteen_messages_are_enough(self) -> None:
         made = leased(self.PAGE, Budget(PLENTY.bytes, messages=16), now_ms=9)
         assert made
-        assert made.holding.entries == (self.BACK,)
+        assert made.holding.entries == some(self.BACK)
 
     def test_holds_what_is_fresh_where_nothing_was_handed_back(self) -> None:
         made = leased(replace(self.PAGE, retries=(self.FAILED,)), now_ms=9)
         assert made
-        assert made.holding.entries == (record(1),)
+        assert made.holding.entries == some(record(1))
 
     def test_holds_what_failed_where_there_is_nothing_else(self) -> None:
         made = leased(Page("e", retries=(self.FAILED,)), now_ms=9)
         assert made
-        assert made.holding.entries == (self.FAILED,)
+        assert made.holding.entries == some(self.FAILED)
 
     def test_leaves_the_rest_where_it_is(self) -> None:
         made = lease(self.PAGE, "l", now_ms=9, expires_ms=99, budget=PLENTY, failed_first=True)
@@ -127,12 +133,12 @@ class TestALease:
         assert leased(page, now_ms=4) is None
 
     def test_is_not_made_where_there_are_too_many(self) -> None:
-        held = tuple(Lease(f"l{number}", 9, Holding(0, 0, ())) for number in range(MAX_LEASES))
+        held = tuple(Lease(f"l{number}", 9, Holding(0, 0)) for number in range(MAX_LEASES))
         assert leased(replace(self.PAGE, leases=held)) is None
         assert leased(replace(self.PAGE, leases=held[1:])) is not None
 
     def test_is_not_made_where_they_hold_too_much_inline(self) -> None:
-        large = Lease("l", 9, Holding(0, 0, (record(1, MAX_LEASED_BYTES),)))
+        large = Lease("l", 9, Holding(0, 0, some(record(1, MAX_LEASED_BYTES))))
         assert leased(replace(self.PAGE, leases=(large,))) is None
 
 
@@ -141,5 +147,5 @@ def test_too_many_small_bundles_that_are_not_due_are_claimed_early_and_large_one
     large = ref(99, size=400_000, not_before_ms=50)
     made = leased(Page("e", retries=(*small, large)))
     assert made
-    assert made.holding.entries == small
+    assert made.holding.entries == some(*small)
     assert leased(Page("e", retries=small)) is None

@@ -9,9 +9,8 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.errors import StoreError
-from gaesignals.format.entries import VERSION
 from gaesignals.format.keys import page_key
-from gaesignals.format.page import FULL_MESSAGES, Page
+from gaesignals.format.page import FULL_MESSAGES, VERSION, Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.discard import discard, emptied
 from gaesignals.mailbox.index import Index

@@ -8,7 +8,8 @@ import pytest
 
 from gaesignals import Signal, deliver
 from gaesignals.data import codec
-from gaesignals.format.entries import Record, entries_to_bytes
+from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import Address, page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.mailbox.box import Mailbox
@@ -25,7 +26,7 @@ def plant(store: MemoryStore, promised: int, *there: int) -> None:
     store.set_raw(HOME.key, page.to_bytes())
     for index in there:
         records = [Record(f"{index:023}{n:x}", 0, codec.dumps((index, n))) for n in range(16)]
-        store.set_raw(segment_key(page.epoch, index), entries_to_bytes(records))
+        store.set_raw(segment_key(page.epoch, index), Inline.of(records).to_bytes())
 
 
 def page_of(store: MemoryStore) -> Page:
@@ -85,7 +86,7 @@ def test_where_memcache_does_not_answer_nothing_is_passed_over(store: MemoryStor
 def test_a_sender_who_comes_between_costs_another_look(store: MemoryStore, mailbox: Mailbox) -> None:
     plant(store, 500)
     page = page_of(store)
-    changes = iter([replace(page, messages=(Record("f" * 24, 0, codec.dumps(1)),))])
+    changes = iter([replace(page, messages=Inline.of([Record("f" * 24, 0, codec.dumps(1))]))])
 
     def come_between(call: Call) -> None:
         if call.verb == "write" and (changed := next(changes, None)) is not None:
@@ -94,7 +95,7 @@ def test_a_sender_who_comes_between_costs_another_look(store: MemoryStore, mailb
     store.before = come_between
     assert pass_over(mailbox, [HOME]).lost == {"a": 8000}
     after = page_of(store)
-    assert (after.first, after.next, len(after.messages)) == (500, 500, 1)
+    assert (after.first, after.next, after.messages.entries) == (500, 500, 1)
 
 
 def test_a_write_whose_answer_was_lost_counts_once(store: MemoryStore, mailbox: Mailbox) -> None:

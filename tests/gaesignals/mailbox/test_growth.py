@@ -28,6 +28,7 @@ from gaesignals.data import codec
 from gaesignals.errors import SendError
 from gaesignals.format import keys
 from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import dead_key, page_key, slot_key
 from gaesignals.format.lease import Holding, Lease
 from gaesignals.format.page import MAX_LEASES, MAX_WIDTH, Page
@@ -411,10 +412,10 @@ def test_sixty_four_lanes_of_a_hundred_names_are_delivered_in_one_go(
     names = [f"name {number}" for number in range(100)]
     sent_us = int(clock() * 10**6)
     writes = [
-        Set(page_key(name, lane), Page(mailbox.new_id(), (record,), width=MAX_WIDTH if lane == 0 else 1).to_bytes())
+        Set(page_key(name, lane), Page(mailbox.new_id(), record, width=MAX_WIDTH if lane == 0 else 1).to_bytes())
         for lane in range(MAX_WIDTH)
         for name in names
-        for record in [Record(mailbox.new_id(), sent_us, codec.dumps(lane))]
+        for record in [Inline.of([Record(mailbox.new_id(), sent_us, codec.dumps(lane))])]
     ]
     mailbox.write(writes)
     assert sum(key.startswith(b"gs:p:") for key in store.keys()) == 6400  # noqa: SIM118
@@ -521,7 +522,9 @@ def test_send_many_takes_more_than_a_call_may_carry(store: MemoryStore) -> None:
 def test_a_page_that_has_grown_too_large_is_refused_alone(store: MemoryStore, mailbox: Mailbox) -> None:
     """A page gets nowhere near the limit by our own doing; one that somebody planted there stops nobody else."""
     large = Record(mailbox.new_id(), 1, b"x" * 31_120)
-    leases = [Lease(mailbox.new_id(), 2**47, Holding(0, 0, (large,), 0, large.size)) for _ in range(MAX_LEASES)]
+    leases = [
+        Lease(mailbox.new_id(), 2**47, Holding(0, 0, Inline.of([large]), 0, large.size)) for _ in range(MAX_LEASES)
+    ]
     page = Page(mailbox.new_id(), leases=tuple(leases))
     assert 998_000 < len(page.to_bytes()) <= 1_000_000
     store.set_raw(page_key("a"), page.to_bytes())

@@ -9,6 +9,7 @@ import pytest
 
 from gaesignals import Receivers, Signal, StoreError, deliver, send_many, waiting_names
 from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
 from gaesignals.format.slot import FRESH_MS, Slot
@@ -195,7 +196,7 @@ def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_sec
             home = mailbox.read([page_key("a")], Page.from_bytes)[page_key("a")]
             assert home.value is not None
             record = Record(mailbox.new_id(), mailbox.now_ms() * 1000, b"")
-            mailbox.write([home.replaced_by(page_key("a"), home.value.fill([record])[0])])
+            mailbox.write([home.replaced_by(page_key("a"), home.value.fill(Inline.of([record]))[0])])
             Signal("a").send(3)
             store.after = lose if is_answer_lost else None
 

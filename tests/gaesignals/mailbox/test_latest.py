@@ -354,7 +354,7 @@ def test_a_name_that_waits_stays_in_the_index_and_wakes_as_before(world: World) 
     assert len(world.tasks.waiting("signals")) == 2  # for the second that follows
     raw = world.store.raw(page_key(changed.name))
     assert raw is not None
-    assert len(Page.from_bytes(raw).messages) == 1
+    assert Page.from_bytes(raw).messages.entries == 1
 
 
 @pytest.mark.parametrize("latest", [1, "yes", None])

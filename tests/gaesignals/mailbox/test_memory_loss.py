@@ -13,6 +13,7 @@ import logging
 import pickle
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.errors import StoreError
-from gaesignals.format.entries import VERSION
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key
+from gaesignals.format.page import VERSION, Page
 from gaesignals.mailbox.box import current_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
@@ -185,8 +187,16 @@ def with_a_flipped_bit(store: MemoryStore, key: bytes, chance: random.Random) ->
 
 
 def of_another_kind(store: MemoryStore, key: bytes, chance: random.Random) -> bytes:
-    others = [other for other in sorted(store.keys()) if kind_of(other) != kind_of(key)]
+    """None of a later version than what was there: that is left alone, which is another test's."""
+    own = _version_of(store, key)
+    others = [
+        each for each in sorted(store.keys()) if kind_of(each) != kind_of(key) and _version_of(store, each) <= own
+    ]
     return store.raw(chance.choice(others)) or b"" if others else b"other"
+
+
+def _version_of(store: MemoryStore, key: bytes) -> int:
+    return (store.raw(key) or b"gs\0")[2]
 
 
 def kind_of(key: bytes) -> bytes:
@@ -199,13 +209,14 @@ HUGE: list[Any] = [-1, 2**31, 2**63, 2**64 - 1, 2**200, True, "", "x" * 1000, "Ã
 
 def tampered_with(store: MemoryStore, key: bytes, chance: random.Random) -> bytes:
     """One part of what is there replaced by nonsense, under a checksum that matches."""
-    body = codec.unseal(store.raw(key) or b"", version=VERSION)
+    value = store.raw(key) or b""
+    body = codec.unseal(value, version=value[2])
     places = list(_places(body))
     if not places:
-        return codec.seal(VERSION, chance.choice(HUGE))
+        return codec.seal(value[2], chance.choice(HUGE))
     container, index = chance.choice(places)
     container[index] = chance.choice(HUGE)
-    return codec.seal(VERSION, body)
+    return codec.seal(value[2], body)
 
 
 def _places(body: Any) -> Iterator[tuple[Any, Any]]:
@@ -215,7 +226,8 @@ def _places(body: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def nonsense(store: MemoryStore, key: bytes, chance: random.Random) -> bytes:
-    return codec.seal(VERSION, chance.choice([*HUGE, {"": 0}, {"x" * 300: 0}, {"e": "x", "f": 0, "n": 2**40}, [[[]]]]))
+    odd = [*HUGE, {"": 0}, {"x" * 300: 0}, {"i": "x", "f": 0, "n": 2**40}, [[[]]]]
+    return codec.seal(_version_of(store, key), chance.choice(odd))
 
 
 KINDS = [truncated, tampered_with, with_a_flipped_bit, nonsense, of_another_kind]
@@ -257,7 +269,7 @@ def test_what_a_later_version_wrote_is_left_alone_and_stops_nothing_else(scenari
 def test_no_planted_id_makes_a_key_that_memcache_refuses(store: MemoryStore, reliable: bool) -> None:
     """An epoch of sixty letters that take four bytes each, and the index of a segment behind it."""
     epoch = "\N{PILE OF POO}" * 60
-    store.set_raw(page_key("a"), codec.seal(VERSION, {"e": epoch, "f": 10**13, "n": 10**13 + 1}))
+    store.set_raw(page_key("a"), Page(epoch, first=10**13, next=10**13 + 1).to_bytes())
     assert deliver([("a", lambda data: None)], reliable=reliable).lost == 1
     Signal("a").send(1)
     assert deliver([("a", lambda data: None)], reliable=reliable).delivered == 1
@@ -288,6 +300,27 @@ def test_messages_that_are_gone_are_counted_and_logged(
     assert (report.lost, report.delivered) == (5, 6)
     logged = [record for record in caplog.records if record.message == "messages cannot be read"]
     assert [(record.levelname, record.signals_count) for record in logged] == [("ERROR", 5)]  # type: ignore[attr-defined]
+    assert deliver([("a", lambda data: None)], reliable=reliable).is_idle
+
+
+@pytest.mark.usefixtures("with_logging", "mailbox")
+@pytest.mark.parametrize("reliable", [False, True])
+@pytest.mark.parametrize(("before", "after", "lost"), [(2, 0, 3), (2, 20, 4), (4, 0, 5), (4, 20, 4)])
+def test_one_message_that_cannot_be_read_costs_those_of_its_page_at_most(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture, before: int, after: int, lost: int, reliable: bool
+) -> None:
+    """Whoever sends to the page after it passes it on, and whoever claims others does not look at it."""
+    for number in range(before):
+        Signal("a").send(number)
+    page = Page.from_bytes(store.raw(page_key("a")) or b"")
+    planted = Inline(1, 1, 0, codec.encode(["id", 1, "no bytes"]))
+    store.set_raw(page_key("a"), replace(page, messages=page.messages + planted).to_bytes())
+    for number in range(after):
+        Signal("a").send(number)
+    report = deliver([("a", lambda data: None)], reliable=reliable)
+    assert (report.lost, report.delivered) == (lost, before + 1 + after - lost)
+    logged = [record for record in caplog.records if record.message == "messages cannot be read"]
+    assert [record.signals_count for record in logged] == [lost]  # type: ignore[attr-defined]
     assert deliver([("a", lambda data: None)], reliable=reliable).is_idle
 
 
