@@ -270,7 +270,7 @@ def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:
 
 
 def count_messages(entries: Iterable[Entry]) -> int:
-    return sum(entry.count for entry in entries)
+    return sum([entry.count for entry in entries])
 
 
 VERSION = 2

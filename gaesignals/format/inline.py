@@ -7,14 +7,14 @@ stands beside them in numbers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
 from gaesignals.values import value
 
-from .entries import VERSION, Entry, Ref, count_messages, entries_from_wire, is_count, is_list_of, is_reference
+from .entries import VERSION, Entry, Ref, count_messages, entries_from_wire, is_count, is_list_of, is_reference, refs_of
 
 logger = logging.getLogger("gaesignals")
 
@@ -34,8 +34,9 @@ class Inline:
     encoded: bytes = b""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Inline:
-        return joined([_alone(entry.to_wire()) for entry in entries])
+    def of(cls, entries: Sequence[Entry]) -> Inline:
+        encoded = b"".join([codec.encode(entry.to_wire()) for entry in entries])
+        return cls(len(entries), count_messages(entries), sum([ref.size for ref in refs_of(entries)]), encoded)
 
     @property
     def size(self) -> int:
@@ -43,7 +44,12 @@ class Inline:
         return len(self.encoded) + self.referenced
 
     def __add__(self, more: Inline) -> Inline:
-        return joined((self, more))
+        return Inline(
+            self.entries + more.entries,
+            self.count + more.count,
+            self.referenced + more.referenced,
+            self.encoded + more.encoded,
+        )
 
     def behind(self, first: Inline) -> Inline:
         """What is left of these behind the `first` of them."""

@@ -145,6 +145,8 @@ class Page:
 
         Of a full page they are its full groups, exactly as they are, from index `next` on.
         """
+        if not self.is_full:
+            return replace(self, messages=self.messages + entries), []
         groups = self.full_groups()
         sealed = joined(groups)
         page = replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gaesignals.format.entries import Entry, Record
 from gaesignals.format.inline import NOTHING, Inline
@@ -66,6 +66,12 @@ class Parcel:
     outdated: tuple[Entry, ...] = ()
     replaced: tuple[Entry, ...] = ()
     reason: str = ""
+    home_key: bytes = field(init=False)
+    slot_key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.home_key = page_key(self.name)
+        self.slot_key = slot_key(slot_of(self.name))
 
     @property
     def name(self) -> str:
@@ -78,15 +84,7 @@ class Parcel:
 
     @property
     def key(self) -> bytes:
-        return page_key(self.name, self.target)
-
-    @property
-    def home_key(self) -> bytes:
-        return page_key(self.name)
-
-    @property
-    def slot_key(self) -> bytes:
-        return slot_key(slot_of(self.name))
+        return page_key(self.name, self.target) if self.target else self.home_key
 
     @property
     def counts_losses(self) -> bool:

@@ -38,7 +38,7 @@ def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Seq
     held = [bundle(connection.new_id(), group) for group in in_bundles(kept)]
     others = [bundle(connection.new_id(), group) for group in in_bundles(back)]
     lease = lease_of(claim)
-    entries = Inline.of(made.ref for made in held)
+    entries = Inline.of([made.ref for made in held])
     holding = Holding(lease.holding.next, lease.holding.next, entries, 0, entries.size)
     changing = _Changing(
         connection,

@@ -144,11 +144,12 @@ class _Rewriting:
                 return
             seen = self._read(wanted) if first is None else first
             first = None
-            again = self._resolve(seen)
-            # What was found out may have changed what is wanted.
-            wanted = {
-                key: kind for key, kind in self._planner.wanted().items() if key in seen and key not in self._tries
-            }
+            again: list[_Try] = []
+            if self._tries:
+                again = self._resolve(seen)
+                # What was found out may have changed what is wanted.
+                wanted = self._planner.wanted()
+            wanted = {key: kind for key, kind in wanted.items() if key in seen and key not in self._tries}
             plans = self._planner.plan({key: seen[key] for key in wanted})
             planned = [_Try(plan, wanted[plan.key]) for plan in plans]
             self._write([*again, *self._prepared(planned)])
@@ -169,8 +170,9 @@ class _Rewriting:
 
         Where the store hangs, two such calls are enough: a request may be waiting for this.
         """
-        cost = (self._most_failures + 1) // 2 if keys and self._connection.took_long(started_ms) else 1
-        self._failures.update(dict.fromkeys(keys, cost))
+        if keys:
+            cost = (self._most_failures + 1) // 2 if self._connection.took_long(started_ms) else 1
+            self._failures.update(dict.fromkeys(keys, cost))
 
     def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Try]:
         """Find out what became of the last writes; return those to be repeated as they are."""
@@ -200,6 +202,8 @@ class _Rewriting:
     def _prepared(self, tries: Sequence[_Try]) -> list[_Try]:
         """Write what comes before; a plan whose part failed is made anew in the next pass."""
         parts = {part.key: part for each in tries for part in each.plan.before if part.key not in self._written}
+        if not parts:
+            return list(tries)
         started_ms = self._connection.now_ms()
         outcomes = self._connection.write(list(parts.values()))
         self._written.update(key for key, outcome in outcomes.items() if outcome is Outcome.STORED)

@@ -97,16 +97,24 @@ class _Sending:
         self._by_page: dict[bytes, Parcel] = {}
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
-        kinds: dict[bytes, Kind[Any]] = {}
-        for parcel in self._at(Stage.PAGE):
-            if self._is_written(parcel) and parcel.next_lane is None:
-                # The last write was not stored. If it is lost, the next one is made after this same reading.
-                losses = parcel.losses + parcel.counts_losses
-                parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
-            lanes = {0, parcel.lane, parcel.target, parcel.next_lane or 0}
-            kinds |= {page_key(parcel.name, lane): PAGE for lane in sorted(lanes)}
-        kinds |= {parcel.home_key: PAGE for parcel in self._at(Stage.LANE)}
-        return kinds | {parcel.slot_key: SLOT for parcel in self._at(*OPEN)}
+        pages: dict[bytes, Kind[Page]] = {}
+        slots: dict[bytes, Kind[Slot]] = {}
+        for parcel in self._at(*OPEN):
+            slots[parcel.slot_key] = SLOT
+            if parcel.stage is not Stage.SLOT:
+                pages[parcel.home_key] = PAGE
+            if parcel.stage is Stage.PAGE:
+                pages |= dict.fromkeys(self._lane_keys(parcel), PAGE)
+        return {**pages, **slots}
+
+    def _lane_keys(self, parcel: Parcel) -> list[bytes]:
+        """The pages besides the home page that a parcel may be written to, or was."""
+        if self._is_written(parcel) and parcel.next_lane is None:
+            # The last write was not stored. If it is lost, the next one is made after this same reading.
+            losses = parcel.losses + parcel.counts_losses
+            parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
+        lanes = {parcel.lane, parcel.target, parcel.next_lane or 0} - {0}
+        return [page_key(parcel.name, lane) for lane in sorted(lanes)]
 
     def _is_written(self, parcel: Parcel) -> bool:
         """Whether a write of its page is on its way, or what became of it has still to be found out."""
@@ -116,20 +124,20 @@ class _Sending:
         return [parcel for parcel in self._parcels if parcel.stage in stages]
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        self._refuse_newer(seen)
+        self._refuse_newer({key for key, each in seen.items() if each.state is State.NEWER})
+        seen = {key: each for key, each in seen.items() if each.is_writable}
         self._touched = {}
         aimed = [parcel for parcel in self._listable(seen) if self._aim(parcel, seen)]
         plans = [self._filled(parcel, seen) for parcel in self._covered(aimed)]
-        plans += [self._vouch(parcel, seen) for parcel in self._at(Stage.LANE) if _is_usable(seen, parcel.home_key)]
+        plans += [self._vouch(parcel, seen) for parcel in self._at(Stage.LANE) if parcel.home_key in seen]
         self._unlisted = self._at(Stage.SLOT)
         for parcel in self._unlisted:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
-        return [*plans, *(self._slot(key, seen[key]) for key in self._touched if _is_usable(seen, key))]
+        return [*plans, *(self._slot(key, seen[key]) for key in self._touched if key in seen)]
 
-    def _refuse_newer(self, seen: Mapping[bytes, Seen[Any]]) -> None:
-        for parcel in self._at(*OPEN):
-            keys = (parcel.home_key, parcel.key, parcel.slot_key)
-            if any(key in seen and seen[key].state is State.NEWER for key in keys):
+    def _refuse_newer(self, newer: set[bytes]) -> None:
+        for parcel in self._at(*OPEN) if newer else ():
+            if not newer.isdisjoint((parcel.home_key, parcel.key, parcel.slot_key)):
                 is_in_doubt = parcel.stage is not Stage.PAGE or self._is_written(parcel)
                 reason = "a later version of gaesignals wrote what is stored; upgrade this sender"
                 parcel.end(Stage.UNSURE if is_in_doubt else Stage.FAILED, reason)
@@ -139,7 +147,7 @@ class _Sending:
         names: dict[bytes, list[str]] = {}
         listable: list[Parcel] = []
         for parcel in self._at(Stage.PAGE):
-            if self._is_written(parcel) or not _is_usable(seen, parcel.slot_key):
+            if self._is_written(parcel) or parcel.slot_key not in seen:
                 continue
             slot = seen[parcel.slot_key].value or Slot()
             mates = names.setdefault(parcel.slot_key, [])
@@ -153,18 +161,21 @@ class _Sending:
 
     def _aim(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> bool:
         """Choose the page to write to; False where it cannot be written now."""
-        if not _is_usable(seen, parcel.home_key):
+        if parcel.home_key not in seen:
             return False
         home: Page | None = seen[parcel.home_key].value
         parcel.planned_ms = now_ms = self._connection.now_ms()
         parcel.width, parcel.hot_ms = (home.width, home.hot_ms) if home else (1, 0)
         parcel.is_hot = home is not None and home.is_hot(now_ms)
         parcel.target = parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0
-        if not _is_usable(seen, parcel.key):
+        if parcel.key not in seen:
             return False
-        parcel.new_epoch = parcel.new_epoch or self._connection.new_id()
-        parcel.page = seen[parcel.key].value or Page(parcel.new_epoch)
+        parcel.page = seen[parcel.key].value or self._new_page(parcel)
         return True
+
+    def _new_page(self, parcel: Parcel) -> Page:
+        parcel.new_epoch = parcel.new_epoch or self._connection.new_id()
+        return Page(parcel.new_epoch)
 
     def _covered(self, aimed: Sequence[Parcel]) -> list[Parcel]:
         """Add the tasks that say where durable messages are put; where that fails nothing is stored of their names."""
@@ -246,7 +257,9 @@ class _Sending:
             parcel.stage = Stage.LANE
         else:
             parcel.stage = Stage.SLOT if parcel.is_touching or not is_certain else Stage.DONE
-        lane = parcel.lane or self._connection.random.randrange(parcel.width)
+        lane = parcel.lane
+        if not lane and parcel.width > 1:
+            lane = self._connection.random.randrange(parcel.width)
         self._lanes.keep(parcel.name, lane, parcel.hot_ms)
 
     def _settle_slot(self, plan: Plan, fate: Fate) -> None:
@@ -269,15 +282,11 @@ class _Sending:
                 parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
 
 
-def _is_usable(seen: Mapping[bytes, Seen[Any]], key: bytes) -> bool:
-    return key in seen and seen[key].is_writable
-
-
 def _packed(records: Sequence[Record], page: Page, new_id: Callable[[], str]) -> tuple[Inline, tuple[Bundle, ...]]:
     """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
     bodies = [body(record, new_id) if record.size > INLINE_BYTES else None for record in records]
-    entries = Inline.of(made.ref if made else record for made, record in zip(bodies, records, strict=True))
+    entries = Inline.of([made.ref if made else record for made, record in zip(bodies, records, strict=True)])
     if len(records) == 1 or page.has_room(entries):
         return entries, tuple(made for made in bodies if made)
     bundles = tuple(bundle(new_id(), group) for group in in_bundles(records))
-    return Inline.of(made.ref for made in bundles), bundles
+    return Inline.of([made.ref for made in bundles]), bundles

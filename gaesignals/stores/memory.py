@@ -6,12 +6,11 @@ after.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from gaesignals.values import value
 
@@ -29,6 +28,7 @@ class Call:
     received_bytes: int = 0
 
 
+T = TypeVar("T")
 Hook: TypeAlias = Callable[[Call], Collection[bytes] | None]
 """Sees a call and returns the keys for which it fails, if any. What it raises, the call raises."""
 
@@ -65,33 +65,22 @@ class MemoryStore:
         wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
-        reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
-        with self._calling(Call("gets", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call:
-            with self._lock:
-                reads.update((key, self._read(key)) for key in call.effective)
-            call.received_bytes = sum(len(read.value) for read in reads.values() if isinstance(read, Found))
-        return reads | dict.fromkeys(call.unanswered, Absent.FAILED)
+        return self._call(Call("gets", tuple(wanted), sent_bytes=sum(map(len, wanted))), self._read, Absent.FAILED)
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         check_writes(writes, self.limits)
         if not writes:
             return {}
-        outcomes = {write.key: Outcome.FAILED for write in writes}
-        sent_bytes = sum(len(write.key) + len(write.value) for write in writes)
-        with self._calling(Call("write", tuple(outcomes), tuple(writes), sent_bytes)) as call, self._lock:
-            outcomes.update((write.key, self._write(write)) for write in writes if write.key in call.effective)
-        return outcomes | dict.fromkeys(call.unanswered, Outcome.FAILED)
+        by_key = {write.key: write for write in writes}
+        sent_bytes = sum([len(write.key) + len(write.value) for write in writes])
+        call = Call("write", tuple(by_key), tuple(writes), sent_bytes)
+        return self._call(call, lambda key: self._write(by_key[key]), Outcome.FAILED)
 
     def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
         wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
-        gone = dict.fromkeys(wanted, False)
-        with self._calling(Call("delete", tuple(wanted), sent_bytes=sum(map(len, wanted)))) as call, self._lock:
-            for key in call.effective:
-                self._items.pop(key, None)
-                gone[key] = True
-        return gone | dict.fromkeys(call.unanswered, False)
+        return self._call(Call("delete", tuple(wanted), sent_bytes=sum(map(len, wanted))), self._delete, False)
 
     def evict(self, which: Collection[bytes] | Callable[[bytes], bool]) -> list[bytes]:
         """Forget these keys, or those for which the predicate holds; return what was there."""
@@ -128,17 +117,19 @@ class MemoryStore:
         with self._lock:
             return [key for key in list(self._items) if self._live(key)]
 
-    @contextlib.contextmanager
-    def _calling(self, made: Call) -> Iterator[_Calling]:
-        call = _Calling(made.keys)
+    def _call(self, made: Call, effect: Callable[[bytes], T], failed: T) -> dict[bytes, T]:
+        """Let `effect` happen to the keys of a call, in turn; the answer of those that its hooks return is `failed`."""
+        answers = dict.fromkeys(made.keys, failed)
+        received_bytes = 0
         try:
-            failed = self.before and self.before(made)
-            call.effective = [key for key in made.keys if key not in (failed or ())]
-            yield call
-            failed = self.after and self.after(made)
-            call.unanswered = [key for key in made.keys if key in (failed or ())]
+            untouched = (self.before and self.before(made)) or ()
+            with self._lock:
+                answers.update([(key, effect(key)) for key in made.keys if key not in untouched])
+            received_bytes = sum([len(answer.value) for answer in answers.values() if isinstance(answer, Found)])
+            unanswered = (self.after and self.after(made)) or ()
         finally:
-            self.calls.append(Call(made.verb, made.keys, made.writes, made.sent_bytes, call.received_bytes))
+            self.calls.append(Call(made.verb, made.keys, made.writes, made.sent_bytes, received_bytes))
+        return answers | {key: failed for key in made.keys if key in unanswered}
 
     def _live(self, key: bytes) -> _Item | None:
         item = self._items.get(key)
@@ -152,6 +143,10 @@ class MemoryStore:
         if item is None:
             return Absent.MISSING
         return Found(b"" if item.is_foreign else item.value, item.cas)
+
+    def _delete(self, key: bytes) -> bool:
+        self._items.pop(key, None)
+        return True
 
     def _write(self, write: Write) -> Outcome:
         item = self._live(write.key)
@@ -168,12 +163,3 @@ class MemoryStore:
     def _store(self, write: Write, *, is_foreign: bool = False) -> None:
         expires_at = self._clock() + write.ttl_seconds if write.ttl_seconds else None
         self._items[write.key] = _Item(write.value, next(self._cas_ids), expires_at, is_foreign)
-
-
-class _Calling:
-    """A call under way: the keys it takes effect on, and those whose answer is lost."""
-
-    def __init__(self, keys: Collection[bytes]) -> None:
-        self.effective: Collection[bytes] = keys
-        self.unanswered: Collection[bytes] = ()
-        self.received_bytes = 0
