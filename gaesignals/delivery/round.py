@@ -56,6 +56,15 @@ class Round:
         return self.messages_left == 0 or self._is_past(self.limits.deadline, after=0)
 
     @property
+    def is_ending(self) -> bool:
+        """Whether no further message may be begun in this round, or in this delivery."""
+        if self.messages_left == 0 or self.limits.should_stop():
+            return True
+        # A round ends with its delivery at the latest.
+        end = self.until if self.run_count > self.begun_at else self.limits.deadline
+        return self.run_count > 0 and self.mailbox.monotonic() >= end
+
+    @property
     def is_late(self) -> bool:
         """Whether no further handler may be begun in this round. One message is, however late it is."""
         return self._is_past(self.until, after=self.begun_at)
@@ -70,7 +79,8 @@ class Round:
 
     def allowance(self, size: int) -> int:
         """How many messages of `size` may be begun together."""
-        return size if self.messages_left is None else min(size, self.messages_left)
+        left = self.messages_left
+        return size if left is None else min(size, left)
 
     def lease_end_ms(self) -> int:
         return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)

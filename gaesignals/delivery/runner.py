@@ -158,6 +158,6 @@ def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.record.namespace, []).append(run)
-    for _, group in sorted(groups.items()):
+    for group in groups.values():
         for start in range(0, len(group), size):
             yield group[start : start + size]

@@ -28,7 +28,7 @@ class Turns:
         A name that had less time than others is first: it may have gone without a turn in the last round.
         """
         turns = deque(sorted(works, key=lambda work: self._pace.seconds(work.name)))
-        while turns and not self._round.is_late and not self._round.is_over:
+        while turns and not self._round.is_ending:
             work = turns.popleft()
             self._take_turn(work)
             if work.waiting:
@@ -37,7 +37,7 @@ class Turns:
     def _take_turn(self, work: Work) -> None:
         started = self._round.mailbox.monotonic()
         runner = Runner(self._round.coroutines, self._round.mailbox, work.name, is_late=lambda: self._round.is_late)
-        while work.waiting and not self._round.is_late and not self._round.is_over:
+        while work.waiting and not self._round.is_ending:
             size = min(self._round.allowance(self._pace.chunks[work.name]), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
             runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
