@@ -42,7 +42,7 @@ class Call:
         self._receiver = match.receiver
         self._name = name
         self._pairs = pairs
-        self._messages = tuple(message for _, message in pairs)
+        self._messages = tuple([message for _, message in pairs])
         self._raised: Exception | None = None
         self._failures: list[tuple[Run, Failed]] = []
         self._is_ended = False

@@ -59,6 +59,7 @@ class FreshDelivery:
         self._leftovers = Leftovers(on_backlog, round_.mailbox.monotonic)
         self._find_paused = paused
         self._on_expired = on_expired
+        self._reliable = {name for name, group in matches.items() if any(match.receiver.reliable for match in group)}
         self._pace = Pace(matches, is_cautious=is_cautious)
         self._turns = Turns(round_, self._pace)
         # Where the end may come before the last name's turn, it is not always the same one's.
@@ -103,7 +104,7 @@ class FreshDelivery:
 
     def _claim_more(self, names: Collection[str]) -> Claimed:
         """Claim again. Of slow messages that are weak, others may hold what they are about to send back: look again."""
-        is_slow = any(not self._is_reliable(name) and self._pace.most_at_once(name) is not None for name in names)
+        is_slow = any(name not in self._reliable and self._pace.most_at_once(name) is not None for name in names)
         claimed = self._claim(names)
         for _ in self._mailbox.attempts(_LOOKS_AGAIN if is_slow else 0):
             if claimed.claims:
@@ -115,7 +116,7 @@ class FreshDelivery:
         self._round.begin()
         lease_seconds, seconds_left = self._round.limits.lease_seconds, self._round.seconds_left
         orders = {
-            name: Order(self._is_reliable(name), self._pace.size(name, seconds_left=seconds_left), lease_seconds)
+            name: Order(name in self._reliable, self._pace.size(name, seconds_left=seconds_left), lease_seconds)
             for name in names
         }
         claimed = Claimer(
@@ -133,9 +134,6 @@ class FreshDelivery:
         self._round.tally.more.difference_update(names)
         self._note(claimed)
         return claimed
-
-    def _is_reliable(self, name: str) -> bool:
-        return any(match.receiver.reliable for match in self._matches[name])
 
     def _note(self, claimed: Claimed) -> None:
         tally = self._round.tally

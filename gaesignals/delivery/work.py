@@ -76,7 +76,8 @@ def release(safety: Safety, works: Iterable[Work]) -> None:
     """Delete the tasks of the durable messages that are done."""
     done: list[Record] = []
     for work in works:
-        if work.finished and not work.is_reliable:
+        of_work = work.finished
+        if of_work and not work.is_reliable:
             safety.tell_of_weak(work.name)
-        done += work.finished
+        done += of_work
     safety.release(done)
