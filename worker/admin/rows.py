@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .inspector import MAX_SORTED
 from .status import Names, NameStatus
 
-MAX_ROWS = 15
+MAX_ROWS = 12
 
 
 @dataclass(frozen=True, slots=True)

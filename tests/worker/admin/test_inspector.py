@@ -84,13 +84,13 @@ class TestTenThousandNames:
 
     def test_can_be_turned_over_on_the_page(self, client: Client) -> None:
         page = client.browse("/admin/")
-        assert "1–15 of 10,000" in page.html.text
-        assert "16–30 of 10,000" in page.click("Next").html.text
+        assert "1–12 of 10,000" in page.html.text
+        assert "13–24 of 10,000" in page.click("Next").html.text
         last = client.browse("/admin/?start=4995")
-        assert "4,996–4,999 of 10,000" in last.html.text
+        assert "4,993–4,999 of 10,000" in last.html.text
         following = last.click("Next")
-        assert "5,001–5,015 of 10,000" in following.html.text
-        assert "4,996–4,999 of 10,000" in following.click("Previous").html.text
+        assert "5,001–5,012 of 10,000" in following.html.text
+        assert "4,993–4,999 of 10,000" in following.click("Previous").html.text
 
     def test_are_sorted_five_thousand_at_a_time_on_the_page(self, client: Client, mailbox: Mailbox) -> None:
         mailbox.send([("user_04000", b"\xf6")] * 3)
