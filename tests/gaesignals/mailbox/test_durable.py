@@ -15,6 +15,7 @@ from gaesignals.format.keys import bundle_key, dead_key, marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.bury import restore
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
@@ -129,6 +130,16 @@ class TestSend:
             order_paid.send(7)
         assert len(getattr(caught.value, outcome)) == 1
         assert [call.verb for call in world.store.calls] == ["gets"]
+
+    def test_where_a_later_call_fails_the_tasks_of_earlier_ones_go(self, world: World) -> None:
+        def fail_second(kind: str) -> None:
+            if kind == "add" and world.tasks.calls["add"] == 2:
+                raise TaskError("down")
+
+        world.tasks.before = fail_second
+        with pytest.raises(SendError) as caught:
+            send_many([(order_paid, number) for number in range(250)])
+        assert (len(caught.value.failed), world.tasks.waiting(SAFETY)) == (250, [])
 
     def test_what_a_task_does_not_hold_is_not_stored(self, world: World) -> None:
         with pytest.raises(InvalidDataError, match="90,000"):
@@ -261,6 +272,19 @@ class TestRescue:
         assert world.run_tasks() == [Answer.DONE]
         assert world.deliver() == 1
 
+    def test_leaves_what_is_being_handled(self, world: World) -> None:
+        answers: list[Answer] = []
+
+        def handle(data: object) -> None:
+            world.clock.advance(600)
+            answers.extend(world.run_tasks())
+
+        world.receivers = Receivers()
+        world.receivers.connect("order_paid", handle, id="it", reliable=True)
+        order_paid.send(7)
+        assert world.deliver(lease_seconds=3600) == 1
+        assert (answers, world.tasks.waiting(SAFETY)) == ([Answer.KEPT], [])
+
     def test_sees_that_the_name_is_listed(self, world: World) -> None:
         order_paid.send(7)
         world.store.evict(lambda key: key.startswith(b"gs:i:"))
@@ -268,6 +292,19 @@ class TestRescue:
         world.clock.advance(600)
         world.run_tasks()
         assert set(Index(world.mailbox).entries()) == {"order_paid"}
+
+    def test_sees_that_the_home_page_has_the_lane(self, world: World) -> None:
+        """Without it a delivery would not find what is in the lane."""
+        home, now_ms = page_key("order_paid"), world.mailbox.now_ms()
+        world.store.set_raw(home, Page("e").heated(1, now_ms).to_bytes())
+        world.mailbox.lanes.keep("order_paid", 1, now_ms)
+        order_paid.send(7)
+        assert world.store.raw(page_key("order_paid", 1)) is not None
+        world.store.evict([home])
+        assert world.deliver() == 0
+        world.clock.advance(600)
+        assert world.run_tasks() == [Answer.KEPT]
+        assert world.deliver() == 1
 
     def test_waits_for_memcache_to_answer(self, world: World) -> None:
         order_paid.send(7)
@@ -573,6 +610,16 @@ class TestDeath:
             assert set(world.run_tasks()) <= {Answer.KEPT}
         assert [letter.data for letter in DeadLetters(world.mailbox).list("order_paid")] == before
         assert len(world.tasks.added) == added
+
+    def test_one_put_back_does_not_even_where_the_page_has_just_filled(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        (letter,) = DeadLetters(world.mailbox).peek("order_paid")
+        DeadLetters(world.mailbox).drop("order_paid")
+        newer = order_paid.send(7)
+        self.die(world)
+        assert restore(world.mailbox, "order_paid", letter, most=1)
+        assert [letter.id for letter in DeadLetters(world.mailbox).list("order_paid")] == [newer]
 
     def test_one_put_back_pushes_no_other_out(self, world: World) -> None:
         order_paid.send(7)
