@@ -187,17 +187,23 @@ class Field:
 
 
 @dataclass(slots=True)
-class Fields:
-    """A dataclass or a NamedTuple, which travels as a dict. Its fields are found later where it contains itself."""
+class _Class:
+    """A class that travels as a dict."""
 
     cls: type[Any]
-    fields: Mapping[str, Field]
     kinds: ClassVar[frozenset[type]] = frozenset({dict})
     is_plain: ClassVar[bool] = False
     is_hashable: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return type_name(self.cls)
+
+
+@dataclass(slots=True)
+class Fields(_Class):
+    """A dataclass or a NamedTuple. Its fields are found later where it contains itself."""
+
+    fields: Mapping[str, Field]
 
     def takes(self, value: object) -> bool:
         return type(value) is self.cls
@@ -230,17 +236,10 @@ class Fields:
 
 
 @dataclass(slots=True)
-class Keys:
+class Keys(_Class):
     """A TypedDict: a dict with these keys and no others."""
 
-    cls: type[Any]
     keys: Mapping[str, Field]
-    kinds: ClassVar[frozenset[type]] = frozenset({dict})
-    is_plain: ClassVar[bool] = False
-    is_hashable: ClassVar[bool] = False
-
-    def __str__(self) -> str:
-        return type_name(self.cls)
 
     def takes(self, value: object) -> bool:
         return type(value) is dict
