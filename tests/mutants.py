@@ -32,7 +32,9 @@ GROUPS = (
     "gaesignals/delivery/test_takeover.py gaesignals/mailbox/test_dead.py gaesignals/delivery/test_time.py "
     "gaesignals/delivery/test_poison.py gaesignals/mailbox/test_pause.py gaesignals/mailbox/test_discard.py "
     "gaesignals/delivery/test_paused.py gaesignals/mailbox/test_retries.py gaesignals/mailbox/test_contents.py "
-    "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py",
+    "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py "
+    "gaesignals/format/test_history.py gaesignals/format/test_fleet.py gaesignals/mailbox/test_history.py "
+    "worker/test_history.py worker/admin/test_pictures.py worker/admin/test_metrics.py worker/admin/test_instances.py",
     "gaesignals/test_asgi.py gaesignals/test_threads.py gaesignals/test_middleware.py",
     "gaesignals/format/test_replacing.py gaesignals/mailbox/test_latest.py simulation/test_latest.py",
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
@@ -106,6 +108,67 @@ class Fault:
 
 
 FAULTS = (
+    # The history
+    Fault(
+        "what nobody counted is shown as zero",
+        "gaesignals/format/history.py",
+        "get(slot, {}) if slot in self.heard else None",
+        "get(slot, {})",
+    ),
+    Fault(
+        "a write to the history of unknown outcome is repeated and counts twice",
+        "gaesignals/mailbox/history.py",
+        "place.grain.ttl_seconds, is_mine=self._is_mine)",
+        "place.grain.ttl_seconds)",
+    ),
+    Fault(
+        "a planted span is decoded however large it is",
+        "gaesignals/format/history.py",
+        "if len(value) > MAX_BYTES:",
+        "if False:",
+    ),
+    Fault(
+        "a span of another hour stands for this one",
+        "gaesignals/format/history.py",
+        "stored == period and is_count(since_ms)",
+        "is_count(since_ms)",
+    ),
+    Fault(
+        "what memcache did not take of the history is forgotten",
+        "worker/recorder.py",
+        "self._left = _newest(added.left)",
+        "self._left = {}",
+    ),
+    Fault(
+        "an instance that is told to stop keeps what it has counted to itself",
+        "worker/app.py",
+        "        if self.recorder is not None:\n            self.recorder.write()",
+        "        return",
+    ),
+    Fault(
+        "the history is written again and again within a minute",
+        "worker/recorder.py",
+        "self._clock() - self._written_at >= EVERY_SECONDS",
+        "True",
+    ),
+    Fault(
+        "a gap in a picture is drawn as zero",
+        "worker/admin/pictures.py",
+        "_stretches([not each for each in known], HEIGHT)",
+        '""',
+    ),
+    Fault(
+        "what is not known is a metric of zero",
+        "worker/admin/metrics.py",
+        "if everything := ever.get(EVERYTHING):",
+        'if everything := ever.get(EVERYTHING, Counted("", {}, 0)):',
+    ),
+    Fault(
+        "a lease whose holder is gone looks like one at work",
+        "worker/admin/status.py",
+        "return at if at and now - at > SILENT else None",
+        "return None",
+    ),
     # One loop, pages, claims, lanes and rounds
     Fault(
         "a dead letter counts as stored though no page of the index lists its name",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from gaesignals.format.counts import MAX_FIELDS, WAITS, Cell, Field, added, duration_field, wait_field
 from gaesignals.format.fleet import LastError
@@ -27,7 +28,7 @@ _REPORTED = (
     Field.OVERTAKEN,
 )
 # What is counted by receiver alone, and added up for all together.
-_SUMMED = {Field.CALLS, Field.HANDLER_MS, Field.WAITED_MS, *range(WAITS, MAX_FIELDS)}
+_SUMMED = {Field.CALLS, Field.HANDLER_US, Field.WAITED_MS, *range(WAITS, MAX_FIELDS)}
 
 Minutes = Mapping[int, Mapping[bytes, Cell]]
 
@@ -70,18 +71,12 @@ class Counting(Observer):
         self._add_all(names, Field.BROUGHT)
 
     def handled(self, call: HandlerCall) -> None:
-        waits = _waits(call)
+        counted = _counted(call)
         with self._lock:
             label = self._labels.of_receiver(call.receiver)
             for row in filter(None, (self._row(label), self._row_of_name(call.name))):
-                row[Field.DELIVERED] += call.count - call.failed
-                row[Field.FAILED] += call.failed
-                row[Field.CALLS] += 1
-                row[Field.HANDLER_MS] += round(call.seconds * 1000)
-                row[duration_field(call.seconds)] += 1
-                for seconds in waits:
-                    row[Field.WAITED_MS] += round(seconds * 1000)
-                    row[wait_field(seconds)] += 1
+                for field, count in counted:
+                    row[field] += count
             if call.error:
                 self._errors[label] = LastError(int(self._clock() * 1000), call.error)
 
@@ -135,13 +130,24 @@ class Counting(Observer):
         return row
 
 
-def _waits(call: HandlerCall) -> Collection[float]:
-    """How long the messages of a call waited whose first attempt it was."""
+def _counted(call: HandlerCall) -> list[tuple[int, int]]:
+    """The fields that a call adds to; its messages' waits where it was their first attempt."""
+    counted: list[tuple[int, int]] = [
+        (Field.DELIVERED, call.count - call.failed),
+        (Field.FAILED, call.failed),
+        (Field.CALLS, 1),
+        (Field.HANDLER_US, round(call.seconds * 1_000_000)),
+        (duration_field(call.seconds), 1),
+    ]
     handling = call.handling
     if handling is None or not call.count:
-        return ()
+        return counted
     pairs = zip(handling.messages, handling.waited_seconds, strict=False)
-    return [seconds for message, seconds in pairs if message.attempt == 1]
+    waits = [seconds for message, seconds in pairs if message.attempt == 1]
+    if waits:
+        counted.append((Field.WAITED_MS, round(sum(waits) * 1000)))
+        counted += Counter(map(wait_field, waits)).items()
+    return counted
 
 
 def _cells(rows: Mapping[bytes, Sequence[int]], labels: Labels) -> Mapping[bytes, Cell]:

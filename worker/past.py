@@ -93,7 +93,7 @@ class Point:
         return {
             "at": self.at.isoformat(timespec="seconds"),
             **{field.name.lower(): self.count(field) for field in COUNTED},
-            "handler_seconds": None if self.cell is None else self.cell.get(Field.HANDLER_MS, 0) / 1000,
+            "handler_seconds": None if self.cell is None else rounded(self.cell.get(Field.HANDLER_US, 0) / 1_000_000),
             "wait_median_seconds": rounded(self.wait_seconds(50)),
             "wait_p95_seconds": rounded(self.wait_seconds(95)),
             "waiting": rounded(self.mean(Field.WAITING)),

@@ -30,8 +30,8 @@ DURATION_BOUNDS: Final = (0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 
 class Field(enum.IntEnum):
     """The counts that are not in a histogram.
 
-    `CALLS` are calls of handlers, which took `HANDLER_MS` together. `WAITED_MS` is how long the messages of the
-    histogram waited together. In `SAMPLES` looks at the mailboxes, `WAITING` and `RETRYING` messages were seen.
+    `CALLS` are calls of handlers, which took `HANDLER_US` microseconds together. `WAITED_MS` is how long the messages
+    of the histogram waited together. In `SAMPLES` looks at the mailboxes, `WAITING` and `RETRYING` messages were seen.
     `BROUGHT` are durable messages that memcache forgot and that their tasks brought back.
     """
 
@@ -44,7 +44,7 @@ class Field(enum.IntEnum):
     EXPIRED = 6
     OVERTAKEN = 7
     CALLS = 8
-    HANDLER_MS = 9
+    HANDLER_US = 9
     WAITED_MS = 10
     SAMPLES = 11
     WAITING = 12

@@ -52,7 +52,7 @@ class WorkInHand:
     def from_wire(cls, wire: object) -> WorkInHand:
         match wire:
             case [str(name), *numbers] if len(numbers) == 4 and len(name) <= MAX_TEXT:
-                return cls(name, *checked_counts(numbers))
+                return cls(name, *checked_times(numbers))
         raise DecodeError("not a delivery in hand")
 
 

@@ -38,7 +38,8 @@ def test_everything_works_with_nothing_planted() -> None:
     assert world.troubles == []
     assert world.handlers.runs > 300
     kinds = {key.split(b":")[1] for key in stored()}
-    assert {b"p", b"i", b"d", b"s", b"b", b"dead", b"paused"} <= kinds, "every kind of value is there to be mutated"
+    every = {b"p", b"i", b"d", b"s", b"b", b"dead", b"paused", b"h", b"fleet"}
+    assert every <= kinds, "every kind of value is there to be mutated"
 
 
 # 39 and 245: pages that promise 65,536 segments. 92: a bundle of 6,000 messages where its page speaks of 20.

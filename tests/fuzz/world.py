@@ -24,7 +24,17 @@ NAMES = ("few", "many", "large", "failing", "dying", "dead", "paused", "wide", "
 CRON = {"X-Appengine-Cron": "true"}
 TASK = {"X-AppEngine-QueueName": "signals"}
 # A person's browser, which follows the links of a page.
-PAGES = ("/admin/", "/admin/status", "/admin/dead", "/admin/deliveries", "/admin/?show=unmatched")
+PAGES = (
+    "/admin/",
+    "/admin/status",
+    "/admin/dead",
+    "/admin/deliveries",
+    "/admin/?show=unmatched",
+    "/admin/receivers",
+    "/admin/history?window=fortnight",
+    "/admin/history?window=day&receiver=weak",
+    "/metrics",
+)
 # The store's own limit of a value: what is planted has to fit.
 MAX_BYTES = 900_000
 
@@ -77,6 +87,8 @@ def stored() -> dict[bytes, bytes]:
     worker, _ = _worker(store, handlers.receivers)
     client = worker.test_client()
     assert client.post("/admin/pause", data={"names": "paused"}).status_code < 400
+    # Who looks has the worker write what it has counted.
+    assert client.get("/admin/status").status_code == 200
     _widen(store)
     values = {key: store.raw(key) for key in store.keys()}  # noqa: SIM118 - a method, of no dict
     return {key: value for key, value in values.items() if value is not None}

@@ -48,14 +48,15 @@ class _Histogram:
     help: str
     first: int
     bounds: tuple[float, ...]
-    total_ms: Field
+    total: Field
+    a_second: int
 
     def add(self, out: Exposition, counted: Counted) -> None:
         out.histogram(
             self.name,
             self.bounds,
             buckets(counted.cell, self.first, self.bounds),
-            total=counted.cell.get(self.total_ms, 0) / 1000,
+            total=counted.cell.get(self.total, 0) / self.a_second,
             created=counted.created,
             labels={"receiver": counted.title},
         )
@@ -67,7 +68,8 @@ _HISTOGRAMS = (
         "How long a call of a handler took",
         DURATIONS,
         DURATION_BOUNDS,
-        Field.HANDLER_MS,
+        Field.HANDLER_US,
+        1_000_000,
     ),
     _Histogram(
         "gaesignals_queue_wait_seconds",
@@ -75,6 +77,7 @@ _HISTOGRAMS = (
         WAITS,
         WAIT_BOUNDS,
         Field.WAITED_MS,
+        1000,
     ),
 )
 

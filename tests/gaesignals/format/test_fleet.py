@@ -97,6 +97,7 @@ PLANTED = {
     "too many instances": lambda body: body.__setitem__(0, body[0] * 101),
     "too many deliveries": lambda body: body.__setitem__(1, body[1] * 51),
     "a time beyond all dates": lambda body: body[0][0][2].__setitem__(1, 2**47),
+    "a delivery in hand since then": lambda body: body[0][0][3][0].__setitem__(2, 2**47),
     "a negative pid": lambda body: body[0][0][2].__setitem__(0, -1),
     "an id that is none": lambda body: body[0][0].__setitem__(0, 7),
     "a long text": lambda body: body[0][0].__setitem__(1, "x" * 301),

@@ -61,7 +61,7 @@ class TestCounts:
 
 class TestASpan:
     def test_comes_back_as_it_was_stored(self) -> None:
-        found = span(delivered=3, handler_ms=2**40)
+        found = span(delivered=3, handler_us=2**40)
         assert span_from_bytes(MINUTES, 5, found.to_bytes()) == found
 
     def test_knows_what_was_counted_from_what_nobody_counted(self) -> None:
