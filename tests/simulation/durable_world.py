@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from gaesignals.data import codec
 from gaesignals.delivery.deliver import deliver
 from gaesignals.errors import SignalsError
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.contents import Standing, contents
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.rescue import Answer, rescue
 from gaesignals.raised import Retry
@@ -150,6 +152,16 @@ class DurableWorld:
         with contextlib.suppress(SignalsError):
             for name in letters.names():
                 letters.requeue(name)
+
+    def change_retries(self, move: Callable[[Mailbox, str, Collection[str]], object]) -> set[int]:
+        """Have a person do something with all that is to be retried; return the numbers of these messages."""
+        numbers: set[int] = set()
+        for name in NAMES:
+            found = contents(self.worker, name, [Standing.RETRYING]).messages
+            numbers |= {codec.loads(each.record.payload) for each in found}
+            with contextlib.suppress(SignalsError):
+                move(self.worker, name, {each.record.id for each in found})
+        return numbers
 
     def settle(self, hours: float = 40.0) -> None:
         """No more faults: let everything come to its end."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gaesignals.mailbox.retries import drop, hasten, kill
+
 from .durable_hours import live
 from .durable_world import DiedError, DurableWorld
 
@@ -51,6 +53,18 @@ def put_a_letter_back(world: DurableWorld) -> None:
     world.run_tasks()
 
 
+def run_retries_now(world: DurableWorld) -> None:
+    retry(world)
+    world.fails = 0.0
+    world.change_retries(hasten)
+    world.deliver()
+
+
+def kill_retries(world: DurableWorld) -> None:
+    retry(world)
+    world.change_retries(kill)
+
+
 STEPS: dict[str, Step] = {
     "a send": send,
     "a send of many": send_several,
@@ -60,6 +74,8 @@ STEPS: dict[str, Step] = {
     "a rescue": rescue_after_a_flush,
     "a requeue": requeue_the_dead,
     "a letter that is put back": put_a_letter_back,
+    "retries that are run now": run_retries_now,
+    "retries that become dead letters": kill_retries,
 }
 
 
@@ -97,6 +113,32 @@ def test_without_a_fault_nothing_is_repeated_and_no_task_is_left(step: Step) -> 
     flushes = step in (rescue_after_a_flush, put_a_letter_back)
     assert (world.lost, world.tasks.waiting("signals-safety")) == (set(), [])
     assert flushes or world.repeated == 0
+
+
+def drop_first(dies_at: int | None, *, is_after: bool = False) -> tuple[DurableWorld, set[int]]:
+    """A person drops what is to be retried of one delivery; what was sent after it goes on."""
+    world = DurableWorld()
+    world.send(4)
+    retry(world)
+    world.send(3)
+    world.fails = 0.0
+    world.die_at(dies_at, is_after=is_after)
+    dropped = {0, 1, 2, 3}
+    with contextlib.suppress(DiedError):
+        dropped = world.change_retries(drop)
+    world.settle()
+    return world, dropped
+
+
+def test_whoever_dies_while_a_retry_is_dropped_loses_nothing_else() -> None:
+    world, dropped = drop_first(None)
+    assert dropped
+    assert world.lost == dropped
+    assert world.tasks.waiting("signals-safety") == []
+    for dies_at in range(1, 60):
+        for is_after in (False, True):
+            dead, _ = drop_first(dies_at, is_after=is_after)
+            assert dead.lost <= dropped, (dies_at, is_after)
 
 
 @pytest.mark.parametrize("seed", range(24))
