@@ -1583,6 +1583,12 @@ FAULTS = (
         "task_enqueued.send(",
     ),
     Fault(
+        "a planted name has the worker import any module",
+        "gaesignals/integrations/django.py",
+        "not in sys.modules and apps.get_containing_app_config(path) is None:",
+        "in ():",
+    ),
+    Fault(
         "the worker calls whatever a path names",
         "gaesignals/integrations/django.py",
         "if not isinstance(found, Task):",

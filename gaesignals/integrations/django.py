@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -112,20 +113,7 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
         JSON.
         """
         self.validate_task(task)
-        result = TaskResult(
-            task=task,
-            id="",
-            status=TaskResultStatus.READY,
-            enqueued_at=None,
-            started_at=None,
-            finished_at=None,
-            last_attempted_at=None,
-            args=list(args),
-            kwargs=dict(kwargs),
-            backend=self.alias,
-            errors=[],
-            worker_ids=[],
-        )
+        result = _result(task, self.alias, {"args": list(args), "kwargs": dict(kwargs)}, status=TaskResultStatus.READY)
         ahead = None if task.run_after is None else _seconds_ahead(task.run_after)
         message_id = self._signal_of(task).send(
             {"args": result.args, "kwargs": result.kwargs},
@@ -236,7 +224,12 @@ def task_receivers(receivers: Receivers | None = None) -> Receivers:
 
 
 def _task_at(path: str) -> Task:
-    """Import the task; a retry finds one that is only there once a deploy is through."""
+    """Import the task; a retry finds one that is only there once a deploy is through.
+
+    Nothing is imported for a name that somebody made up, unless it is part of an application that is installed.
+    """
+    if path.rpartition(".")[0] not in sys.modules and apps.get_containing_app_config(path) is None:
+        raise InvalidTask(f"{path!r} is in no installed app: import its module where task_receivers() is called")
     try:
         found = import_string(path)
     except ImportError as error:
@@ -247,22 +240,25 @@ def _task_at(path: str) -> Task:
 
 
 def _running(task: Task, alias: str, data: Mapping[str, Any], message: Message[Any]) -> TaskResult:
-    now = _now()
-    return TaskResult(
-        task=task,
+    return _result(
+        task,
+        alias,
+        data,
         id=message.id,
         status=TaskResultStatus.RUNNING,
         enqueued_at=message.sent_at,
-        started_at=now,
-        finished_at=None,
-        last_attempted_at=now,
-        args=data["args"],
-        kwargs=data["kwargs"],
-        backend=alias,
-        errors=[],
+        started_at=_now(),
+        last_attempted_at=_now(),
         # Django counts attempts by these.
         worker_ids=[_EARLIER] * (message.attempt - 1) + [_WORKER],
     )
+
+
+def _result(task: Task, alias: str, data: Mapping[str, Any], **known: Any) -> TaskResult:
+    """A result with what is `known`; raises TypeError or ValueError for arguments that are not JSON."""
+    times = dict.fromkeys(("enqueued_at", "started_at", "finished_at", "last_attempted_at"))
+    values = {"id": "", "errors": [], "worker_ids": [], **times, **known}
+    return TaskResult(task=task, backend=alias, args=data["args"], kwargs=data["kwargs"], **values)
 
 
 def _called(result: TaskResult) -> Any:

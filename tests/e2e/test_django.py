@@ -43,12 +43,12 @@ def test_the_worker_runs_what_a_request_enqueues(cloud: Cloud) -> None:
         "mailing later@example.com",
         "delivered 1 × task:default:mail:mysite.tasks.mail to task:default:mail",
     ):
-        wait_until(lambda text=text: cloud.has_printed(f"worker   | {text}"), within_seconds=30)
+        wait_until(lambda text=text: cloud.has_printed(f"worker   | {text}"))
 
 
 def test_a_coroutine_enqueues_a_coroutine(cloud: Cloud) -> None:
     cloud.get("Frontend", "/texts/tea")
-    wait_until(lambda: cloud.has_printed("worker   | translating tea"), within_seconds=30)
+    wait_until(lambda: cloud.has_printed("worker   | translating tea"))
 
 
 def test_so_does_one_on_an_asgi_server(cloud: Cloud) -> None:
@@ -68,4 +68,4 @@ def test_so_does_one_on_an_asgi_server(cloud: Cloud) -> None:
                     assert len(json.load(answer)) == 1
             finally:
                 process.terminate()
-    wait_until(lambda: cloud.has_printed("worker   | translating coffee"), within_seconds=30)
+    wait_until(lambda: cloud.has_printed("worker   | translating coffee"))

@@ -5,7 +5,7 @@ import django
 SECRET_KEY = "of a test"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "mysite.urls"
-INSTALLED_APPS = ["django_tasks"] if django.VERSION < (6,) else []
+INSTALLED_APPS = ["mysite", *(["django_tasks"] if django.VERSION < (6,) else [])]
 MIDDLEWARE: list[str] = []
 USE_TZ = True
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}

@@ -247,7 +247,8 @@ def test_what_listens_to_djangos_signals_and_fails_costs_no_task_and_repeats_non
     ("path", "said"),
     [
         ("mysite.tasks.gone", "there is no task 'mysite.tasks.gone' here"),
-        ("nowhere.at_all", "there is no task 'nowhere.at_all' here"),
+        ("nowhere.at_all", "'nowhere.at_all' is in no installed app"),
+        ("django.contrib.sessions.tasks.mail", "there is no task 'django.contrib.sessions.tasks.mail' here"),
         ("mysite.tasks.plain", "'mysite.tasks.plain' is a function, not a task"),
     ],
 )
@@ -258,6 +259,13 @@ def test_a_path_that_is_no_task_is_not_called_and_is_tried_again(
     report = signals.drain(task_receivers())
     assert (report.delivered, report.retried, tasks.log) == (0, 1, [])
     assert said in str(report.errors[0].exception)
+
+
+def test_no_module_outside_the_installed_apps_is_imported_for_a_name(tasks: Any, signals: SignalsFixture) -> None:
+    sys.modules.pop("this", None)
+    Signal("task:default:default:{path}")(path="this.s").send({"args": [], "kwargs": {}})
+    assert signals.drain(task_receivers()).retried == 1
+    assert "this" not in sys.modules
 
 
 # Settings
@@ -334,8 +342,9 @@ def test_an_option_that_cannot_be_is_refused_where_it_is_used(tasks: Any) -> Non
 
 def test_the_project_of_the_page_passes_its_test(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "django.md").read_text()
-    files = dict(re.findall(r"^`([\w.]+)`[^\n]*\n\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    assert list(files) == ["settings.py", "tasks.py", "receivers.py", "wsgi.py", "test_tasks.py"]
+    files = dict(re.findall(r"^`([\w./]+)`[^\n]*\n\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    assert list(files) == ["settings.py", "shop/tasks.py", "receivers.py", "wsgi.py", "test_tasks.py"]
+    (tmp_path / "shop").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text.replace("django.tasks", integration.Task.__module__.rpartition(".")[0]))
     (tmp_path / "test_wsgi.py").write_text(
