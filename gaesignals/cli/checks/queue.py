@@ -57,10 +57,29 @@ def _check_kinds(service: Service, queues: Queues, file: str, used: frozenset[st
     """The queues of those ways of sending that the modules use."""
     for variable, name, words, kind in _KINDS:
         name = service.environ.get(variable, "").strip() or name
-        if used & words and name not in queues.usable and name not in queues.refused:
+        if not used & words or name in queues.refused:
+            continue
+        if name in queues.usable:
+            yield from _check_keeping(service, queues.usable[name], file, kind)
+        else:
             what = f"there is no queue {name}, which holds messages that are {kind}"
             remedy = f"add `- {{name: {name}, rate: 100/s, max_concurrent_requests: 6}}`, or correct {variable}"
-            yield Problem(file, "queue-unknown", what, remedy)
+            order = f"deploy {QUEUE} first, then the worker, then the services that send"
+            yield Problem(file, "queue-unknown", what, f"{remedy}; {order}")
+
+
+def _check_keeping(service: Service, queue: QueueSettings, file: str, kind: str) -> Iterator[Problem]:
+    """A queue whose tasks are messages must not lose any."""
+    policy = queue.retry_policy
+    if policy.max_retries is not None or policy.max_age_seconds is not None:
+        what = f"queue {queue.name} gives tasks up, and holds messages that are {kind}: those would be lost"
+        yield Problem(file, "queue-gives-up", what, "remove its task_retry_limit and task_age_limit")
+    if not queue.rate_per_second:
+        what = f"queue {queue.name} has the rate 0, so it is paused, and holds messages that are {kind}"
+        yield Problem(file, "queue-paused", what, "set `rate: 100/s`")
+    if queue.target not in (None, service.name):
+        what = f"queue {queue.name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
+        yield Problem(file, "queue-target", what, f"remove its target, or set `target: {service.name}`")
 
 
 def _check_queue(service: Service, queue: QueueSettings, file: str) -> Iterator[Problem]:

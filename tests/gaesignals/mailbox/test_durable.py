@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
+from gaesignals.data import codec
 from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
 from gaesignals.format.keys import bundle_key, dead_key, marker_key, page_key
 from gaesignals.format.page import Page
@@ -169,6 +170,14 @@ class TestMemcacheThatDoesNotTakeIt:
         world.clock.advance(600)
         assert world.run_tasks() == [Answer.DONE, Answer.DONE]
         assert (world.deliver(), sorted(world.handled)) == (2, [7, 8])  # type: ignore[type-var]
+
+    def test_because_a_later_version_wrote_the_page_waits_for_an_upgrade(self, world: World) -> None:
+        world.store.set_raw(page_key("order_paid"), codec.seal(99, []))
+        order_paid.send(7)
+        assert (world.tasks.waiting(SAFETY), world.run_tasks()) == ([], [Answer.AWAY])
+        world.store.evict([page_key("order_paid")])
+        world.clock.advance(600)
+        assert (world.run_tasks(), world.deliver()) == ([Answer.DONE], 1)
 
     def test_leaves_those_that_are_not_durable_to_the_caller(self, world: World) -> None:
         world.store.before = lambda call: call.keys

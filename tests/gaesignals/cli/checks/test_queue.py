@@ -94,3 +94,24 @@ def test_the_queues_of_durable_and_later_messages_are_needed_where_such_are_sent
     problems = directory.problems(check_queue)
     assert [problem.what.split()[4].rstrip(",") for problem in problems] == missing
     assert {problem.code for problem in problems} <= {"queue-unknown"}
+    assert all("first, then the worker, then the services that send" in problem.remedy for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [
+        ("  retry_parameters:\n    task_retry_limit: 7", "queue-gives-up"),
+        ("  retry_parameters:\n    task_age_limit: 1d", "queue-gives-up"),
+        ("  target: shop\n  retry_parameters:", "queue-target"),
+        ("  rate: 0", "queue-paused"),
+    ],
+)
+def test_the_queue_of_durable_messages_must_keep_them(directory: Directory, new: str, code: str) -> None:
+    text = (directory.path / "queue.yaml").read_text()
+    start = text.index("- name: signals-safety")
+    head, tail = text[:start], text[start:]
+    old = "  rate: 100/s" if "rate" in new else "  retry_parameters:"
+    directory.write("queue.yaml", head + tail.replace(old, new, 1))
+    assert directory.problems(check_queue) == []
+    directory.write("shop/sending.py", "Signal('a', durable=True)\n")
+    assert directory.only(check_queue).code == code
