@@ -55,6 +55,9 @@ handlers:
 - url: /admin/.*
   script: auto
   secure: always
+- url: /metrics
+  script: auto
+  secure: always
 - url: /.*
   script: auto
 """

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
+
 from .serving import GOOD, RECEIVERS, ROOT, Server
 
 
@@ -51,6 +53,17 @@ def test_settings_that_make_no_sense_end_the_start_with_all_problems(directory: 
     log = server.log.read_text()
     assert "- SIGNALS_QUEUE='a b'" in log
     assert "- SIGNALS_RECEIVERS='team'" in log
+
+
+def test_a_process_that_is_ended_writes_what_it_has_counted_where_the_store_takes_it(directory: Path) -> None:
+    with servers.Server(*servers.NO_FILES) as store:
+        server = Server(directory, **{**GOOD, "SIGNALS_STORE": store.url})
+        server.wait_until_up()
+        assert server.call("/cron/drain", {"X-Appengine-Cron": "true"}).status == 200
+        assert not store.command("KEYS", "*gs:fleet*"), "a minute has not passed"
+        assert server.stop() == 0
+        assert store.command("KEYS", "*gs:fleet*"), server.log.read_text()
+        assert store.command("KEYS", "*gs:h:*")
 
 
 STOP = """

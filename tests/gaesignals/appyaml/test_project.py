@@ -80,7 +80,7 @@ class TestIncludes:
             "SIGNALS_LOCATION": "us-east1",
         }
         assert found.environ["SIGNALS_RECEIVERS"] == "shop.receivers:receivers"
-        assert [handler.url for handler in found.info.handlers] == ["/x", "/admin/.*", "/.*"]
+        assert [handler.url for handler in found.info.handlers] == ["/x", "/admin/.*", "/metrics", "/.*"]
 
     @pytest.mark.parametrize(
         ("text", "what"),
