@@ -302,7 +302,7 @@ class TestChosenNames:
         [
             ("drain", "Drain 2 names?", "2 names went out in 1 task."),
             ("pause", "Pause 2 names?", "2 names paused: sent to as ever, and not delivered until resumed."),
-            ("resume", "Resume 2 names?", "0 names resumed; the next fan-out delivers what waits."),
+            ("resume", "Resume 2 names?", "0 names resumed; what waits went to tasks."),
             ("discard", "Discard what waits under 2 names?", "3 messages discarded."),
         ],
     )
