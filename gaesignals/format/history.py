@@ -1,9 +1,9 @@
 """The history: counts by minute for a day, by hour for a fortnight, and of all time. Values in, values out.
 
 A *span* is the value of one key. One of minutes has an hour of them, one of hours a day. The counts of all receivers
-and names together are in one row of spans, those of each receiver and name in four more, told apart by the hash of what
-they are called. So a picture of a day takes twenty-five keys whatever there is, and what an instance has counted in a
-minute goes into some fifteen.
+and names together are in one row of spans, those of each receiver and name in eight more, told apart by the hash of
+what they are called. So a picture of a day takes twenty-five keys whatever there is, and what an instance has counted
+in a minute goes into some twenty.
 
 A span says for which of its slots somebody has counted. What nobody has, or what memcache forgot, is not known, and not
 zero.
@@ -24,17 +24,17 @@ from .counts import Cell, added, cell_from_wire, cell_to_wire, checked_counts
 from .entries import is_count
 
 VERSION = 1
-MAX_LABELS: Final = 48
+MAX_LABELS: Final = 32
 """Of one span. A receiver or a name that comes later has no history of its own."""
-MAX_BYTES: Final = 600_000
+MAX_BYTES: Final = 400_000
 """No span of ours is larger: what is, is planted, and is not even looked into."""
-USUAL_BYTES: Final = 60_000
+USUAL_BYTES: Final = 40_000
 MAX_MARKS: Final = 32
 _LABEL_BYTES: Final = 8
 
 EVERYTHING: Final = b""
 """The label of the counts of all receivers and names together."""
-SHARDS: Final = 4
+SHARDS: Final = 8
 _EVERYTHING_SHARD: Final = 0
 
 
