@@ -1547,6 +1547,12 @@ FAULTS = (
         "pass",
     ),
     Fault(
+        "rescue: a dead letter whose name memcache has taken out of the index is found by nobody",
+        "gaesignals/mailbox/rescue.py",
+        "return not listed.is_writable or",
+        "return True or",
+    ),
+    Fault(
         "retries: the neighbours of one that is changed are not written before the page refers to them",
         "gaesignals/mailbox/retries.py",
         "[each.write(self._connection.now_ms()) for each in made],",

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gaesignals.errors import DecodeError, NewerFormatError, StoreError
-from gaesignals.format.keys import dead_key, marker_key, page_key, slot_key, slot_of
-from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
+from gaesignals.format.keys import dead_key, dead_names_key, dead_names_page_of, marker_key, page_key, slot_key, slot_of
+from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadNames, DeadPage
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Place, Rescue, Verdict, verdict
 from gaesignals.format.slot import Slot
@@ -95,7 +95,8 @@ def _keep_letter(mailbox: Mailbox, found: Rescue, task: str, kept_letters: int) 
     """See that a dead letter is on its page until a person is done with it."""
     ((name, record),) = found.messages
     markers = [marker_key(each) for each in (task, found.marker) if each]
-    reads = mailbox.gets([*markers, dead_key(name)])
+    index = dead_names_key(dead_names_page_of(name))
+    reads = mailbox.gets([*markers, dead_key(name), index])
     if any(isinstance(reads[key], Found) for key in markers):
         return Answer.DONE
     seen = decoded(dead_key(name), reads[dead_key(name)], DeadPage.from_bytes)
@@ -104,11 +105,19 @@ def _keep_letter(mailbox: Mailbox, found: Rescue, task: str, kept_letters: int) 
     page = seen.value or DeadPage()
     mine = next((old for old in page.letters if old.record.safety in (task, found.marker)), None)
     if mine is not None:
+        if not _is_listed(name, index, reads[index]) and not restore(mailbox, name, mine, most=kept_letters):
+            return Answer.AWAY
         return Answer.KEPT if keep_body(mailbox, mine, record) else Answer.AWAY
     letter = DeadLetter(replace(record, safety=task or found.marker), found.died_ms, found.error)
     if len(page.letters) >= kept_letters or any(old.is_same(letter) for old in page.letters):
         return Answer.DONE
     return Answer.KEPT if restore(mailbox, name, letter, most=kept_letters) else Answer.AWAY
+
+
+def _is_listed(name: str, key: bytes, read: Read) -> bool:
+    """Whether a name is among those with dead letters, as far as can be told: memcache may forget that page alone."""
+    listed: Seen[DeadNames] = decoded(key, read, DeadNames.from_bytes)
+    return not listed.is_writable or name in (listed.value or DeadNames()).counts
 
 
 def _decide(mailbox: Mailbox, found: Rescue, task: str, tries: int) -> Answer | None:

@@ -12,7 +12,7 @@ import pytest
 from gaesignals import Receivers, SendError, Signal, current_message, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
-from gaesignals.format.keys import bundle_key, dead_key, marker_key, page_key
+from gaesignals.format.keys import bundle_key, dead_key, dead_names_key, dead_names_page_of, marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
@@ -512,6 +512,16 @@ class TestDeath:
         world.clock.advance(600)
         assert world.run_tasks() == [Answer.KEPT]
         assert len(DeadLetters(world.mailbox).list("order_paid")) == 1
+
+    def test_its_task_lists_its_name_again_where_memcache_has_forgotten_the_index_alone(self, world: World) -> None:
+        order_paid.send(7)
+        self.die(world)
+        world.store.evict([dead_names_key(dead_names_page_of("order_paid"))])
+        assert DeadLetters(world.mailbox).names() == {}
+        world.clock.advance(86400)
+        assert world.run_tasks() == [Answer.KEPT]
+        assert DeadLetters(world.mailbox).names() == {"order_paid": 1}
+        assert [letter.data for letter in DeadLetters(world.mailbox).list("order_paid")] == [7]
 
     def test_its_task_puts_back_what_memcache_has_forgotten_of_a_large_one(self, world: World) -> None:
         large = "x" * 5000
