@@ -11,7 +11,21 @@ from collections.abc import Callable
 
 from .durable_world import DiedError, DurableWorld
 
-EVENTS = ("send", "send", "send", "many", "deliver", "deliver", "deliver", "tasks", "tasks", "pass", "pass", "requeue")
+EVENTS = (
+    "send",
+    "send",
+    "send",
+    "many",
+    "later",
+    "deliver",
+    "deliver",
+    "deliver",
+    "tasks",
+    "tasks",
+    "pass",
+    "pass",
+    "requeue",
+)
 FAULTS = ("flush", "evict", "memcache", "queue", "die", "die", "twice")
 
 SKEWS = (0.0, 5.0, -5.0)
@@ -37,6 +51,7 @@ def happen(world: DurableWorld, event: str) -> None:
     happenings: dict[str, Callable[[], object]] = {
         "send": world.send,
         "many": lambda: world.send(chance.choice([2, 20, 40])),
+        "later": lambda: world.send(chance.choice([1, 5, 30]), delay_seconds=chance.choice([0, 30, 700, 9000])),
         "deliver": world.deliver,
         "tasks": world.run_tasks,
         "twice": lambda: world.run_tasks(twice=True),

@@ -114,17 +114,19 @@ class DurableWorld:
         """Let a process die at the call of that number from now on."""
         self.calls, self.dies_at, self.is_after = 0, call, is_after
 
-    def send(self, count: int = 1) -> None:
-        """Send durable messages; those of a send that returned count."""
+    def send(self, count: int = 1, *, delay_seconds: float | None = None) -> None:
+        """Send durable messages, or some for later; those of a send that returned count."""
         numbers = range(self.number, self.number + count)
         self.number += count
-        signals = [Signal(self.chance.choice(NAMES), durable=True) for _ in numbers]
+        # What is for later is durable from then on, whatever its signal declares.
+        is_durable = delay_seconds is None
+        signals = [Signal(self.chance.choice(NAMES), durable=is_durable) for _ in numbers]
         try:
             with use_mailbox_everywhere(self.mailbox):
                 if count == 1:
-                    signals[0].send(numbers[0])
+                    signals[0].send(numbers[0], delay_seconds=delay_seconds)
                 else:
-                    send_many(list(zip(signals, numbers, strict=True)))
+                    send_many(list(zip(signals, numbers, strict=True)), delay_seconds=delay_seconds)
         except SignalsError:
             return
         self.sent.update(numbers)

@@ -275,7 +275,9 @@ class TestRescue:
     def test_leaves_what_still_waits_and_looks_again(self, world: World) -> None:
         order_paid.send(7)
         world.clock.advance(600)
+        world.store.calls.clear()
         assert world.run_tasks() == [Answer.KEPT]
+        assert [call.verb for call in world.store.calls] == ["gets"]
         world.store.flush()
         world.clock.advance(600)
         assert world.run_tasks() == [Answer.DONE]
@@ -374,6 +376,12 @@ class TestDelivery:
         send_many([(order_paid, number) for number in range(10)])
         world.deliver()
         assert (world.tasks.waiting(SAFETY), world.tasks.calls["delete"]) == ([], 1)
+
+    def test_takes_no_call_to_memcache_more(self, world: World) -> None:
+        order_paid.send(7)
+        world.store.calls.clear()
+        world.deliver()
+        assert [call.verb for call in world.store.calls] == ["gets", "write", "gets", "write"]
 
     def test_without_durable_messages_deletes_nothing(self, world: World) -> None:
         Signal("order_paid").send(1)
