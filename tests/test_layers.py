@@ -94,8 +94,8 @@ FOLDERS = {
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",
-    "devserver.processes": """bridge lifeline console ports outgoing service_option child supervisor watcher narrator
-        front gunicorn_settings worker""",
+    "devserver.processes": """bridge lifeline console ports outgoing service_option serving child supervisor watcher
+        narrator front gunicorn_settings worker""",
     "devserver.project": "team commands checks reloader",
 }
 # What is imported on first use only, so that whoever has no use for it needs no SDK.

@@ -7,14 +7,15 @@ Point a process at it with `API_HOST=127.0.0.1` and `API_PORT`; the SDK's defaul
 
 from __future__ import annotations
 
-import argparse
 import http
 import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from ..processes.lifeline import end_on_signals
+from gaesignals.appyaml.errors import ConfigError
+
 from ..processes.ports import LOOPBACK
+from ..processes.serving import command_line, serve
 from .loopback_http import LoopbackServer, Request, Response, plain
 from .services import AppEngine
 
@@ -67,22 +68,22 @@ class ApiServer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.server", description=__doc__.split("\n")[0])
-    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    parser = command_line(f"{__package__}.server", __doc__)
     parser.add_argument("--port", type=int, default=8089)
     parser.add_argument("--tasks", default="", metavar="HOST:PORT", help="the Cloud Tasks emulator behind taskqueue")
     options = parser.parse_args(arguments)
-    ended = end_on_signals(supervised=options.supervised)
+    return serve(
+        lambda: _server(options.port, options.tasks),
+        lambda server: f"API server on http://{LOOPBACK}:{server.port}",
+        supervised=options.supervised,
+    )
+
+
+def _server(port: int, tasks_address: str) -> ApiServer:
     try:
-        server = ApiServer(port=options.port, app_engine=AppEngine(tasks_address=options.tasks))
+        return ApiServer(port=port, app_engine=AppEngine(tasks_address=tasks_address))
     except OSError as error:
-        print(f"port {options.port} is taken ({error.strerror}); choose another with --port", file=sys.stderr)
-        return 2
-    if not options.supervised:
-        print(f"API server on http://{LOOPBACK}:{server.port}", flush=True)
-    ended.wait()
-    server.close()
-    return 0
+        raise ConfigError(f"port {port} is taken ({error.strerror}); choose another with --port") from error
 
 
 if __name__ == "__main__":

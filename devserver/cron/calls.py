@@ -6,24 +6,22 @@ has ended.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.jobs import CronJob, load_cron
 
 from ..processes.console import print_line
-from ..processes.lifeline import end_on_signals
 from ..processes.outgoing import APP_ENGINE_AGENT, Answer, OutgoingRequest, Resolve, send
 from ..processes.service_option import service
+from ..processes.serving import command_line, serve
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +61,7 @@ class Cron:
         self._every_seconds = every_seconds
         self._changed = threading.Condition()
         self._is_closed = False
+        self.job_count = len(jobs)
         now = clock()
         for job in jobs:
             threading.Thread(target=self._keep, args=(job, now), name=f"cron {job.url}", daemon=True).start()
@@ -134,28 +133,25 @@ def run_line(run: CronRun) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the jobs until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.calls", description=__doc__.split("\n")[0])
-    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    parser = command_line(f"{__package__}.calls", __doc__)
     parser.add_argument("--file", type=Path, default=Path("cron.yaml"), help="the cron.yaml to read")
     parser.add_argument("--service", type=service, action="append", default=[], metavar="NAME=URL", dest="services")
     parser.add_argument("--every", type=float, metavar="SECONDS", help="run all jobs this often instead")
     options = parser.parse_args(arguments)
-    ended = end_on_signals(supervised=options.supervised)
-    try:
-        jobs = load_cron(options.file.read_text("utf-8"))
-    except (ConfigError, OSError, UnicodeError) as error:
-        print(f"{error}", file=sys.stderr)
-        return 2
-    with Cron(
-        jobs,
-        dict(options.services).get,
+    return serve(
+        lambda: _cron(options.file, dict(options.services), options.every),
+        lambda cron: f"cron with {cron.job_count} job{'' if cron.job_count == 1 else 's'}",
+        supervised=options.supervised,
+    )
+
+
+def _cron(file: Path, services: Mapping[str, str], every_seconds: float | None) -> Cron:
+    return Cron(
+        load_cron(file.read_text("utf-8")),
+        services.get,
         report=lambda run: print_line(run_line(run)),
-        every_seconds=options.every,
-    ):
-        if not options.supervised:
-            print(f"cron with {len(jobs)} job{'' if len(jobs) == 1 else 's'}", flush=True)
-        ended.wait()
-    return 0
+        every_seconds=every_seconds,
+    )
 
 
 if __name__ == "__main__":

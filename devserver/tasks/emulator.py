@@ -6,7 +6,6 @@ Lead the client library to it with `CloudTasksGrpcTransport(channel=grpc.insecur
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +15,13 @@ from types import TracebackType
 
 import grpc
 
-from gaesignals.appyaml.errors import ConfigError
 from gaesignals.appyaml.queues import load_queues
 
 from ..processes.console import print_line
-from ..processes.lifeline import end_on_signals
 from ..processes.outgoing import Answer, Resolve, send
 from ..processes.ports import LOOPBACK
 from ..processes.service_option import service
+from ..processes.serving import command_line, serve
 from .dispatcher import Attempt, Dispatcher
 from .queue import QueuedTask, TaskQueue
 from .service import TaskService
@@ -110,23 +108,16 @@ def _listen(server: grpc.Server, port: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.emulator", description=__doc__.split("\n")[0])
-    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    parser = command_line(f"{__package__}.emulator", __doc__)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--queues", type=Path, default=Path("queue.yaml"), help="the queue.yaml to read")
     parser.add_argument("--service", type=service, action="append", default=[], metavar="NAME=URL", dest="services")
     options = parser.parse_args(arguments)
-    ended = end_on_signals(supervised=options.supervised)
-    try:
-        emulator = _emulator(options.queues, dict(options.services), options.port)
-    except (ConfigError, OSError, UnicodeError) as error:
-        print(f"{error}", file=sys.stderr)
-        return 2
-    if not options.supervised:
-        print(f"Cloud Tasks emulator on {emulator.address}", flush=True)
-    ended.wait()
-    emulator.close()
-    return 0
+    return serve(
+        lambda: _emulator(options.queues, dict(options.services), options.port),
+        lambda emulator: f"Cloud Tasks emulator on {emulator.address}",
+        supervised=options.supervised,
+    )
 
 
 def _emulator(queues: Path, services: Mapping[str, str], port: int) -> TasksEmulator:
