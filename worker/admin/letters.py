@@ -130,10 +130,10 @@ def _names(counts: Mapping[str, int]) -> str | Response:
         return jsonify({"names": {name: counts[name] for name in found}})
     start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_START)
     start = min(start, max(0, len(found) - 1)) // MAX_ROWS * MAX_ROWS
-    newest_first = found[::-1]
+    most_first = sorted(found, key=lambda name: (-counts[name], name))
     return render_template(
         "dead_names.html",
-        shown={name: counts[name] for name in newest_first[start : start + MAX_ROWS]},
+        shown={name: counts[name] for name in most_first[start : start + MAX_ROWS]},
         names_count=len(found),
         search=search,
         start=start,
