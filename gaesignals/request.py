@@ -31,13 +31,13 @@ def in_this_request(function: Callable[P, T]) -> Callable[P, T]:
     """As `gaesignals.in_this_request`, which says what it is for."""
     copied = contextvars.copy_context()
     enter = request_environment.current_request.CloneRequestEnvironment()
-    has_ticket = _has_ticket()
+    may_call = has_ticket()
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         leave = request_environment.current_request.CloneRequestEnvironment()
         before = _stub.ShouldUseRequestSecurityTicketForThread()
         enter()
-        _stub.SetUseRequestSecurityTicketForThread(has_ticket)
+        _stub.SetUseRequestSecurityTicketForThread(may_call)
         try:
             # A context can be entered once at a time, so each call has a copy.
             return copied.copy().run(function, *args, **kwargs)
@@ -75,14 +75,15 @@ def using_ticket() -> Iterator[None]:
     Where nothing is served here, as in a WSGI request, it does what the SDK does.
     """
     before = _stub.ShouldUseRequestSecurityTicketForThread()
-    _stub.SetUseRequestSecurityTicketForThread(_has_ticket())
+    _stub.SetUseRequestSecurityTicketForThread(has_ticket())
     try:
         yield
     finally:
         _stub.SetUseRequestSecurityTicketForThread(before)
 
 
-def _has_ticket() -> bool:
+def has_ticket() -> bool:
+    """Whether calls that this thread or task makes belong to a request."""
     return _is_served.get() or bool(_stub.ShouldUseRequestSecurityTicketForThread())
 
 

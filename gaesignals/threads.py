@@ -21,3 +21,10 @@ def in_this_request(function: Callable[P, T]) -> Callable[P, T]:
     from . import request
 
     return request.in_this_request(function)
+
+
+def is_in_request() -> bool:
+    """Whether this thread or task may call App Engine's APIs, as far as the SDK knows."""
+    from . import request
+
+    return request.has_ticket()

@@ -51,7 +51,7 @@ from gaesignals.receiver import Options
 from gaesignals.receivers import Receivers
 from gaesignals.signal import Signal
 from gaesignals.tasks.queue import MAX_AHEAD_SECONDS
-from gaesignals.threads import in_this_request
+from gaesignals.threads import in_this_request, is_in_request
 
 _ALIAS: Final = re.compile(r"[A-Za-z0-9_.-]{1,50}")
 _SENDING: Final = ("wake", "durable", "transactional")
@@ -126,8 +126,12 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
         return result
 
     async def aenqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:
-        """As `enqueue`, in a thread that carries this request's context along."""
-        return await sync_to_async(in_this_request(self.enqueue), thread_sensitive=True)(task, args, kwargs)
+        """As `enqueue`, in another thread, as what belongs to this request.
+
+        A coroutine of a WSGI request is in a thread that may call nothing; Django takes this back to the request's own.
+        """
+        enqueue = in_this_request(self.enqueue) if is_in_request() else self.enqueue
+        return await sync_to_async(enqueue, thread_sensitive=True)(task, args, kwargs)
 
     def connect(self, receivers: Receivers) -> None:
         """Connect to `receivers` what runs this backend's tasks. Raises what `Receivers.connect` raises."""

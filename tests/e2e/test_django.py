@@ -51,6 +51,11 @@ def test_a_coroutine_enqueues_a_coroutine(cloud: Cloud) -> None:
     wait_until(lambda: cloud.has_printed("worker   | translating tea"))
 
 
+def test_a_task_that_is_a_coroutine_enqueues_another(cloud: Cloud) -> None:
+    cloud.get("Frontend", "/mails/cake")
+    wait_until(lambda: cloud.has_printed("worker   | mailing cake@example.com"))
+
+
 def test_so_does_one_on_an_asgi_server(cloud: Cloud) -> None:
     # Listening here, so that the request waits until uvicorn has started.
     with socket.create_server(("127.0.0.1", 0)) as listener:

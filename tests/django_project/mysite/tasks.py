@@ -48,6 +48,12 @@ async def translate(text: str) -> None:
     say(f"translating {text}")
 
 
+@task()
+async def translate_and_mail(text: str) -> None:
+    await translate.func(text)
+    await mail.aenqueue(f"{text}@example.com")
+
+
 @task(backend="invoices")
 def invoice(number: int) -> None:
     say(f"invoice {number}")

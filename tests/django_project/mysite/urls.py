@@ -30,4 +30,13 @@ async def text(request: HttpRequest, text: str) -> JsonResponse:
     return JsonResponse([result.id], safe=False)
 
 
-urlpatterns = [path("orders/<int:number>", order), path("texts/<str:text>", text)]
+async def text_by_mail(request: HttpRequest, text: str) -> JsonResponse:
+    result = await tasks.translate_and_mail.aenqueue(text)
+    return JsonResponse([result.id], safe=False)
+
+
+urlpatterns = [
+    path("orders/<int:number>", order),
+    path("texts/<str:text>", text),
+    path("mails/<str:text>", text_by_mail),
+]
