@@ -43,13 +43,14 @@ GROUPS = (
     "simulation/test_crashes.py",
     "simulation/test_interleavings.py",
     "simulation/test_worker_crashes.py",
+    "worker/test_wakes.py worker/test_travel.py "
     "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py gaesignals/stores/test_valkey.py "
     "contract",
     "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
     "worker/access/test_gate.py worker/test_sending.py fuzz/test_planted.py gaesignals/data/test_codec.py",
     "gaesignals/mailbox/test_durable.py gaesignals/mailbox/test_defer.py gaesignals/mailbox/test_wake.py "
-    "gaesignals/format/test_rescue.py gaesignals/format/test_wake.py gaesignals/test_due.py worker/test_travel.py "
-    "worker/test_wakes.py worker/admin/test_actions.py simulation/test_durable.py",
+    "gaesignals/format/test_rescue.py gaesignals/format/test_wake.py gaesignals/test_due.py "
+    "worker/admin/test_actions.py simulation/test_durable.py",
     "gaesignals/integrations",
 )
 # What is caught by one group alone has it first: the group with this test.
@@ -74,7 +75,7 @@ FIRST = {
     "gaesignals/mailbox/waker.py": "gaesignals/mailbox/test_durable.py",
     "gaesignals/tasks/queue.py": "gaesignals/mailbox/test_durable.py",
     "worker/admin/routes.py": "gaesignals/mailbox/test_durable.py",
-    "worker/queue.py": "gaesignals/mailbox/test_durable.py",
+    "worker/queue.py": "contract",
     "worker/tasks.py": "contract",
     "worker/access/callers.py": "worker/access/test_tokens.py",
     "worker/config.py": "worker/access/test_tokens.py",
