@@ -127,7 +127,8 @@ class World:
         return box
 
     def _receivers(self) -> Receivers:
-        receivers = Receivers()
+        # A letter that is pushed out to make room would look like one that is lost.
+        receivers = Receivers(max_dead_letters=1000)
         reliably = functools.partial(
             receivers.connect, reliable=True, max_attempts=self.max_attempts, backoff_seconds=1
         )
