@@ -67,6 +67,7 @@ stress: setup
 	$(BIN)/python -m tests.simulation.latest_world 0 --count 10000
 	$(BIN)/python -m tests.simulation.durable_hours --seconds 300
 	$(BIN)/python -m tests.fleet
+	$(BIN)/python -m pytest -m stress tests/fleet
 	$(BIN)/python -m tests.stress --seconds 120
 	$(BIN)/python -m tests.stress.durable --messages 10000
 	for kind in server cluster killed forgetful; do \

@@ -28,8 +28,8 @@ class DeliveryReport:
     receiver failed or asked for it. `dead`: became a dead letter. `lost`: memcache forgot it, or it could not be read.
     `remaining`: still waiting when this delivery ended, as far as it knows. `overtaken`: somebody else took over the
     lease while it was held here, so it counts for them. `expired`: too old for a receiver that was due to run it.
-    `errors` has a record for each failure, `more` the names where
-    something is left that could be done at once.
+    `errors` has a record for each failure, `more` the names where something is left that could be done at once, and
+    `unbegun` those of them of which nothing was run.
     """
 
     delivered: int = 0
@@ -42,6 +42,7 @@ class DeliveryReport:
     expired: int = 0
     errors: tuple[Failure, ...] = ()
     more: tuple[str, ...] = ()
+    unbegun: tuple[str, ...] = ()
 
     @property
     def has_progressed(self) -> bool:
@@ -55,6 +56,7 @@ class DeliveryReport:
 
     def __add__(self, other: DeliveryReport) -> DeliveryReport:
         """Both in turn: counts add up, what remains is what the later one says."""
+        begun = set(self.more).difference(self.unbegun)
         return DeliveryReport(
             delivered=self.delivered + other.delivered,
             failed=self.failed + other.failed,
@@ -66,4 +68,5 @@ class DeliveryReport:
             expired=self.expired + other.expired,
             errors=self.errors + other.errors,
             more=other.more,
+            unbegun=tuple(name for name in other.unbegun if name not in begun),
         )

@@ -52,6 +52,7 @@ GROUPS = (
     "gaesignals/format/test_rescue.py gaesignals/format/test_wake.py gaesignals/test_due.py "
     "worker/admin/test_actions.py simulation/test_durable.py",
     "gaesignals/integrations",
+    "fleet simulation/test_stalled_senders.py",
 )
 # What is caught by one group alone has it first: the group with this test.
 FIRST = {
@@ -76,6 +77,8 @@ FIRST = {
     "gaesignals/tasks/queue.py": "gaesignals/mailbox/test_durable.py",
     "worker/admin/routes.py": "gaesignals/mailbox/test_durable.py",
     "worker/queue.py": "contract",
+    "worker/app.py": "simulation/test_stalled_senders.py",
+    "worker/siblings.py": "contract",
     "worker/tasks.py": "contract",
     "worker/access/callers.py": "worker/access/test_tokens.py",
     "worker/config.py": "worker/access/test_tokens.py",
@@ -1218,13 +1221,13 @@ FAULTS = (
     Fault(
         "a name that was handed over is handed over again",
         "worker/tasks.py",
-        "names = task.names if task.is_handed_over else pass_on(task.names, siblings)",
-        "names = pass_on(task.names, siblings)",
+        "names = task.names if task.is_handed_over else pass_on(task)",
+        "names = pass_on(task)",
     ),
     Fault(
         "a task that arrived in another queue is delivered there",
         "worker/tasks.py",
-        "names = task.names if task.is_handed_over else pass_on(task.names, siblings)",
+        "names = task.names if task.is_handed_over else pass_on(task)",
         "names = task.names",
     ),
     Fault(
@@ -1491,6 +1494,42 @@ FAULTS = (
         "gaesignals/delivery/fresh.py",
         " for name in names if name not in claimed.paused}",
         " for name in names}",
+    ),
+    Fault(
+        "siblings: a task that waited for its place brings in more, and a backlog keeps all places and the line",
+        "worker/siblings.py",
+        " and waited_seconds <= CROWDED_SECONDS",
+        "",
+    ),
+    Fault(
+        "siblings: the right to bring in more ends with the one that found nothing",
+        "worker/siblings.py",
+        "MAX_SIBLINGS // 2 if allowed is None else 0",
+        "0",
+    ),
+    Fault(
+        "siblings: names that had no turn go on behind those that had",
+        "worker/siblings.py",
+        "[part for part in (begun, *parts) if part]",
+        "[[*begun, *others]] if names else []",
+    ),
+    Fault(
+        "siblings: who goes on with what others left takes sixteen of each name",
+        "worker/tasks.py",
+        "is_cautious=siblings is not None)",
+        "is_cautious=False)",
+    ),
+    Fault(
+        "siblings: who finds that others have everything does not look again",
+        "gaesignals/delivery/fresh.py",
+        "elif self._is_cautious and not claimed.claims and any(claimed.live.values()):",
+        "elif False:",
+    ),
+    Fault(
+        "siblings: a task keeps its place for as long as there is work",
+        "worker/app.py",
+        "TASK_SECONDS = 10.0",
+        "TASK_SECONDS = 120.0",
     ),
     Fault(
         "doors: keys that were withdrawn stay good",

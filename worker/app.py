@@ -53,9 +53,9 @@ from .version import Version
 from .working import Working
 
 MAX_BODY_BYTES = 2**20
-# Well under the ten minutes that a task has on automatic scaling, and under the redispatch time, so that a task that is
-# at work is not taken for lost. Short enough that a long backlog of one name lets the others have their turn.
-TASK_SECONDS = 120.0
+# As long as a round, for others wait for its place: a long backlog has all places of the queue, and whatever else is
+# sent meanwhile has the next one that becomes free. What is left goes to the end of the line.
+TASK_SECONDS = 10.0
 # What scripts and proxies wait for an answer is often a minute.
 WAIT_SECONDS = 50.0
 
@@ -172,7 +172,7 @@ def create_app(
         sampling.sample(dispatch)
 
     app.register_blueprint(cron.blueprint(dispatcher, repairs, mailbox, note=note))
-    app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds))
+    app.register_blueprint(tasks.blueprint(deliverer, dispatcher, travel, seconds=task_seconds, clock=mailbox.clock))
     app.register_blueprint(rescue.blueprint(mailbox, receivers))
     app.register_blueprint(sending.blueprint(mailbox))
     desk = admin.Desk(

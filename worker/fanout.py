@@ -119,17 +119,20 @@ class Dispatcher:
         except StoreError as error:
             logger.warning("names without a receiver were not looked at", extra={"detail": str(error)})
 
-    def hand_over(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
-        """Send on what a delivery leaves behind; return the names that the queue refused.
+    def hand_over(self, parts: Sequence[Sequence[str]], *, siblings: int) -> tuple[str, ...]:
+        """Send on what a delivery leaves behind, each part in a task of its own; return the names that were refused.
 
         The names are pushed forward in the index as by a fan-out, so that cron does not add another task every few
         minutes to those that are at work on a long backlog. If that fails it costs no more than such a task.
         """
+        if not parts:
+            return ()
         try:
+            names = [name for part in parts for name in part]
             self._index.postpone(names, seconds=self._redispatch_seconds)
         except StoreError as error:
             logger.warning("names handed over were not pushed forward in the index", extra={"detail": str(error)})
-        _, refused = self._send(names, siblings=siblings)
+        _, refused = self._send(*parts, siblings=siblings)
         return refused
 
     def bring_in(self, names: Sequence[str], *, siblings: int) -> bool:
@@ -137,7 +140,7 @@ class Dispatcher:
         tasks, _ = self._send(names, siblings=siblings)
         return tasks > 0
 
-    def pass_on(self, names: Sequence[str], *, siblings: int) -> tuple[str, ...]:
+    def pass_on(self, names: Sequence[str], *, siblings: int | None) -> tuple[str, ...]:
         """Send names that came in the wrong task into one of the right queue; return those that the queue refused.
 
         Wherever that task arrives, it delivers them.
@@ -146,11 +149,12 @@ class Dispatcher:
         return refused
 
     def _send(
-        self, names: Sequence[str], *, siblings: int | None, is_handed_over: bool = False
+        self, *parts: Sequence[str], siblings: int | None, is_handed_over: bool = False
     ) -> tuple[int, tuple[str, ...]]:
         tasks = [
             task
-            for group in self._travel.groups(names)
+            for part in parts
+            for group in self._travel.groups(part)
             for task in tasks_for(group.names, siblings=siblings, queue=group.queue, is_handed_over=is_handed_over)
         ]
         if not tasks:

@@ -105,26 +105,33 @@ class Deliverer:
         self._wakes = _Wakes(mailbox)
 
     def run(
-        self, names: Sequence[str], *, seconds: float, siblings: int, source: Source = Source.TASK, by: str = ""
+        self,
+        names: Sequence[str],
+        *,
+        seconds: float,
+        siblings: int | None = None,
+        waited_seconds: float = 0.0,
+        source: Source = Source.TASK,
+        by: str = "",
     ) -> Shift:
         """Deliver `names` for about `seconds`; a handler that is running then is not interrupted.
 
         A claim that leaves something behind brings in one sibling task, which may bring in `siblings - 1` more: so the
-        tasks at work on a backlog become more one by one, and never more than that. What time does not suffice for goes
-        to one new task, which brings in a sibling only if this one has not. Raises `StoreError` if memcache fails; what
-        is left is then due in the index sooner or later. Raises `ServiceUnavailable` if it should stop before that.
+        tasks at work on a backlog become more one by one, and never more than that. Without `siblings` these are the
+        usual number, and nobody else is supposed to be at work: the first claim is larger then. What time does not
+        suffice for goes to new tasks, which bring in a sibling only if this one has not. A task that `waited_seconds`
+        for its place, and long, brings in none. Raises `StoreError` if memcache fails; what is left is then due in the
+        index sooner or later. Raises `ServiceUnavailable` if it should stop before that.
         `by` is the person who asked for it.
         """
         if self._should_stop():
             # Another instance takes it when it is repeated; nothing was claimed here.
             raise ServiceUnavailable("this instance is shutting down")
         started = self._clock()
-        helpers = Siblings(self._dispatcher, siblings)
-        # Whoever may bring in nobody was asked to help with messages that are slow.
-        is_cautious = not siblings and source is Source.TASK
-        report, is_time_up = self._rounds(names, started + seconds, helpers, is_cautious=is_cautious)
+        helpers = Siblings(self._dispatcher, siblings, waited_seconds=waited_seconds)
+        report, is_time_up = self._rounds(names, started + seconds, helpers, is_cautious=siblings is not None)
         rest = report.more if is_time_up else ()
-        refused = self._dispatcher.hand_over(rest, siblings=helpers.left) if rest else ()
+        refused = helpers.hand_over(rest, report.unbegun)
         handed_over = set(rest).difference(refused) | helpers.passed_on
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
         settled = self._index.settle([name for name in names if name not in handed_over])
@@ -152,7 +159,7 @@ class Deliverer:
                 should_stop=self._should_stop,
                 paused=self._pauses.learn,
                 on_expired=helpers.pass_on,
-                # Later deliveries find what others left: they take their share of it, not all.
+                # Who goes on with what others left takes a share of it, not all.
                 is_cautious=is_cautious or total.has_progressed,
             )
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
@@ -185,43 +192,56 @@ class _Wakes:
             self._promised |= due
 
 
-def blueprint(deliverer: Deliverer, dispatcher: Dispatcher, travel: Travel, *, seconds: float) -> Blueprint:
+def blueprint(
+    deliverer: Deliverer, dispatcher: Dispatcher, travel: Travel, *, seconds: float, clock: Callable[[], float]
+) -> Blueprint:
     tasks = Blueprint("tasks", __name__)
 
     @tasks.post(DELIVER_PATH)
     @door(Door.TASKS)
     def deliver_names() -> tuple[Response, int]:
         """Deliver the names of a task."""
-        task, siblings = _read_task()
-        names = task.names if task.is_handed_over else pass_on(task.names, siblings)
+        task = _read_task()
+        names = task.names if task.is_handed_over else pass_on(task)
         if not names:
             return jsonify(Shift(DeliveryReport()).counts()), 200
-        shift = deliverer.run(names, seconds=seconds, siblings=siblings)
+        waited_seconds = _waited_seconds(now=clock())
+        shift = deliverer.run(names, seconds=seconds, siblings=task.siblings, waited_seconds=waited_seconds)
         logger.info("task done", extra={**shift.counts(), "signals_names": escaped_names(names)})
         return jsonify(shift.counts()), 503 if shift.refused else 200
 
-    def pass_on(names: tuple[str, ...], siblings: int) -> tuple[str, ...]:
+    def pass_on(task: Task) -> tuple[str, ...]:
         """Pass on the names that belong into another task; return those to deliver here."""
-        misplaced = travel.misplaced(names, arrived_in=request.headers.get("X-AppEngine-QueueName", ""))
+        misplaced = travel.misplaced(task.names, arrived_in=request.headers.get("X-AppEngine-QueueName", ""))
         if not misplaced:
-            return names
+            return task.names
         # What the queue refuses is delivered here.
-        passed = set(misplaced).difference(dispatcher.pass_on(misplaced, siblings=siblings))
+        passed = set(misplaced).difference(dispatcher.pass_on(misplaced, siblings=task.siblings))
         logger.info("names went to tasks of other queues", extra={"signals_names": escaped_names(sorted(passed))})
-        return tuple(name for name in names if name not in passed)
+        return tuple(name for name in task.names if name not in passed)
 
     return tasks
 
 
-def _read_task() -> tuple[Task, int]:
+def _read_task() -> Task:
     try:
         fields = json_fields(request, allowed=("names", "siblings", "handed_over"))
         names = checked_names(fields.get("names"), at_most=MAX_NAMES_A_TASK)
-        siblings = checked_count("siblings", fields.get("siblings", MAX_SIBLINGS), at_most=MAX_SIBLINGS)
+        siblings = fields.get("siblings")
+        if "siblings" in fields:
+            siblings = checked_count("siblings", siblings, at_most=MAX_SIBLINGS)
         is_handed_over = fields.get("handed_over", False)
         if not isinstance(is_handed_over, bool):
             raise BadRequest("handed_over has to be true or false")
-        return Task(names, siblings, is_handed_over=is_handed_over), siblings
+        return Task(names, siblings, is_handed_over=is_handed_over)
     except (BadRequest, UnsupportedMediaType) as error:
         logger.error("a task that cannot be read", extra={"detail": error.description})
         raise
+
+
+def _waited_seconds(*, now: float) -> float:
+    """How long after its time the task of this request began, by what Cloud Tasks says of it; 0 if it does not."""
+    try:
+        return max(0.0, now - float(request.headers.get("X-AppEngine-TaskETA", now)))
+    except ValueError:
+        return 0.0

@@ -59,8 +59,8 @@ def deliver(
     cancelled. `max_messages` and `max_seconds` bound the delivery: at least one message is run, and what it claimed and
     did not begin goes back. `should_stop` is asked before each message, too. `paused` is given the page of paused names
     as each round reads it, in the call that reads the others, and says which names to leave alone. `on_backlog` is
-    called with the names that it claimed from and that have more waiting, before a handler is run, and once more if
-    nobody has come to help with them. `on_expired` is called with the names that have leases which ran out, if there
+    called with the names that it claimed from and that have more waiting, once for each, before a handler is run.
+    `on_expired` is called with the names that have leases which ran out, if there
     are other names too, and returns those that go on elsewhere: a takeover is run message by message, and the others
     would wait for it. With `is_cautious` it claims one batch of each name at first, and not sixteen messages: whoever
     helps with slow messages leaves the others their share.

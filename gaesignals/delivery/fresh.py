@@ -56,10 +56,11 @@ class FreshDelivery:
         self._round = round_
         self._mailbox = round_.mailbox
         self._matches = matches
-        self._leftovers = Leftovers(on_backlog, round_.mailbox.monotonic)
+        self._leftovers = Leftovers(on_backlog)
         self._find_paused = paused
         self._on_expired = on_expired
         self._reliable = {name for name, group in matches.items() if any(match.receiver.reliable for match in group)}
+        self._is_cautious = is_cautious
         self._pace = Pace(matches, is_cautious=is_cautious)
         self._turns = Turns(round_, self._pace)
         # Where the end may come before the last name's turn, it is not always the same one's.
@@ -79,6 +80,8 @@ class FreshDelivery:
             self._take_over([claim for claim in claimed.expired if claim.name not in elsewhere])
             if not self._round.is_over:
                 claimed = self._claim([name for name in self._matches if name not in elsewhere])
+        elif self._is_cautious and not claimed.claims and any(claimed.live.values()):
+            claimed = self._look_again(self._matches)
         self._todo = dict(self._left)
         for claim in claimed.claims:
             self._todo[claim.name] += claim.holding.count
@@ -103,13 +106,17 @@ class FreshDelivery:
         return [name for name, count in self._todo.items() if name in self._round.tally.more and count > 0]
 
     def _claim_more(self, names: Collection[str]) -> Claimed:
-        """Claim again. Of slow messages that are weak, others may hold what they are about to send back: look again."""
+        """Claim again. Of slow messages that are weak, others may hold what they are about to send back."""
         is_slow = any(name not in self._reliable and self._pace.most_at_once(name) is not None for name in names)
         claimed = self._claim(names)
-        for _ in self._mailbox.attempts(_LOOKS_AGAIN if is_slow else 0):
+        return claimed if claimed.claims or not is_slow else self._look_again(names)
+
+    def _look_again(self, names: Collection[str]) -> Claimed:
+        """Claim what others hand back in the next moment, if it comes to that."""
+        for _ in self._mailbox.attempts(_LOOKS_AGAIN):
+            claimed = self._claim(names)
             if claimed.claims:
                 break
-            claimed = self._claim(names)
         return claimed
 
     def _claim(self, names: Collection[str], *, expired_first: bool = False) -> Claimed:
@@ -159,7 +166,7 @@ class FreshDelivery:
             works = self._set_aside(works)
             self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})
             # Where all leases are taken, a helper would find nothing.
-            self._leftovers.note(self._round.tally.more & {work.name for work in works}, claimed.live)
+            self._leftovers.note(self._round.tally.more & {work.name for work in works})
             self._turns.take(works)
         finally:
             self._send_back([work for work in works if not work.is_reliable])

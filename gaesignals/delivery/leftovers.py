@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
 
 logger = logging.getLogger("gaesignals")
 
-HELP_SECONDS: Final = 1.0
-"""A task that was asked for takes less to begin, where there is a place for it."""
-
 
 class Leftovers:
-    """Tells of the names of one delivery that there is more of.
+    """Tells once of each name of a delivery that there is more of."""
 
-    Once told, a name is told of again only where no more leases of others are seen a while later: nobody has come.
-    """
-
-    def __init__(self, tell: Callable[[Sequence[str]], None] | None, clock: Callable[[], float]) -> None:
+    def __init__(self, tell: Callable[[Sequence[str]], None] | None) -> None:
         self._tell = tell
-        self._clock = clock
-        self._told: dict[str, tuple[float, float]] = {}
+        self._told: set[str] = set()
 
-    def note(self, names: Collection[str], live: Mapping[str, int]) -> None:
-        """Ask for help with `names`; `live` counts the leases of others that hold some of each."""
-        now = self._clock()
-        wanted = []
-        for name in sorted(names):
-            seen, at = self._told.get(name, (math.inf, -math.inf))
-            if live.get(name, 0) <= seen and now >= at + HELP_SECONDS:
-                self._told[name] = live.get(name, 0), now
-                wanted.append(name)
+    def note(self, names: Collection[str]) -> None:
+        """Ask for help with `names`."""
+        wanted = sorted(set(names) - self._told)
+        self._told.update(wanted)
         if wanted and self._tell is not None:
             try:
                 self._tell(wanted)

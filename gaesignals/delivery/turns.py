@@ -42,6 +42,7 @@ class Turns:
             # A weak message is begun here: whatever stops this process now, it does not go back.
             runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
             self._round.run_count += size
+            self._round.tally.begun.add(work.name)
             try:
                 runner.run(runs)
             except BaseException:

@@ -218,6 +218,7 @@ class Tally:
     expired: int = 0
     errors: list[Failure] = field(default_factory=list)
     more: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
 
     def count(self, name: str, runs: Sequence[Run], verdicts: Sequence[Verdict]) -> None:
         """Add what became of some messages of `name`."""
@@ -247,4 +248,5 @@ class Tally:
             expired=self.expired,
             errors=tuple(self.errors),
             more=tuple(sorted(self.more)),
+            unbegun=tuple(sorted(self.more - self.begun)),
         )

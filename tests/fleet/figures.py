@@ -67,6 +67,20 @@ def longest_wait_beside(count: int, seconds: float) -> float:
     return max(waits)
 
 
+def longest_wait_amid(count: int, seconds: float, *, reliable: bool) -> float:
+    """The longest that quick names with tasks of their own wait, sent to while a slow name has all places."""
+    fleet = Fleet()
+    fleet.connect("slow", seconds, reliable=reliable)
+    fleet.connect("user_{id}", 0.0)
+    fleet.send("slow", count)
+    for number in range(int(count * seconds / 20 / 7)):
+        fleet.add_wake(f"user_{number}", after=15 + 7 * number)
+    fleet.start()
+    fleet.run_until_done()
+    fleet.check()
+    return max(fleet.wake_waits())
+
+
 def repeats_after_a_kill(count: int, seconds: float) -> float:
     """The most messages that ran again, where one of the workers is killed at some time amid so many of so long."""
     most = 0
@@ -108,6 +122,15 @@ def _rows() -> list[Figure]:
     figures += [
         Figure("a quick name beside 1,000 x 0.5 s waits: seconds", lambda: longest_wait_beside(1000, 0.5), at_most=1.5),
         Figure("a quick name beside 100 x 10 s waits: seconds", lambda: longest_wait_beside(100, 10.0), at_most=12),
+        *(
+            Figure(
+                f"a quick name sent to amid {count:,} x {seconds:g} s, {mode}, waits: seconds",
+                functools.partial(longest_wait_amid, count, seconds, reliable=mode == "reliable"),
+                at_most=12,
+            )
+            for count, seconds in ((500, 10.0), (2000, 1.0))
+            for mode in ("reliable", "weak")
+        ),
         Figure(
             "a kill amid 10,000 x 1 ms repeats: messages",
             lambda: repeats_after_a_kill(10_000, 0.001),

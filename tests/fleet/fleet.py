@@ -25,7 +25,7 @@ from gaesignals.stores.memory import MemoryStore
 from worker.app import TASK_SECONDS
 from worker.fanout import Dispatcher
 from worker.pauses import KnownPauses
-from worker.queue import MAX_SIBLINGS, Task
+from worker.queue import Task
 from worker.tasks import Deliverer
 from worker.travel import Travel
 
@@ -91,6 +91,7 @@ class Fleet:
         self.senders = SlowStore(self.memory, self.timeline, CALL_SECONDS, self.random)
         self.receivers = Receivers()
         self.ledger = Ledger()
+        self.woken_at: dict[str, float] = {}
         self.lost = 0
         self.killed = 0
         self._kill_after: int | None = None
@@ -150,6 +151,18 @@ class Fleet:
 
         self.timeline.spawn(run, after=after)
 
+    def add_wake(self, name: str, *, after: float) -> None:
+        """Let somebody send one message of `name` then, and ask for a task that delivers it at once."""
+        box, keys = self.mailbox(self.senders), self._new_keys(name, 1)
+
+        def run() -> None:
+            with use_mailbox(box):
+                Signal(name).send(keys[0])
+            self.woken_at[keys[0]] = self.timeline()
+            self.queue.create([Task((name,))])
+
+        self.timeline.spawn(run, after=after)
+
     def _new_keys(self, name: str, count: int) -> list[str]:
         keys = [f"{name}/{len(self.ledger.sent) + number}" for number in range(count)]
         self.ledger.sent += keys
@@ -193,6 +206,10 @@ class Fleet:
         done_at = self.ledger.done_at.items()
         return [at - self._started_at for key, at in done_at if key.rpartition("/")[0] in names]
 
+    def wake_waits(self) -> list[float]:
+        """How long after its task was asked for each message of `add_wake` was done."""
+        return [self.ledger.done_at[key] - at for key, at in self.woken_at.items()]
+
     def check(self, *, repeats: int = 0) -> None:
         """Let everything come to rest; nothing is lost, nothing ran again but `repeats` times, and nothing is left."""
         self.run(AFTERMATH_SECONDS)
@@ -223,7 +240,7 @@ class Fleet:
             travel=Travel(self.receivers, own=QUEUE, lease_seconds=LEASE_SECONDS),
         )
 
-    def _run_task(self, task: Task) -> int:
+    def _run_task(self, task: Task, waited_seconds: float) -> int:
         """What `/tasks/deliver` does, on an instance that is free."""
         instance = self._idle.popleft()
         instance.process = self.timeline.current
@@ -239,9 +256,10 @@ class Fleet:
             pauses=KnownPauses(Pauses(instance.mailbox)),
             clock=self.timeline,
         )
-        siblings = MAX_SIBLINGS if task.siblings is None else task.siblings
         try:
-            shift = deliverer.run(task.names, seconds=self._task_seconds, siblings=siblings)
+            shift = deliverer.run(
+                task.names, seconds=self._task_seconds, siblings=task.siblings, waited_seconds=waited_seconds
+            )
         except StoreError:
             return 503
         finally:

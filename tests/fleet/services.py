@@ -60,10 +60,11 @@ class SlowStore:
 class Queue:
     """Cloud Tasks in virtual time, with the emulator's own rate, concurrency and retries.
 
-    `run` is given each task and returns an HTTP status; a process that dies under it answers 500.
+    `run` is given each task, with how long it waited for its place, and returns an HTTP status; a process that dies
+    under it answers 500.
     """
 
-    def __init__(self, timeline: Timeline, settings: QueueSettings, run: Callable[[Task], int]) -> None:
+    def __init__(self, timeline: Timeline, settings: QueueSettings, run: Callable[[Task, float], int]) -> None:
         self.created = 0
         self._timeline = timeline
         self._run = run
@@ -100,7 +101,7 @@ class Queue:
     def _attempt(self, task: QueuedTask) -> None:
         status = 500
         try:
-            status = self._run(task.message)
+            status = self._run(task.message, self._timeline() - task.last_due_at)
         finally:
             self._queue.finish(task, Answer(status), now=self._timeline())
             self._dispatch()

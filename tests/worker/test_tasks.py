@@ -20,7 +20,7 @@ from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
 from gaesignals.stores.store import Set
-from gaesignals.testing import ManualClock, MemoryStore
+from gaesignals.testing import Call, ManualClock, MemoryStore
 from worker.fanout import Dispatcher
 from worker.pauses import KnownPauses
 from worker.queue import MAX_SIBLINGS, Task
@@ -233,8 +233,7 @@ class World:
             self.mailbox.send([(name, dumps(number))])
 
     def run(self, task: Task, *, seconds: float = 120.0) -> Shift:
-        siblings = MAX_SIBLINGS if task.siblings is None else task.siblings
-        return self.deliverer.run(task.names, seconds=seconds, siblings=siblings)
+        return self.deliverer.run(task.names, seconds=seconds, siblings=task.siblings)
 
     def drain(self, *, seconds: float = 120.0, at_most: int = 10_000) -> list[Shift]:
         """Fan out, and run tasks until there are none."""
@@ -396,7 +395,7 @@ class TestSiblings:
         assert shift.has_sibling
         assert seen[0] == 1
         assert world.queue.created == 1
-        assert world.queue.tasks == [Task(("busy",), siblings=MAX_SIBLINGS - 1)]
+        assert world.queue.tasks == [Task(("busy",), siblings=MAX_SIBLINGS // 2)]
 
     def test_a_claim_that_leaves_nothing_brings_in_none(self, world: World) -> None:
         world.connect("quiet")
@@ -426,9 +425,50 @@ class TestSiblings:
 
     def test_a_task_handed_over_keeps_the_right_that_was_not_used(self, world: World) -> None:
         world.connect("slow", seconds=10)
-        world.send("slow", 2)
-        world.run(Task(("slow",), siblings=5), seconds=5)
-        assert world.queue.tasks == [Task(("slow",), siblings=5)]
+        world.send("slow", 5)
+        world.deliverer.run(["slow"], seconds=5, siblings=5, waited_seconds=3)
+        assert world.queue.tasks == [Task(("slow",), siblings=5)], "it waited for its place, so it asks for nobody"
+
+    def test_the_first_task_keeps_half_of_the_right_for_who_goes_on(self, world: World) -> None:
+        world.connect("slow", seconds=10)
+        world.send("slow", 40)
+        world.run(Task(("slow",)), seconds=5)
+        assert [task.siblings for task in world.queue.tasks] == [49, 49]
+        world.run(world.queue.tasks.pop(0), seconds=5)
+        assert [task.siblings for task in world.queue.tasks] == [49, 48, 0], "which has all of what is left"
+
+    @pytest.mark.parametrize("reliable", RELIABLE)
+    def test_names_that_had_no_turn_go_on_by_fours(self, world: World, reliable: bool) -> None:
+        names = [f"slow_{number}" for number in range(7)]
+        for name in names:
+            world.connect(name, seconds=10, reliable=reliable)
+            world.send(name, 2)
+        shift = world.run(Task(tuple(names)), seconds=10)
+        assert shift.report.delivered == 1
+        first, *parts = [task.names for task in world.queue.tasks]
+        assert [len(part) for part in parts] == [4, 2]
+        assert sorted([*first, *(name for part in parts for name in part)]) == names
+        world.drain(seconds=10)
+        assert len(world.handled) == len(set(world.handled)) == 14
+
+    def test_a_sibling_looks_again_where_others_hold_what_they_may_hand_back(self, world: World) -> None:
+        world.connect("slow", reliable=True)
+        world.send("slow")
+        page = world.mailbox.read([page_key("slow")], Page.from_bytes)[page_key("slow")].value
+        assert page is not None
+        now = world.mailbox.now_ms()
+        made = lease(page, "theirs", now_ms=now, expires_ms=now + 300_000, budget=Budget(10**6))
+        assert made is not None
+        world.mailbox.write([Set(page_key("slow"), made[0].to_bytes())])
+        handed_back_at = len(world.store.calls) + 3
+
+        def hand_back(call: Call) -> None:
+            if len(world.store.calls) >= handed_back_at:
+                world.store.before = None
+                world.store.set_raw(page_key("slow"), page.to_bytes())
+
+        world.store.before = hand_back
+        assert world.run(Task(("slow",), siblings=0)).report.delivered == 1
 
     @pytest.mark.parametrize("reliable", RELIABLE)
     def test_a_backlog_drains_with_few_tasks(self, world: World, reliable: bool) -> None:

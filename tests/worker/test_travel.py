@@ -152,7 +152,7 @@ def test_what_is_left_over_stays_in_the_queue(make_client: MakeClient) -> None:
         redispatch_seconds=300,
         travel=Travel(receivers, own="signals", lease_seconds=300),
     )
-    dispatcher.hand_over(["mail"], siblings=2)
+    dispatcher.hand_over([["mail"]], siblings=2)
     dispatcher.bring_in(["mail"], siblings=1)
     assert created(client) == [("partner", ("mail",), False)] * 2
 
