@@ -95,12 +95,15 @@ class _Changing:
                 yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()), is_mine=partial(eq, after))
         for key, pages in self._indexes.items():
             if key in seen and seen[key].is_writable:
+                # Until it is stored: what is counted is counted anew where somebody else was before it.
+                self._listed.discard(key)
                 counts = {name: self._counts[name] for name in pages.values() if name in self._counts}
                 yield Plan(key, seen[key], (seen[key].value or DeadNames()).with_counts(counts))
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         if plan.key in self._indexes:
-            (self._listed.add if fate is Fate.STORED else self._listed.discard)(plan.key)
+            if fate is Fate.STORED:
+                self._listed.add(plan.key)
         elif fate in (Fate.STORED, Fate.FOUND):
             self._todo.discard(plan.key)
 
