@@ -6,7 +6,6 @@ and one whose task is lost comes up again. No name leaves the index here: that i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,6 @@ from gaesignals.stores.client import Connection, Seen, State
 from .rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
 from .settle import Settled, settle, settle_unmatched
 from .slots import LONG_OVERDUE_MS, by_slot, check_any_read, list_names, read_slots
-
-logger = logging.getLogger("gaesignals")
 
 _FAN_OUT_ATTEMPTS = 3
 # So much at most is added to a due time, by which a fan-out knows its own.
