@@ -41,7 +41,7 @@ def test_the_worker_runs_what_a_request_enqueues(cloud: Cloud) -> None:
         f"paying 7, attempt 2 of {ids[1]}",
         "invoice 7",
         "mailing later@example.com",
-        "delivered 1 × task:default:mail:mysite.tasks.mail to task:default:mail",
+        "delivered 1 × task:default:default:mysite.tasks.ship to task:default:default",
     ):
         wait_until(lambda text=text: cloud.has_printed(f"worker   | {text}"))
 

@@ -14,7 +14,7 @@ TASKS = {
     "default": {
         "BACKEND": "gaesignals.integrations.django.SignalsBackend",
         "QUEUES": ["default", "mail"],
-        "OPTIONS": {"wake": True, "backoff_seconds": 0.1, "max_attempts": 3},
+        "OPTIONS": {"wake": True, "backoff": [1], "max_attempts": 3},
     },
     "invoices": {
         "BACKEND": "gaesignals.integrations.django.SignalsBackend",
