@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from worker.pauses import KnownPauses
 from worker.queue import MAX_SIBLINGS, Task
 from worker.tasks import Deliverer, Shift
 
-from .conftest import Client, MakeClient
+from .conftest import TASK_HEADERS, Client, MakeClient
 from .recording_queue import RecordingQueue
 
 
@@ -62,6 +63,17 @@ class TestOverHttp:
         assert [answer.status_int for answer in client.run_tasks()] == [200]
         assert sorted(handled) == [1, 2]
         assert client.cron().json["names"] == 0
+
+    @pytest.mark.parametrize(("waited_seconds", "siblings"), [(60, 0), (0, 1), (-60, 1), (None, 1)])
+    def test_a_task_that_waited_long_for_its_place_brings_in_no_other(
+        self, client: Client, waited_seconds: float | None, siblings: int
+    ) -> None:
+        send_many([("weak", number) for number in range(40)])
+        eta = "nonsense" if waited_seconds is None else str(time.time() - waited_seconds)
+        headers = {**TASK_HEADERS, "X-AppEngine-TaskETA": eta}
+        assert (
+            client.http.post_json("/tasks/deliver", {"names": ["weak"]}, headers=headers).json["siblings"] == siblings
+        )
 
     def test_a_name_that_was_emptied_leaves_the_index(self, client: Client) -> None:
         Signal("weak").send()
