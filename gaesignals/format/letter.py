@@ -72,6 +72,11 @@ class DeadLetter:
         return datetime.fromtimestamp(self.died_ms / 1000, timezone.utc)
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Of letters of one message, the one that was requeued last, or has died last, comes last."""
+        return self.record.due_ms, self.died_ms
+
+    @property
     def data(self) -> Any:
         """What was sent. Raises `DecodeError` if it cannot be decoded."""
         return codec.loads(self.record.payload)
@@ -103,9 +108,13 @@ class DeadPage:
     letters: tuple[DeadLetter, ...] = ()
 
     def with_letters(self, letters: Sequence[DeadLetter], *, most: int = KEPT_LETTERS) -> DeadPage:
-        """The page with `letters` in place of earlier ones of theirs: the newest `most`, and what memcache takes."""
+        """The page with `letters` in place of earlier ones of theirs: the newest `most`, and what memcache takes.
+
+        Whoever is about to take an earlier one out would take it for that if it came back in place of a later one.
+        """
         kept = [old for old in self.letters if not any(old.is_same(new) for new in letters)]
-        newest = (*kept, *letters)[-most:]
+        latest = [max([new, *filter(new.is_same, self.letters)], key=lambda letter: letter.order) for new in letters]
+        newest = (*kept, *latest)[-most:]
         sizes = accumulate(letter.size for letter in reversed(newest))
         count = sum(size <= _MAX_PAGE_BYTES for size in sizes)
         return DeadPage(newest[len(newest) - count :])

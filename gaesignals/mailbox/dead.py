@@ -193,7 +193,8 @@ class DeadLetters:
                 attempt=1,
                 not_before_ms=0,
                 error="",
-                due_ms=now_ms,
+                # Never as before: if it dies again before its letter is taken out, the letters differ.
+                due_ms=max(now_ms, record.due_ms + 1),
                 held_ms=0,
                 safety="" if record.is_durable else None,
             )

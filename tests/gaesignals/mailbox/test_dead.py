@@ -232,6 +232,24 @@ def test_a_requeued_message_that_dies_again_before_its_letter_is_taken_out_is_ke
     assert DeadLetters(mailbox).names() == {"a": 1}
 
 
+def test_a_message_that_is_requeued_and_dies_twice_in_one_millisecond_is_kept(
+    deadly: Receivers, mailbox: Mailbox, store: MemoryStore
+) -> None:
+    Signal("a").send("data")
+    deliver(deadly)
+    assert DeadLetters(mailbox).requeue("a") == 1
+    deliver(deadly)
+
+    def deliver_at_once(call: Call) -> None:
+        if call.verb == "write" and page_key("a") in call.keys:
+            store.after = None
+            assert deliver(deadly).dead == 1
+
+    store.after = deliver_at_once
+    assert DeadLetters(mailbox).requeue("a") == 1
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == ["data"]
+
+
 def test_a_requeued_message_that_dies_again_before_its_old_body_is_deleted_keeps_its_data(
     deadly: Receivers, mailbox: Mailbox, store: MemoryStore
 ) -> None:
