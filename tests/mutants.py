@@ -483,8 +483,8 @@ FAULTS = (
     Fault(
         "settling takes out a widened name",
         "gaesignals/mailbox/settle.py",
-        "if page.is_waiting or (page.width > 1 and address.lane == 0):",
-        "if page.is_waiting:",
+        "return page is not None and (page.is_waiting or (page.width > 1 and address.lane == 0))",
+        "return page is not None and page.is_waiting",
     ),
     Fault(
         "a fan-out dispatches what another one won",
@@ -1197,13 +1197,25 @@ FAULTS = (
     Fault(
         "retries of a name that does not wake have tasks",
         "worker/tasks.py",
-        "if name in settled.waking and at > now",
-        "if at > now",
+        "if name in settled.waking and at > since",
+        "if at > since",
+    ),
+    Fault(
+        "a retry that becomes due while its name is settled waits for the fan-out",
+        "worker/tasks.py",
+        "settled.waking and at > since",
+        "settled.waking and at > now",
+    ),
+    Fault(
+        "what a delivery leaves alone has a task after each task",
+        "worker/tasks.py",
+        "settled.waking and at > since",
+        "settled.waking and at > 0",
     ),
     Fault(
         "retries of a name that wakes wait for the fan-out",
         "worker/tasks.py",
-        "        self._wakes.wake(settled)\n",
+        "        self._wakes.wake(settled, since=started_at)\n",
         "",
     ),
     Fault(

@@ -127,7 +127,7 @@ class Deliverer:
         if self._should_stop():
             # Another instance takes it when it is repeated; nothing was claimed here.
             raise ServiceUnavailable("this instance is shutting down")
-        started = self._clock()
+        started, started_at = self._clock(), self._mailbox.clock()
         helpers = Siblings(self._dispatcher, siblings, waited_seconds=waited_seconds)
         report, is_time_up = self._rounds(names, started + seconds, helpers, is_cautious=siblings is not None)
         rest = report.more if is_time_up else ()
@@ -135,7 +135,7 @@ class Deliverer:
         handed_over = set(rest).difference(refused) | helpers.passed_on
         # A name handed over stays in the index as it is, due again in case the new task gets lost.
         settled = self._index.settle([name for name in names if name not in handed_over])
-        self._wakes.wake(settled)
+        self._wakes.wake(settled, since=started_at)
         self._deliveries.add(source, names=names, report=report, seconds=self._clock() - started, by=by)
         paused = tuple(name for name in names if name in self._pauses.known)
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
@@ -177,15 +177,18 @@ class _Wakes:
         self._mailbox = mailbox
         self._promised: dict[str, float] = {}
 
-    def wake(self, settled: Settled) -> None:
-        """Add a task for each that is to be done later, unless this process has added one for that time already."""
+    def wake(self, settled: Settled, *, since: float) -> None:
+        """Add a task for each that something can be done for later, unless this process has added one for that time.
+
+        Or now, where that is so only `since` then: what could be done earlier was left alone, and would be again.
+        """
         now = self._mailbox.clock()
         if len(self._promised) > _MAX_PROMISED:
             self._promised = {name: at for name, at in self._promised.items() if at > now}
         due = {
-            name: at
+            name: max(at, now)
             for name, at in settled.remaining.items()
-            if name in settled.waking and at > now and not now < self._promised.get(name, 0) <= at
+            if name in settled.waking and at > since and not now < self._promised.get(name, 0) <= at
         }
         if due:
             self._mailbox.waker.wake({name: int(at * 1000) for name, at in due.items()})

@@ -28,7 +28,9 @@ MAX_UNMATCHED_A_RUN = 200
 class Settled:
     """`emptied` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due.
 
-    `waking` are those of them whose senders want to have them handled at once.
+    What could be done already for retries and leases that ran out has the time since when, before now.
+    `waking` are those of them whose senders want to have them handled at once, and have not seen to that themselves as
+    they do for what waits.
     """
 
     emptied: tuple[str, ...]
@@ -100,7 +102,7 @@ def _look_again(connection: Connection, names: Sequence[str]) -> None:
 
 
 def due_times(connection: Connection, names: Collection[str]) -> tuple[dict[str, int | None], frozenset[str]]:
-    """When something can be done about each name, None if all its pages are empty; and the names that wake the worker.
+    """When something can be done about each name, None if all its pages are empty; and those of `Settled.waking`.
 
     Raises `StoreError`.
     """
@@ -115,7 +117,8 @@ def due_times(connection: Connection, names: Collection[str]) -> tuple[dict[str,
         known = due[address.name]
         if at is not None:
             due[address.name] = at if known is None else min(known, at)
-    return due, frozenset(address.name for address, seen in pages.items() if seen.value and seen.value.wake_ms)
+    waking = {address.name for address, seen in pages.items() if seen.value and seen.value.wake_ms}
+    return due, frozenset(waking.difference(at.name for at, seen in pages.items() if _is_busy(at, seen.value)))
 
 
 def _forgotten(connection: Connection, pages: Mapping[Address, Seen[Page]], now_ms: int) -> set[Address]:
@@ -141,13 +144,18 @@ def _has_old_retries_alone(address: Address, page: Page, now_ms: int) -> bool:
 
 
 def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:
-    """The earliest time at which something can be done about a page, never earlier than now; None if it is empty."""
+    """The earliest time at which something can be done about a page, or could have been; None if it is empty."""
     page = seen.value
     if page is None:
         # What cannot be read may hold something; a corrupt page is replaced by the next delivery.
         return None if seen.state is State.MISSING else now_ms
-    if page.is_waiting or (page.width > 1 and address.lane == 0):
+    if _is_busy(address, page):
         return now_ms
     times = [ref.not_before_ms for ref in page.retries]
     times += [lease.expires_ms + GRACE_MS for lease in page.leases]
-    return min(now_ms if is_due(at, now_ms) else at for at in times) if times else None
+    return min(min(at, now_ms) if is_due(at, now_ms) else at for at in times) if times else None
+
+
+def _is_busy(address: Address, page: Page | None) -> bool:
+    """Whether something waits, or may in other lanes at any time."""
+    return page is not None and (page.is_waiting or (page.width > 1 and address.lane == 0))

@@ -8,7 +8,10 @@ import time
 import pytest
 
 from gaesignals import Receivers, Retry, Signal
+from gaesignals.format.keys import slot_key, slot_of
 from gaesignals.mailbox.box import use_mailbox
+from gaesignals.mailbox.pause import Pauses
+from gaesignals.stores.memory import Call, MemoryStore
 from gaesignals.tasks.queue import TaskError
 
 from .conftest import Client, MakeClient
@@ -21,7 +24,7 @@ def seconds() -> list[float]:
 
 
 @pytest.fixture
-def client(make_client: MakeClient, seconds: list[float]) -> Client:
+def receivers(seconds: list[float]) -> Receivers:
     receivers = Receivers()
 
     def fail(data: object) -> None:
@@ -30,6 +33,11 @@ def client(make_client: MakeClient, seconds: list[float]) -> Client:
 
     for name in ("a", "b"):
         receivers.connect(name, fail, id=name, reliable=True)
+    return receivers
+
+
+@pytest.fixture
+def client(make_client: MakeClient, receivers: Receivers) -> Client:
     return make_client(receivers)
 
 
@@ -96,3 +104,37 @@ def test_a_queue_that_takes_no_task_costs_time_alone(client: Client) -> None:
     client.tasks.before = refuse
     assert client.task({"names": ["a"]}).json["retried"] == 1
     assert client.http.get("/admin/status").json["totals"]["retrying"] == 1
+
+
+@pytest.fixture
+def settling(make_client: MakeClient, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A worker between whose last look for a retry and its settling of the name two seconds pass."""
+    store, passed = MemoryStore(), [0.0]
+    client = make_client(receivers, store=store)
+
+    def pass_time(call: Call) -> None:
+        if call.verb == "gets" and list(call.keys) == [slot_key(slot_of("a"))]:
+            passed[0] = 2.0
+
+    monkeypatch.setattr(client.worker.extensions["gaesignals"], "clock", lambda: time.time() + passed[0])
+    store.before = pass_time
+    return client
+
+
+def test_what_becomes_due_just_after_the_last_look_has_a_task_at_once(settling: Client, seconds: list[float]) -> None:
+    seconds[:] = [1.0]
+    send(settling, Signal("a", wake=True))
+    settling.task({"names": ["a"]})
+    [task] = settling.tasks.added
+    assert (json.loads(task.body)["names"], task.due) == (["a"], None)
+
+
+def test_what_a_delivery_leaves_alone_has_none_though_it_is_due(settling: Client, seconds: list[float]) -> None:
+    seconds[:] = [1.0]
+    send(settling, Signal("a", wake=True))
+    settling.task({"names": ["a"]})
+    settling.tasks.added.clear()
+    with use_mailbox(settling.worker.extensions["gaesignals"]) as mailbox:
+        Pauses(mailbox).pause(["a"])
+    settling.task({"names": ["a"]})
+    assert promised(settling) == []
