@@ -50,8 +50,8 @@ LAYERS = {
         fields answer
         access
         travel
-        fanout
-        siblings
+        dispatcher
+        sibling_tasks
         tasks rescue sending sampling
         cron
         admin

@@ -37,8 +37,8 @@ from .answer import answer_errors, refuse
 from .config import Settings
 from .counting import Counting
 from .deliveries import Deliveries
+from .dispatcher import Dispatch, Dispatcher
 from .ending import Ending
-from .fanout import Dispatch, Dispatcher
 from .health import HealthCheck
 from .labels import Labels
 from .loading import load_receivers, read_environment

@@ -15,7 +15,7 @@ from gaesignals.template import check_name
 from gaesignals.way import Way
 
 from .access.doors import Door, door
-from .fanout import Dispatch, Dispatcher
+from .dispatcher import Dispatch, Dispatcher
 from .log import escaped_names
 
 logger = logging.getLogger("gaesignals.worker")

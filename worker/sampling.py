@@ -10,7 +10,7 @@ from gaesignals.mailbox.look import look
 from gaesignals.receivers import Receivers
 
 from .counting import Counting
-from .fanout import Dispatch
+from .dispatcher import Dispatch
 
 logger = logging.getLogger("gaesignals.worker")
 

@@ -31,12 +31,12 @@ from gaesignals.report import DeliveryReport
 from .access.doors import Door, door
 from .context import outside_flask
 from .deliveries import Deliveries, Source, report_counts
-from .fanout import Dispatcher
+from .dispatcher import Dispatcher
 from .fields import checked_count, checked_names, json_fields
 from .log import escaped_names
 from .pauses import KnownPauses
 from .queue import DELIVER_PATH, MAX_NAMES_A_TASK, MAX_SIBLINGS, Task
-from .siblings import Siblings
+from .sibling_tasks import Siblings
 from .travel import Travel
 
 logger = logging.getLogger("gaesignals.worker")

@@ -23,7 +23,7 @@ from gaesignals.mailbox.pause import Pauses
 from gaesignals.observing import Observer
 from gaesignals.stores.memory import MemoryStore
 from worker.app import TASK_SECONDS
-from worker.fanout import Dispatcher
+from worker.dispatcher import Dispatcher
 from worker.pauses import KnownPauses
 from worker.queue import Task
 from worker.tasks import Deliverer

@@ -114,7 +114,7 @@ class TestErrors:
         def explode(*args: object, **options: object) -> None:
             raise ZeroDivisionError("a detail")
 
-        monkeypatch.setattr("worker.fanout.Dispatcher.fan_out", explode)
+        monkeypatch.setattr("worker.dispatcher.Dispatcher.fan_out", explode)
         for headers in (CRON_HEADERS, {**CRON_HEADERS, "Accept": "text/html"}):
             answer = client.http.get("/cron/drain", headers=headers, status=500)
             answer.mustcontain("the worker", no=["ZeroDivisionError", "a detail", "Traceback"])

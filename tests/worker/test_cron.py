@@ -16,7 +16,7 @@ from gaesignals.mailbox.index import Index
 from gaesignals.stores.store import Set
 from gaesignals.testing import ManualClock, MemoryStore
 from worker.cron import Periodic
-from worker.fanout import Dispatcher
+from worker.dispatcher import Dispatcher
 from worker.queue import Task
 
 from .conftest import CRON_HEADERS, Client, MakeClient

@@ -22,7 +22,7 @@ from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
 from gaesignals.stores.store import Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
-from worker.fanout import Dispatcher
+from worker.dispatcher import Dispatcher
 from worker.pauses import KnownPauses
 from worker.queue import MAX_SIBLINGS, Task
 from worker.tasks import Deliverer, Shift

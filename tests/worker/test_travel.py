@@ -12,7 +12,7 @@ from webtest import TestResponse
 from gaesignals import Receivers, Retry, Signal, send_many
 from gaesignals.mailbox.index import Index
 from worker.config import Settings
-from worker.fanout import Dispatcher
+from worker.dispatcher import Dispatcher
 from worker.queue import CloudTasksQueue, Task
 from worker.travel import Group, Travel
 

@@ -21,7 +21,7 @@ from gaesignals.receivers import Receivers
 from ..access.callers import caller
 from ..access.doors import Door, door
 from ..answer import refuse, wants_page
-from ..fanout import Dispatcher
+from ..dispatcher import Dispatcher
 from ..fields import any_fields, checked_name, checked_strings
 from ..log import escaped
 from .flash import back, done

@@ -24,7 +24,7 @@ from ..access.doors import Door, door
 from ..answer import refuse, wants_page
 from ..config import Settings
 from ..deliveries import Source
-from ..fanout import Dispatch, Dispatcher
+from ..dispatcher import Dispatch, Dispatcher
 from ..fields import any_fields, checked_flag, checked_names
 from ..labels import Labels
 from ..log import escaped, escaped_names

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from .fanout import Dispatcher
+from .dispatcher import Dispatcher
 from .queue import MAX_SIBLINGS
 
 CROWDED_SECONDS: Final = 2.0
