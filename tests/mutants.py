@@ -40,6 +40,7 @@ GROUPS = (
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
     "gaesignals/mailbox/test_memory_loss.py",
     "gaesignals/mailbox/test_growth.py gaesignals/mailbox/test_model.py",
+    "simulation/test_dead_letters.py",
     "simulation/test_crashes.py",
     "simulation/test_interleavings.py",
     "simulation/test_worker_crashes.py",
@@ -177,8 +178,8 @@ FAULTS = (
     Fault(
         "a dead letter counts as stored though no page of the index lists its name",
         "gaesignals/mailbox/dead.py",
-        "if key in self._todo or index not in self._listed\n",
-        "if key in self._todo\n",
+        "for key in self._unlisted)",
+        "for key in self._todo)",
     ),
     Fault(
         "a sender whose clock is ahead delays its messages by as much",
@@ -1030,6 +1031,18 @@ FAULTS = (
         "gaesignals/delivery/takeover.py",
         "merged(spilled + _marked(walk) + walk.unrun)",
         "merged(_marked(walk) + walk.unrun)",
+    ),
+    Fault(
+        "a name with dead letters is counted by what its page had before the index was read",
+        "gaesignals/mailbox/dead.py",
+        "                self._counts.pop(key, None)\n",
+        "                pass\n",
+    ),
+    Fault(
+        "the count of a dead page is written in place of another that is later",
+        "gaesignals/mailbox/dead.py",
+        "if index not in self._index_ids or self._index_ids[index] != seen.cas:",
+        "if index not in self._index_ids:",
     ),
     Fault(
         "whoever requeues a dead letter takes out a later one of the same message",

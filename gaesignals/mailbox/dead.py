@@ -33,7 +33,11 @@ _DEAD_INDEX = Kind(DeadNames.from_bytes)
 
 
 class _Changing:
-    """The planner of a change of dead pages and of their index, each pass one read and one write.
+    """The planner of a change of dead pages and then of the index, which says how many letters each of them has.
+
+    A call is not one moment, so a page and its count are never written in one: somebody might count the page in
+    between, and take a name out that has letters. A count is of a page as it was after the index was read that it is
+    written to. So whoever changes a page later counts it later, too.
 
     A page that is as it was to become is not written again: somebody may take a letter out in between and delete its
     body. `missed` are the names for which it is not certain that the change is stored, and in the index.
@@ -48,64 +52,72 @@ class _Changing:
         self._change = change
         self._bodies = bodies
         self._names = {dead_key(name): name for name in names}
-        self._indexes: dict[bytes, dict[bytes, str]] = {}
+        self._indexes: dict[bytes, list[bytes]] = {}
         for key, name in self._names.items():
-            self._indexes.setdefault(dead_names_key(dead_names_page_of(name)), {})[key] = name
+            self._indexes.setdefault(dead_names_key(dead_names_page_of(name)), []).append(key)
         self._todo = set(self._names)
-        self._counts: dict[str, int] = {}
+        self._unlisted = set(self._names)
+        self._index_ids: dict[bytes, object] = {}
+        self._counts: dict[bytes, int] = {}
+        self._written: dict[bytes, int] = {}
+        self._counted: dict[bytes, Collection[bytes]] = {}
         self._garbage: dict[bytes, set[bytes]] = {}
         self._tasks: dict[bytes, set[str]] = {}
         self._given_up: set[bytes] = set()
-        self._listed: set[bytes] = set()
 
     @property
     def missed(self) -> frozenset[str]:
-        return frozenset(
-            name
-            for index, pages in self._indexes.items()
-            for key, name in pages.items()
-            if key in self._todo or index not in self._listed
-        )
+        return frozenset(self._names[key] for key in self._unlisted)
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
         kinds: dict[bytes, Kind[Any]] = {}
         for index, pages in self._indexes.items():
-            if self._is_open(index, pages):
-                kinds |= {key: _DEAD_PAGE for key in pages if key not in self._given_up} | {index: _DEAD_INDEX}
+            # Without its index there is nothing to do for a page.
+            left = [key for key in pages if key in self._unlisted and not self._given_up & {key, index}]
+            if left:
+                kinds |= {key: _DEAD_PAGE for key in left if key not in self._counts} | {index: _DEAD_INDEX}
         return kinds
 
-    def _is_open(self, index: bytes, pages: Iterable[bytes]) -> bool:
-        """An index counts what is in its pages, so without it there is nothing to do."""
-        todo = self._todo.intersection(pages) - self._given_up
-        return index not in self._given_up and (index not in self._listed or bool(todo))
-
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        """Change the pages to do, and count all: where the index was lost to somebody else, so may the counts."""
-        for key, name in self._names.items():
-            if key not in seen or not seen[key].is_writable:
-                continue
-            before: DeadPage = seen[key].value or DeadPage()
-            after = self._change(name, before) if key in self._todo else before
-            self._counts[name] = len(after.letters)
-            if key in self._todo:
-                # A body that an attempt before would have let go, and lost, is none if it is kept now.
-                self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
-                self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
-                ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
-                yield Plan(key, seen[key], after, ttl_seconds, self._bodies.get(name, ()), is_mine=partial(eq, after))
-        for key, pages in self._indexes.items():
-            if key in seen and seen[key].is_writable:
-                # Until it is stored: what is counted is counted anew where somebody else was before it.
-                self._listed.discard(key)
-                counts = {name: self._counts[name] for name in pages.values() if name in self._counts}
-                yield Plan(key, seen[key], (seen[key].value or DeadNames()).with_counts(counts))
+        pages = {key: seen[key].value or DeadPage() for key in self._names if key in seen and seen[key].is_writable}
+        yield from (self._changed(key, page, seen[key]) for key, page in pages.items() if key in self._todo)
+        counts = {key: len(page.letters) for key, page in pages.items() if key not in self._todo}
+        for index in self._indexes:
+            if index in seen and seen[index].is_writable:
+                yield from self._listing(index, seen[index], counts)
+
+    def _changed(self, key: bytes, before: DeadPage, seen: Seen[DeadPage]) -> Plan:
+        name = self._names[key]
+        after = self._change(name, before)
+        # A body that an attempt before would have let go, and lost, is none if it is kept now.
+        self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
+        self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
+        self._written[key] = len(after.letters)
+        ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
+        return Plan(key, seen, after, ttl_seconds, self._bodies.get(name, ()), is_mine=partial(eq, after))
+
+    def _listing(self, index: bytes, seen: Seen[DeadNames], read: Mapping[bytes, int]) -> Iterable[Plan]:
+        """List the pages that are done. Where the index has changed they are counted anew, by the next reading."""
+        pages = self._indexes[index]
+        if index not in self._index_ids or self._index_ids[index] != seen.cas:
+            self._index_ids[index] = seen.cas
+            for key in pages:
+                self._counts.pop(key, None)
+            return
+        self._counts |= {key: read[key] for key in pages if key in read}
+        counted = [key for key in pages if key in self._counts]
+        if counted:
+            self._counted[index] = counted
+            counts = {self._names[key]: self._counts[key] for key in counted}
+            yield Plan(index, seen, (seen.value or DeadNames()).with_counts(counts))
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         if plan.key in self._indexes:
             if fate is Fate.STORED:
-                self._listed.add(plan.key)
+                self._unlisted.difference_update(self._counted[plan.key])
         elif fate in (Fate.STORED, Fate.FOUND):
             self._todo.discard(plan.key)
+            self._counts[plan.key] = self._written[plan.key]
 
     def give_up(self, key: bytes, reason: str) -> None:
         self._given_up.add(key)
