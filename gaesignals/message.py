@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Generic
 
 from .errors import NoCurrentMessageError
@@ -21,20 +21,23 @@ else:
     DataT = TypeVar("DataT")
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
 @value
 class Message(Generic[DataT]):
     """One signal as a handler sees it.
 
     `id` is the same on every attempt: use it to make a handler idempotent. `data` is of the type that the receiver's
-    signal declares, if it does. `sent_at` is in UTC and aware. `attempt` is 1 for the first run. `namespace` is the
-    sender's, and the one that is set while the handler runs. `context` is the sender's trace context, if it had one: a
-    W3C traceparent, behind a space its tracestate, and behind a line break its baggage.
+    signal declares, if it does. `sent_us` is when it was sent, in microseconds since 1970. `attempt` is 1 for the first
+    run. `namespace` is the sender's, and the one that is set while the handler runs. `context` is the sender's trace
+    context, if it had one: a W3C traceparent, behind a space its tracestate, and behind a line break its baggage.
     """
 
     id: str
     name: str
     data: DataT
-    sent_at: datetime
+    sent_us: int
     attempt: int = 1
     namespace: str = ""
     _marks: list[str | Retry] = field(default_factory=list, repr=False, compare=False)
@@ -42,9 +45,14 @@ class Message(Generic[DataT]):
     _due: float = field(default=0.0, repr=False, compare=False)
 
     @property
+    def sent_at(self) -> datetime:
+        """When it was sent, in UTC and aware."""
+        return _EPOCH + timedelta(microseconds=self.sent_us)
+
+    @property
     def waits_since(self) -> float:
         """When it could first be handled, in seconds since 1970: when it was sent, or due if it was for later."""
-        return self._due or self.sent_at.timestamp()
+        return self._due or self.sent_us / 1_000_000
 
     def fail(self, reason: object = "") -> None:
         """Mark this message alone as failed; the others of its batch are not touched.
@@ -72,8 +80,7 @@ class Message(Generic[DataT]):
         return self.mark if isinstance(self.mark, str) else None
 
 
-_current: ContextVar[Message | None] = ContextVar("gaesignals_current_message", default=None)
-_receiver: ContextVar[str | None] = ContextVar("gaesignals_current_receiver", default=None)
+_handling: ContextVar[tuple[Message | None, str | None]] = ContextVar("gaesignals_handling", default=(None, None))
 
 
 def current_message() -> Message:
@@ -81,7 +88,7 @@ def current_message() -> Message:
 
     Raises `NoCurrentMessageError` outside a handler, and in a batch handler, which is given its messages.
     """
-    message = _current.get()
+    message = handled_message()
     if message is None:
         raise NoCurrentMessageError(
             "no message is being handled here; call current_message() inside a handler that takes one message"
@@ -91,27 +98,24 @@ def current_message() -> Message:
 
 def handled_message() -> Message | None:
     """The message whose handler is running, if it takes one message."""
-    return _current.get()
+    return _handling.get()[0]
 
 
 def current_receiver() -> str | None:
     """The id of the receiver whose handler is running."""
-    return _receiver.get()
+    return _handling.get()[1]
 
 
 class handling:
     """Make `message`, or none for a batch, and `receiver` the current ones inside the block."""
 
-    __slots__ = ("_message", "_receiver", "_tokens")
+    __slots__ = ("_token", "_value")
 
     def __init__(self, message: Message | None, receiver: str) -> None:
-        self._message = message
-        self._receiver = receiver
+        self._value = message, receiver
 
     def __enter__(self) -> None:
-        self._tokens = _current.set(self._message), _receiver.set(self._receiver)
+        self._token = _handling.set(self._value)
 
     def __exit__(self, *_: object) -> None:
-        message, receiver = self._tokens
-        _receiver.reset(receiver)
-        _current.reset(message)
+        _handling.reset(self._token)

@@ -18,6 +18,7 @@ from typing import Any
 _SDK = "google.appengine.ext.ndb.tasklets"
 _SDK_LOOP = "google.appengine.ext.ndb.eventloop"
 _CLOUD = "google.cloud.ndb.context"
+_NOTHING = nullcontext()
 
 
 class OwnContexts:
@@ -43,7 +44,7 @@ class OwnContexts:
 
     def finished(self) -> AbstractContextManager[None]:
         """As `entered`; what was begun in the block is finished at its end, as ndb's own `toplevel` does."""
-        return self._finished() if self._contexts else nullcontext()
+        return self._finished() if self._contexts else _NOTHING
 
     @contextmanager
     def _finished(self) -> Iterator[None]:

@@ -52,14 +52,14 @@ def unpack(value: Any) -> Any:
             raise ValueError("a map has a key that is not plain")
         if len(value) > MAX_KEYS:
             raise ValueError("a map has too many keys")
-        return {key: unpack(item) for key, item in value.items()}
+        return {key: item if type(item) in _PLAIN else unpack(item) for key, item in value.items()}
     raise ValueError(f"{kind.__name__} is not a type of ours")
 
 
 def _unpack_items(values: Any) -> list[Any]:
     if type(values) is not list and type(values) is not tuple:
         raise ValueError("a tag does not hold a list")
-    return [unpack(value) for value in values]
+    return [value if type(value) in _PLAIN else unpack(value) for value in values]
 
 
 def _unpack_int(value: Any) -> int:

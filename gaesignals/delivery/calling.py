@@ -134,10 +134,13 @@ class Call:
 
     def _take_marks(self, pairs: Sequence[tuple[Run, Message]]) -> None:
         for run, message in pairs:
-            if isinstance(message.mark, Retry) and self._receiver.reliable:
-                self._retry(run, message.mark)
-            elif message.mark is not None:
-                failed = Failed.of(self._receiver, reason_of(message.mark))
+            mark = message.mark
+            if mark is None:
+                continue
+            if isinstance(mark, Retry) and self._receiver.reliable:
+                self._retry(run, mark)
+            else:
+                failed = Failed.of(self._receiver, reason_of(mark))
                 level = logging.ERROR if failed.is_last(run.record) else logging.WARNING
                 logger.log(level, "a handler marked a message as failed", extra=self._fields(run))
                 self._failures.append((run, failed))

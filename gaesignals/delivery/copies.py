@@ -30,7 +30,7 @@ class Copies:
 
         Attempts count whichever copy they were made with, and weak receivers see what they have not seen.
         """
-        copies = self._known.get(_mark(name, record), []) if record.is_durable else []
+        copies = self._known.get(_mark(name, record), ()) if self._known and record.is_durable else ()
         if len(copies) < 2:
             return record
         if record is not max(copies, key=lambda copy: copy.brought):

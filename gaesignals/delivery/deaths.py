@@ -63,4 +63,4 @@ def _message(name: str, letter: DeadLetter, receivers: Receivers) -> Message:
         data = mine[0].load(record.payload) if mine else letter.data
     except Exception:  # noqa: BLE001 - a declared type is the application's code
         data = None
-    return Message(record.id, name, data, record.sent_at, record.attempt, record.namespace, context=record.context)
+    return Message(record.id, name, data, record.sent_us, record.attempt, record.namespace, context=record.context)

@@ -139,7 +139,7 @@ class Runner:
             record.id,
             self._name,
             data,
-            record.sent_at,
+            record.sent_us,
             record.attempt,
             record.namespace,
             context=record.context,
@@ -149,12 +149,14 @@ class Runner:
 
 def _argument(match: Match, pairs: Sequence[tuple[Run, Message]]) -> object:
     """What the handler is called with. A batch gets a list of its own, which it may use up."""
-    messages = [message for _, message in pairs]
-    return messages[0].data if match.receiver.batch is None else messages
+    return pairs[0][1].data if match.receiver.batch is None else [message for _, message in pairs]
 
 
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
     """Batches of at most `size`, each from one namespace."""
+    if len(runs) == 1:
+        yield [*runs]
+        return
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.record.namespace, []).append(run)

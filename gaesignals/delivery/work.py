@@ -38,8 +38,9 @@ class Work:
     def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int, copies: Copies) -> Work:
         """All of it waits until its turn comes, and goes back if this process ends before; of `copies` one each."""
         work = cls(loaded.claim, loaded, matches)
+        name = work.name
         for _, record in loaded.items:
-            if chosen := copies.chosen(work.name, record):
+            if chosen := copies.chosen(name, record):
                 (work.waiting if is_due(chosen.not_before_ms, now_ms) else work.later).append(chosen)
         return work
 
@@ -69,7 +70,8 @@ class Work:
     @property
     def finished(self) -> list[Record]:
         """The durable messages that are done, or of which another copy is run."""
-        return finished((record for _, record in self.loaded.items), [*self.back, *self.handed_back])
+        durable = [record for _, record in self.loaded.items if record.safety]
+        return finished(durable, [*self.back, *self.handed_back]) if durable else []
 
 
 def release(safety: Safety, works: Iterable[Work]) -> None:
