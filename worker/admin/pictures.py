@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from gaesignals.format.counts import Field, added
 
@@ -81,13 +82,24 @@ def gallery(series: Series, *, has_waiting: bool = True, rows: int = ROWS) -> Ga
 
 
 def table(series: Series, rows: int) -> Iterable[Row]:
-    """The points, several together where there are more than `rows`; the newest last."""
+    """The points, several together where there are more than `rows`; the newest last.
+
+    Those of which nothing is known are one row where they follow each other.
+    """
     points = series.points
     size = -(-len(points) // rows) if points else 1
-    for start in range(0, len(points), size):
-        group = points[start : start + size]
-        known = [point.cell for point in group if point.cell is not None]
-        yield Row(_time(group[0], series.window), Point(group[0].at, added(known) if known else None))
+    steps = [_together(points[start : start + size]) for start in range(0, len(points), size)]
+    for is_known, group in groupby(steps, key=lambda step: step.cell is not None):
+        timed = [Row(_time(step, series.window), step) for step in group]
+        if is_known or len(timed) == 1:
+            yield from timed
+        else:
+            yield Row(f"{timed[0].at} to {timed[-1].at}", timed[0].point)
+
+
+def _together(points: Sequence[Point]) -> Point:
+    known = [point.cell for point in points if point.cell is not None]
+    return Point(points[0].at, added(known) if known else None)
 
 
 def number(value: float | None) -> str:

@@ -146,7 +146,8 @@ class TestThePages:
     def test_have_the_numbers_as_a_table(self, client: Client, store: MemoryStore) -> None:
         deliver(client, store, "fine", 3)
         rows = client.browse("/admin/history").html.select(".numbers tbody tr")
-        assert len(rows) == 60
+        assert 1 < len(rows) < 5, "what nobody knows is one row"
+        assert re.fullmatch(r"\d\d:\d\d to \d\d:\d\d", rows[0].th.text)
         assert rows[0].td.text == "not known"
         assert sum(int(row.td.text) for row in rows if row.td.text.isdigit()) == 3
 
