@@ -34,7 +34,8 @@ GROUPS = (
     "gaesignals/delivery/test_paused.py gaesignals/mailbox/test_retries.py gaesignals/mailbox/test_contents.py "
     "gaesignals/delivery/test_coroutines.py gaesignals/delivery/test_calling.py gaesignals/test_ndb.py "
     "gaesignals/format/test_history.py gaesignals/format/test_fleet.py gaesignals/mailbox/test_history.py "
-    "worker/test_history.py worker/admin/test_pictures.py worker/admin/test_metrics.py worker/admin/test_instances.py",
+    "worker/test_history.py worker/test_statistics.py "
+    "worker/admin/test_pictures.py worker/admin/test_metrics.py worker/admin/test_instances.py",
     "gaesignals/test_asgi.py gaesignals/test_threads.py gaesignals/test_middleware.py",
     "gaesignals/format/test_replacing.py gaesignals/mailbox/test_latest.py simulation/test_latest.py",
     "gaesignals/mailbox/test_evicted.py gaesignals/mailbox/test_failing_calls.py "
@@ -1043,6 +1044,12 @@ FAULTS = (
         "gaesignals/mailbox/dead.py",
         "if index not in self._index_ids or self._index_ids[index] != seen.cas:",
         "if index not in self._index_ids:",
+    ),
+    Fault(
+        "receivers of one id are counted together",
+        "worker/labels.py",
+        "return receiver.id if self._times[receiver.id] < 2 else",
+        "return receiver.id if True else",
     ),
     Fault(
         "whoever requeues a dead letter takes out a later one of the same message",

@@ -73,7 +73,7 @@ class Counting(Observer):
     def handled(self, call: HandlerCall) -> None:
         counted = _counted(call)
         with self._lock:
-            label = self._labels.of_receiver(call.receiver)
+            label = self._labels.of_receiver(call.receiver, call.name)
             for row in filter(None, (self._row(label), self._row_of_name(call.name))):
                 for field, count in counted:
                     row[field] += count
@@ -85,7 +85,7 @@ class Counting(Observer):
         with self._lock:
             for field, receivers in counted:
                 for receiver in receivers:
-                    self._row(self._labels.of_receiver(receiver))[field] += 1
+                    self._row(self._labels.of_receiver(receiver, judged.name))[field] += 1
                 self._add_to_name(judged.name, field, len(receivers))
 
     def delivered(self, report: DeliveryReport) -> None:

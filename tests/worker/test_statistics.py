@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from gaesignals import Receivers, Signal
+from gaesignals import Receivers, Signal, send_many
 from gaesignals.format.counts import Field, duration_field
 from gaesignals.format.fleet import LastError
 from worker.statistics import ReceiverStatistics
@@ -51,6 +51,35 @@ def test_the_status_has_them(client: Client) -> None:
     assert (firm["delivered"], firm["failed"], firm["dead"]) == (0, 1, 1)
     assert firm["last_error"] == "RuntimeError: cannot <b>"
     assert datetime.fromisoformat(firm["last_error_at"]).tzinfo is not None
+
+
+def test_a_handler_that_is_connected_to_several_names_has_the_counts_of_each(make_client: MakeClient) -> None:
+    """Under one id: they are receivers of their own, and retries and letters say of which name they are."""
+
+    def explode(data: object) -> None:
+        if data:
+            raise RuntimeError(f"no {data}")
+
+    receivers = Receivers()
+    for name in ("one", "user_{id}_two"):
+        receivers.connect(name, lambda data, id="": explode(data), id="both", reliable=True, max_attempts=1)
+    client = make_client(receivers)
+    send_many([("one", None), ("one", None), ("one", "one"), ("user_5_two", None), ("user_6_two", "two")])
+    client.task({"names": ["one", "user_5_two", "user_6_two"]})
+    rows = client.http.get("/admin/status").json["receivers"]
+    assert [(each["id"], each["delivered"], each["dead"], each["last_error"]) for each in rows] == [
+        ("both", 2, 1, "RuntimeError: no one"),
+        ("both", 1, 1, "RuntimeError: no two"),
+    ]
+    metrics = client.http.get("/metrics").text
+    counter = "gaesignals_receiver_messages_total"
+    assert f'{counter}{{receiver="both (one)",outcome="delivered"}} 2' in metrics
+    assert f'{counter}{{receiver="both (user_{{id}}_two)",outcome="delivered"}} 1' in metrics
+    page = client.http.get("/admin/receivers")
+    links = [link["href"] for link in page.html.select("table.receivers th a")]
+    titles = [client.http.get(link).html.h1.text for link in links]
+    assert ["both (one)" in titles[0], "both (user_{id}_two)" in titles[1]] == [True, True]
+    assert "several have it" in client.http.get("/admin/history?receiver=both", status=404).text
 
 
 def test_an_instance_that_did_nothing_has_counted_nothing(client: Client) -> None:

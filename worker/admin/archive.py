@@ -59,7 +59,7 @@ class Archive:
     def look(self, now_ms: int, window: Window, label: bytes = EVERYTHING) -> Retrospect:
         """What is remembered of a window, and of the last day of each receiver; a read, and a write of what is new."""
         self._recorder.write_to_look()
-        receivers = [self._labels.of_receiver(each.id) for each in self._receivers]
+        receivers = [self._labels.of(each) for each in self._receivers]
         wanted = places({label: window}, [label, *receivers], now_ms)
         self._last = self._history.read(wanted)
         return self._retrospect(Past(self._last, now_ms), window, label)
@@ -95,7 +95,7 @@ class Archive:
 
     def _receiver_statuses(self, past: Past) -> Iterable[ReceiverStatus]:
         for receiver in self._receivers:
-            label = self._labels.of_receiver(receiver.id)
+            label = self._labels.of(receiver)
             statistics = ReceiverStatistics.of(past.day(label), past.fleet.errors.get(label))
             yield ReceiverStatus(receiver, statistics)
 

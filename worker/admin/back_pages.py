@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, request, url_for
-from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from gaesignals.format.counts import Field
@@ -33,15 +33,11 @@ def add_routes(
     @admin.get("/history")
     @door(Door.ADMIN)
     def history() -> Response:
-        """What all instances did: altogether, of `receiver=` or of `name=`."""
+        """What all instances did: altogether, of `receiver=`, of `name=`, or of a receiver with a name."""
         receiver, name = request.args.get("receiver"), request.args.get("name")
-        if receiver is not None and name is not None:
-            raise BadRequest("give a receiver or a name, not both")
         title, label, note = "", EVERYTHING, ""
         if receiver is not None:
-            title, label = receiver, labels.of_receiver(receiver)
-            if label not in labels.receivers:
-                raise NotFound("no receiver here has that id")
+            title, label = _of_receiver(receiver, name, labels)
         elif name is not None:
             title, label, note = _of_name(name, labels)
         status: Status = inspector.look(only=(), window=window(), label=label)
@@ -49,6 +45,14 @@ def add_routes(
         pictures = gallery(status.series, has_waiting=has_waiting)
         full = gallery(status.series, has_waiting=has_waiting, rows=ALL_ROWS)
         return show("history.html", status, gallery=pictures, full=full, title=title, note=note)
+
+
+def _of_receiver(id: str, name: str | None, labels: Labels) -> tuple[str, bytes]:
+    """What is shown of a receiver; where one id is connected to several names, with the one that is given."""
+    label = labels.of_receiver(id, name or "")
+    if label not in labels.receivers or (name is not None and not labels.listens(id, name)):
+        raise NotFound("no receiver here has that id, or several have it and it is for you to say of which name")
+    return labels.titles[label], label
 
 
 def _of_name(name: str, labels: Labels) -> tuple[str, bytes, str]:

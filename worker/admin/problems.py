@@ -88,7 +88,8 @@ def _stuck(names: Iterable[NameStatus], now: datetime) -> Iterator[tuple[datetim
 
 
 def _of_receivers(status: Status) -> Iterator[Problem]:
-    failed = {each.receiver.id: each.statistics.last_error_at for each in status.receivers}
-    recent = {id_: at for id_, at in failed.items() if at and status.looked_at - at < RECENT}
+    failed = [(each.receiver.id, each.statistics.last_error_at) for each in status.receivers]
+    recent = [(id_, at) for id_, at in failed if at and status.looked_at - at < RECENT]
     if recent:
-        yield Problem("failing", Level.WARN, max(recent.values()), len(recent), tuple(recent))
+        ids = tuple(dict.fromkeys(id_ for id_, _ in recent))
+        yield Problem("failing", Level.WARN, max(at for _, at in recent), len(ids), ids)
