@@ -24,9 +24,9 @@ from .rewrite import PAGE, Fate, Kind, Plan, rewrite
 def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
     """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
     fresh = replace(lease_of(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
-    changing = _Taking(connection, [(claim, fresh)])
-    rewrite(connection, changing)
-    return changing.changed.get(lease_of(claim).id)
+    taking = _Taking(connection, claim, fresh)
+    rewrite(connection, taking)
+    return taking.changed
 
 
 def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Sequence[Record]) -> Claim | None:
@@ -42,12 +42,13 @@ def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Seq
     holding = Holding(lease.holding.next, lease.holding.next, entries, 0, entries.size)
     changing = _Changing(
         connection,
-        [(claim, replace(lease, holding=holding))],
+        claim,
+        replace(lease, holding=holding),
         spilled=[made.ref for made in others],
         before=[made.write(connection.now_ms()) for made in (*held, *others)],
     )
     rewrite(connection, changing)
-    return changing.changed.get(lease.id)
+    return changing.changed
 
 
 def advance(
@@ -65,67 +66,70 @@ def advance(
     `spilled` are bundles with what earlier marks stood for; they join the page's retries in the same write.
     """
     lease = replace(lease_of(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)
-    changing = _Changing(connection, [(claim, lease)], spilled=spilled)
+    changing = _Changing(connection, claim, lease, spilled=spilled)
     rewrite(connection, changing)
-    return changing.changed.get(lease.id)
+    return changing.changed
 
 
 class _Changing:
-    """The planner that replaces the lease of each claim, each on a page of its own.
+    """The planner that puts another lease in the place of a claim's.
 
-    `changed` are the claims as they are now, by the old id. A claim whose lease is gone from its page is left out. One
-    whose page is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
+    `changed` is the claim as it is then; None while it is not, or where its lease is gone from its page. One whose page
+    is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
     """
 
     def __init__(
         self,
         connection: Connection,
-        changes: Iterable[tuple[Claim, Lease]],
+        claim: Claim,
+        lease: Lease,
         *,
         spilled: Sequence[Ref] = (),
         before: Sequence[Set] = (),
     ) -> None:
         self._connection = connection
         self._before = before
-        self._todo = {claim.address.key: (claim, lease) for claim, lease in changes}
+        self._claim = claim
+        self._lease = lease
         self._spilled = spilled
-        self.changed: dict[str, Claim] = {}
+        self._is_over = False
+        self.changed: Claim | None = None
 
     def wanted(self) -> Mapping[bytes, Kind[Page]]:
-        return dict.fromkeys(self._todo, PAGE)
+        return {} if self._is_over else {self._claim.address.key: PAGE}
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         for key, each in seen.items():
             if each.state is State.FAILED:
                 continue
-            claim, lease = self._todo[key]
             page: Page | None = each.value
-            if page is None or page.epoch != claim.epoch:
-                self._hold_without_page(key, each)
-            elif not self.is_held(claim, page):
-                del self._todo[key]
+            if page is None or page.epoch != self._claim.epoch:
+                self._end(self._held_without_page(each))
+            elif not self.is_held(self._claim, page):
+                self._end(None)
             else:
                 spilled = [ref for ref in self._spilled if ref not in page.retries]
-                changed = page.replace_lease(lease_of(claim).id, lease).with_retries(spilled)
-                yield Plan(key, each, changed, changed.ttl_seconds, self._before, _has(lease))
+                changed = page.replace_lease(lease_of(self._claim).id, self._lease).with_retries(spilled)
+                yield Plan(key, each, changed, changed.ttl_seconds, self._before, _has(self._lease))
 
     def is_held(self, claim: Claim, page: Page) -> bool:
         return page.find_lease(lease_of(claim).id) is not None
 
-    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
-        claim, lease = self._todo.pop(key)
-        if seen.is_writable and self._connection.now_ms() < lease_of(claim).expires_ms + GRACE_MS:
-            self._change(claim, replace(lease_of(claim), expires_ms=lease.expires_ms))
+    def _held_without_page(self, seen: Seen[Page]) -> Lease | None:
+        lease = lease_of(self._claim)
+        is_ours = seen.is_writable and self._connection.now_ms() < lease.expires_ms + GRACE_MS
+        return replace(lease, expires_ms=self._lease.expires_ms) if is_ours else None
 
-    def _change(self, claim: Claim, lease: Lease) -> None:
-        self.changed[lease_of(claim).id] = claim.with_lease(lease)
+    def _end(self, lease: Lease | None) -> None:
+        self._is_over = True
+        self.changed = None if lease is None else self._claim.with_lease(lease)
 
     def settle(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
-            self._change(*self._todo.pop(plan.key))
+            self._end(self._lease)
 
     def give_up(self, key: bytes, reason: str) -> None:
-        del self._todo[key]
+        self._end(None)
 
 
 class _Taking(_Changing):
@@ -134,8 +138,8 @@ class _Taking(_Changing):
     def is_held(self, claim: Claim, page: Page) -> bool:
         return page.find_lease(lease_of(claim).id) == claim.lease
 
-    def _hold_without_page(self, key: bytes, seen: Seen[Page]) -> None:
-        del self._todo[key]
+    def _held_without_page(self, seen: Seen[Page]) -> Lease | None:
+        return None
 
 
 def _has(lease: Lease) -> Callable[[Page], bool]:
