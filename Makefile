@@ -57,13 +57,16 @@ versions:
 		else echo "$$python is not there"; fi; \
 	done
 
-# A hundred thousand interleavings, some more with an administrator or a forgetful memcache among them, and two minutes of
-# real processes that are killed, durable messages beside a memcache that is; then the same on Valkey or Redis: about fifty minutes.
+# A hundred thousand interleavings, some more with an administrator, a forgetful memcache or a network that writes twice
+# and late among them, and two minutes of real processes that are killed, durable messages beside a memcache that is; then
+# the same on Valkey or Redis: about fifty minutes.
 stress: setup
 	$(BIN)/python -m tests.simulation 0 --count 100000
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with discards
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with requeues
 	$(BIN)/python -m tests.simulation 0 --count 5000 --with forgets
+	$(BIN)/python -m tests.simulation 0 --count 5000 --with doubles
+	$(BIN)/python -m tests.simulation 0 --count 5000 --with doubles --with discards
 	$(BIN)/python -m tests.simulation.latest_world 0 --count 10000
 	$(BIN)/python -m tests.simulation.durable_hours --seconds 300
 	$(BIN)/python -m tests.fleet

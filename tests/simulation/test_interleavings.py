@@ -33,6 +33,18 @@ def test_what_dies_and_is_requeued_meanwhile_has_run_or_is_a_dead_letter(chunk: 
 
 
 @pytest.mark.parametrize("chunk", range(4))
+def test_what_the_network_writes_twice_or_late_is_neither_lost_nor_run_twice_weakly(chunk: int) -> None:
+    for seed in range(500_000 + chunk * 20, 500_000 + (chunk + 1) * 20):
+        run_world(seed, doubles=True)
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_what_is_discarded_over_such_a_network_is_gone_as_a_whole_or_waits_as_a_whole(chunk: int) -> None:
+    for seed in range(600_000 + chunk * 15, 600_000 + (chunk + 1) * 15):
+        run_world(seed, doubles=True, discards=True)
+
+
+@pytest.mark.parametrize("chunk", range(4))
 def test_whatever_memcache_forgets_meanwhile_what_comes_later_arrives(chunk: int) -> None:
     for seed in range(400_100 + chunk * 50, 400_100 + (chunk + 1) * 50):
         run_world(seed, forgets=True)
