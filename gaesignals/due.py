@@ -31,7 +31,8 @@ def due_of(*, delay_seconds: float | None, at: datetime | None, now: float) -> f
 def _seconds(delay_seconds: object) -> float:
     if isinstance(delay_seconds, bool) or not isinstance(delay_seconds, (int, float)) or not delay_seconds >= 0:
         raise InvalidOptionError(f"delay_seconds={delay_seconds!r:.80} cannot be: give a number of seconds from 0")
-    return float(delay_seconds) if math.isfinite(delay_seconds) else math.inf
+    # A whole number may be larger than any float.
+    return float(delay_seconds) if delay_seconds <= MAX_AHEAD_SECONDS else math.inf
 
 
 def _moment(at: object) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +36,6 @@ def _wake_ms(wake: object) -> int | None:
     if isinstance(wake, bool):
         return 0 if wake else None
     most = MAX_GATHER_MS / 1000
-    if not isinstance(wake, (int, float)) or not math.isfinite(wake) or not 0 <= wake <= most:
+    if not isinstance(wake, (int, float)) or not 0 <= wake <= most:
         raise InvalidOptionError(f"wake={wake!r:.80} cannot be: give True, False, or up to {most:g} seconds to gather")
     return round(wake * 1000)

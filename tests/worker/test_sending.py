@@ -188,6 +188,6 @@ def test_of_messages_of_which_only_the_newest_counts_one_is_left(
     assert handled == [("a", 3)]
 
 
-@pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"durable": 1}, {"latest": 1}])
+@pytest.mark.parametrize("wrong", [{"wake": "soon"}, {"wake": -1}, {"wake": 10**400}, {"durable": 1}, {"latest": 1}])
 def test_what_wake_and_durable_cannot_be_is_refused(post: Post, wrong: dict[str, Any]) -> None:
     assert "cannot be" in post({"name": "a", **wrong}, status=400).json["error"]
