@@ -1,7 +1,8 @@
 """How soon a signal that wakes is handled on the local cloud, and what that costs: `python -m benchmarks.wake`.
 
 It starts the whole local cloud with a project of one frontend and one receiver. Cron is as good as off, so what is
-handled was woken. At each rate the frontend sends at random times; the handler notes how long each message took.
+handled was woken. At each rate the frontend sends at random times; the handler notes how long each message took. Each
+lane of a name is woken for itself, so the table has how many there were when the last message was sent.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ from devserver.processes.ports import choose_ports
 ROOT = Path(__file__).parent.parent
 RATES = (0.1, 1.0, 10.0, 100.0)
 START_SECONDS = 60.0
+HEADINGS = (
+    "signals a second",
+    "handled",
+    "median ms",
+    "95th ms",
+    "tasks a second",
+    "lanes",
+    "memcache calls a send",
+)
 
 FILES = {
     "main.py": '''
@@ -32,6 +42,8 @@ import collections, random, time
 from flask import Flask, jsonify, request
 from google.appengine.api import apiproxy_stub_map, wrap_wsgi_app
 from gaesignals import Signal
+from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox.look import look
 from signals import latencies
 
 app = Flask(__name__)
@@ -60,8 +72,9 @@ def run():
         sent += 1
     counted = dict(calls)
     hooks.Clear()
+    lanes = look(current_mailbox(), [signal.name])[signal.name].width
     time.sleep(2)
-    return jsonify(sent=sent, calls=counted, latencies=latencies.all())
+    return jsonify(sent=sent, calls=counted, lanes=lanes, latencies=latencies.all())
 
 app.wsgi_app = wrap_wsgi_app(app.wsgi_app)
 ''',
@@ -106,7 +119,7 @@ def note(sent):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one rate: latencies in seconds, and counts a second."""
+    """What came of one rate: latencies in seconds, calls, and how many lanes the name had when the last was sent."""
 
     rate: float
     seconds: float
@@ -114,13 +127,14 @@ class Result:
     latencies: list[float]
     task_adds: int
     memcache_calls: int
+    lanes: int
 
     def line(self) -> str:
         ordered = sorted(self.latencies) or [float("nan")]
         middle, late = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
         return (
             f"| {self.rate:g} | {len(self.latencies)}/{self.sent} | {middle * 1000:.0f} | {late * 1000:.0f} "
-            f"| {self.task_adds / self.seconds:.2f} | {self.memcache_calls / max(1, self.sent):.1f} |"
+            f"| {self.task_adds / self.seconds:.2f} | {self.lanes} | {self.memcache_calls / max(1, self.sent):.1f} |"
         )
 
 
@@ -156,7 +170,15 @@ def measure(port: int, rate: float, seconds: float) -> Result:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/run", body, timeout=seconds + 60) as answer:
         found = json.load(answer)
     calls = found["calls"]
-    return Result(rate, seconds, found["sent"], found["latencies"], calls.get("taskqueue", 0), calls.get("memcache", 0))
+    return Result(
+        rate=rate,
+        seconds=seconds,
+        sent=found["sent"],
+        latencies=found["latencies"],
+        task_adds=calls.get("taskqueue", 0),
+        memcache_calls=calls.get("memcache", 0),
+        lanes=found["lanes"],
+    )
 
 
 def main() -> None:
@@ -170,8 +192,8 @@ def main() -> None:
             (root / name).write_text(text)
         (root / "queue.yaml").write_text((ROOT / "queue.yaml").read_text())
         with cloud(root, Path(directory) / "log") as port:
-            print("| signals a second | handled | median ms | 95th ms | tasks a second | memcache calls a send |")
-            print("|---|---|---|---|---|---|")
+            print("| " + " | ".join(HEADINGS) + " |")
+            print("|---" * len(HEADINGS) + "|")
             for rate in RATES:
                 print(measure(port, rate, max(options.seconds, 3 / rate)).line(), flush=True)
 
