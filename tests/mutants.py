@@ -164,6 +164,12 @@ FAULTS = (
         '""',
     ),
     Fault(
+        "the page does not show what newer messages replaced",
+        "worker/admin/pictures.py",
+        "return (*_COLUMNS, *rare)",
+        "return _COLUMNS",
+    ),
+    Fault(
         "what is not known is a metric of zero",
         "worker/admin/metrics.py",
         "if everything := ever.get(EVERYTHING):",

@@ -22,6 +22,9 @@ _LEAST = 3
 ROWS = 12
 NOT_KNOWN = "not known"
 
+_COLUMNS = ((Field.DELIVERED, "Delivered"), (Field.FAILED, "Failed"), (Field.DEAD, "Dead"), (Field.LOST, "Lost"))
+_RARE = ((Field.EXPIRED, "Expired"), (Field.REPLACED, "Replaced"))
+
 _STEPS = {Window.HOUR: "a minute", Window.DAY: "in 15 minutes", Window.FORTNIGHT: "in 3 hours"}
 _TIMES = {Window.HOUR: "%H:%M", Window.DAY: "%a %H:%M", Window.FORTNIGHT: "%d %b, %H:%M"}
 TITLES = {Window.HOUR: "Hour", Window.DAY: "Day", Window.FORTNIGHT: "Fortnight"}
@@ -67,6 +70,12 @@ class Gallery:
     marks: tuple[str, ...]
     rows: tuple[Row, ...]
     width: int
+
+    @property
+    def columns(self) -> tuple[tuple[Field, str], ...]:
+        """The counts that the table shows; those that few applications ever have, only where there are any."""
+        rare = [column for column in _RARE if any(row.point.count(column[0]) for row in self.rows)]
+        return (*_COLUMNS, *rare)
 
     @property
     def is_empty(self) -> bool:

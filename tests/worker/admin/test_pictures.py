@@ -14,6 +14,7 @@ from gaesignals.data.codec import dumps
 from gaesignals.format.counts import Cell, Field, wait_field
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.testing import MemoryStore
+from gaesignals.way import Way
 from worker.admin.pictures import COLUMN, HEIGHT, ROWS, Gallery, Picture, gallery, seconds
 from worker.past import Point, Series, Window
 
@@ -28,6 +29,10 @@ def series(*cells: Cell | None, window: Window = Window.HOUR) -> Series:
 
 def pictures(found: Gallery) -> dict[str, Picture]:
     return {each.title: each for each in found.pictures}
+
+
+def columns(found: Gallery) -> list[str]:
+    return [label for _, label in found.columns]
 
 
 def heights(path: str) -> dict[int, float]:
@@ -84,6 +89,12 @@ class TestTheTable:
     def test_does_not_know_what_none_of_its_columns_knows(self) -> None:
         found = gallery(series(*[{}] * 55, *[None] * 5))
         assert [row.point.count(Field.DELIVERED) for row in found.rows] == [0] * 11 + [None]
+
+    def test_has_a_column_for_what_is_rare_where_there_is_any(self) -> None:
+        always = ["Delivered", "Failed", "Dead", "Lost"]
+        assert columns(gallery(series({Field.DELIVERED: 1, Field.EXPIRED: 0}, None))) == always
+        assert columns(gallery(series({Field.EXPIRED: 1}, {}))) == [*always, "Expired"]
+        assert columns(gallery(series({}, {Field.REPLACED: 1}))) == [*always, "Replaced"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +161,17 @@ class TestThePages:
         assert re.fullmatch(r"\d\d:\d\d to \d\d:\d\d", rows[0].th.text)
         assert rows[0].td.text == "not known"
         assert sum(int(row.td.text) for row in rows if row.td.text.isdigit()) == 3
+
+    @pytest.mark.parametrize("path", ["history", "history?name=fine", "name?name=fine"])
+    def test_tell_of_sends_that_gave_way_to_newer_ones(self, client: Client, path: str) -> None:
+        for _ in range(3):
+            client.worker.extensions["gaesignals"].send([("fine", dumps(1))], ways=[Way(is_latest=True)])
+        table = client.browse(f"/admin/{path}").html.select_one(".numbers")
+        assert "Replaced" in [each.text for each in table.select("thead th")]
+        shown = [row.select_one("[data-label=Replaced]") for row in table.select("tbody tr")]
+        assert sum(int(cell.text) for cell in shown if cell) == 2
+        (unknown,) = table.select("td.unknown")
+        assert int(unknown["colspan"]) == len(table.select("thead th")) - 1
 
     def test_draw_without_scripts_and_without_markup_of_others(self, client: Client, store: MemoryStore) -> None:
         deliver(client, store, "fine", 3)
