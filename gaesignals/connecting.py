@@ -10,7 +10,7 @@ from .errors import reject_unknown
 from .handler import Handler, identity
 from .receiver import Around, Options, Receiver, check_options, concurrency_of
 from .signal import Signal
-from .signature import check_handler
+from .signature import check_backoff, check_handler
 from .template import Template
 
 
@@ -46,6 +46,8 @@ def declared(
         around=around,
     )
     check_options(receiver)
+    if callable(receiver.backoff):
+        check_backoff(receiver.backoff)
     return receiver
 
 

@@ -33,6 +33,11 @@ def check_around(around: object) -> None:
     _check_hook("around", around, may_await=False)
 
 
+def check_backoff(backoff: object) -> None:
+    """Raise `InvalidOptionError` unless `backoff` can be called with the number of an attempt."""
+    _check_hook("backoff", backoff, "attempt", may_await=False)
+
+
 def _check_hook(role: str, hook: object, *arguments: str, may_await: bool) -> None:
     if not callable(hook):
         raise InvalidOptionError(f"{role}={hook!r:.80} cannot be called")

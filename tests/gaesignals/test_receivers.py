@@ -277,6 +277,30 @@ def test_a_bad_option_is_refused_and_named(option: str, value: Any) -> None:
     assert len(receivers) == 0
 
 
+async def waits_asynchronously(attempt: int) -> float:
+    return 1.0
+
+
+def waits_as_a_generator(attempt: int) -> Any:
+    yield 1.0
+
+
+@pytest.mark.parametrize(
+    ("backoff", "said"),
+    [
+        (lambda: 1, r"<lambda> will be called as backoff\(attempt\), but has the signature \(\)"),
+        (lambda attempt, error: 1, r"<lambda> will be called as backoff\(attempt\), but has the signature"),
+        (waits_asynchronously, "waits_asynchronously is asynchronous; give a plain function"),
+        (waits_as_a_generator, "waits_as_a_generator is a generator"),
+    ],
+)
+def test_a_backoff_that_cannot_be_called_with_the_attempt_is_refused(backoff: Any, said: str) -> None:
+    receivers = Receivers()
+    with pytest.raises(InvalidOptionError, match=said):
+        receivers.connect("a", handle, backoff=backoff)
+    assert len(receivers) == 0
+
+
 def test_an_unknown_option_is_refused_and_named() -> None:
     receivers: Any = Receivers()
     with pytest.raises(InvalidOptionError, match=r"connect\(\) has no option 'retries'"):
