@@ -668,13 +668,13 @@ FAULTS = (
     Fault(
         "a slot is not touched where the name is there already",
         "gaesignals/mailbox/send.py",
-        "is_touching = not slot.is_keeping(parcel.name, now_ms) or (parcel.width == 1 and not page.is_waiting)",
-        "is_touching = not slot.is_keeping(parcel.name, now_ms)",
+        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = not is_listed",
     ),
     Fault(
         "a name that is missing from its slot is not listed where messages wait",
         "gaesignals/mailbox/send.py",
-        "is_touching = not slot.is_keeping(parcel.name, now_ms) or (parcel.width == 1 and not page.is_waiting)",
+        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
         "is_touching = parcel.width == 1 and not page.is_waiting",
     ),
     # The service's own messages
@@ -1050,6 +1050,12 @@ FAULTS = (
         "gaesignals/mailbox/dead.py",
         "if index not in self._index_ids or self._index_ids[index] != seen.cas:",
         "if index not in self._index_ids:",
+    ),
+    Fault(
+        "a sender relies on a slot that it read long before the page",
+        "gaesignals/mailbox/send.py",
+        " and not self._is_read_slow\n",
+        "\n",
     ),
     Fault(
         "receivers of one id are counted together",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
-from gaesignals import Receivers, Signal, StoreError, deliver, send_many, waiting_names
+from gaesignals import Receivers, SendError, Signal, StoreError, deliver, send_many, waiting_names
 from gaesignals.format.entries import Record
 from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, slot_key, slot_of
@@ -15,7 +15,7 @@ from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
 from gaesignals.format.slot import FRESH_MS, Slot
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
-from gaesignals.stores.store import Outcome, Set, Write
+from gaesignals.stores.store import Outcome, Read, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -291,6 +291,51 @@ def test_a_name_whose_page_cannot_be_read_is_not_taken_out(
         pending.settle(["a", "b"])
     store.before = store.after = None
     assert set(pending.entries()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_sender_that_read_the_slot_long_before_the_page_does_not_rely_on_it(
+    pending: Index, store: MemoryStore, clock: ManualClock, emptied: str, seconds: float
+) -> None:
+    """In between the name is taken out, and another sender puts a message in the page that it cannot list.
+
+    Where all that takes no time, the message of a send that returned waits unlisted: until the next one to the name.
+    """
+    slot = slot_key(slot_of(emptied))
+
+    def work() -> None:
+        assert pending.settle([emptied]).emptied == (emptied,)
+        store.before = lambda call: [slot] if call.verb == "write" else ()
+        with pytest.raises(SendError, match="may not be found") as caught:
+            Signal(emptied).send("of another sender")
+        assert caught.value.unsure
+        store.before = None
+        clock.advance(seconds)
+
+    slowly = Mailbox(DividedReads(store, first=slot, then=work), clock=clock)
+    slowly.send([(emptied, b"\xf6")])
+    assert (emptied in pending.entries()) is bool(seconds)
+    Signal(emptied).send("the next one")
+    assert fan_out(pending) == (emptied,)
+    assert deliver([(emptied, lambda data: None)]).delivered == 3
+
+
+class DividedReads:
+    """A store that carries out its first read call in two parts, with something in between."""
+
+    def __init__(self, store: MemoryStore, *, first: bytes, then: Callable[[], None]) -> None:
+        self._store = store
+        self._first = first
+        self._then: Callable[[], None] | None = then
+        self.write, self.delete, self.limits = store.write, store.delete, store.limits
+
+    def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
+        if self._then is None:
+            return self._store.gets(keys)
+        then, self._then = self._then, None
+        reads = dict(self._store.gets([self._first]))
+        then()
+        return reads | dict(self._store.gets([key for key in keys if key != self._first]))
 
 
 class DividedStore:
