@@ -3,7 +3,7 @@
 It is a process of its own: what an application's modules do when they are imported stays there. It reads JSON with a
 `directory`, the source root, and an `environ`, the `env_variables` of app.yaml; it writes a line that begins with
 `VERDICT` and goes on in JSON: `problems`, a line each, the ids of the `receivers`, and the `lease_seconds` and `queues`
-of those that declare them.
+of those that declare them; and of the `names` asked about those that are `unmatched` by any receiver.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gaesignals.receivers import Receivers
@@ -25,7 +25,7 @@ VERDICT = "preflight: "
 _PLATFORM = {"GAE_ENV": "standard", "GOOGLE_CLOUD_PROJECT": "project-id"}
 
 
-def look(environ: Mapping[str, str]) -> dict[str, Any]:
+def look(environ: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, Any]:
     """Return what would be wrong with `environ` on App Engine; the modules of the receivers are imported."""
     problems: list[str] = []
     receivers: Receivers | None = None
@@ -47,6 +47,8 @@ def look(environ: Mapping[str, str]) -> dict[str, Any]:
         "receivers": [each.id for each in receivers or ()],
         "lease_seconds": {each.id: each.lease_seconds for each in receivers or () if each.lease_seconds is not None},
         "queues": {each.id: each.queue for each in receivers or () if each.queue is not None},
+        # Of receivers that cannot be imported nobody knows what they match.
+        "unmatched": [name for name in names if receivers is not None and not receivers.matching(name)],
     }
 
 
@@ -56,7 +58,7 @@ def main() -> None:
     os.chdir(request["directory"])
     sys.path.insert(0, request["directory"])
     os.environ.update(request["environ"])
-    verdict = json.dumps(look(request["environ"]))
+    verdict = json.dumps(look(request["environ"], request["names"]))
     sys.stdout.write(f"\n{VERDICT}{verdict}\n")
     sys.stdout.flush()
     os._exit(0)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 DRAIN_PATH = "/cron/drain"
+# The name of a signal follows.
+SEND_PATH = "/cron/send/"
 DEFAULT_QUEUE, SAFETY_QUEUE, LATER_QUEUE = "signals", "signals-safety", "signals-later"
 ENTRYPOINT = (
     "gunicorn --bind :$PORT --workers 1 --threads 8 --timeout 0 --forwarder-headers= gaesignals_worker.main:app"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import urllib.parse
 from collections.abc import Iterator
 
 from gaesignals.appyaml.jobs import CRON, CronJob, Jobs
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import Service
-from gaesignals.cli.entries import DRAIN_PATH
+from gaesignals.cli.entries import DRAIN_PATH, SEND_PATH
 
 # The worker calls a fan-out late after this long.
 _LATE = datetime.timedelta(minutes=3)
@@ -21,6 +22,13 @@ def check_cron(project: Project) -> Iterator[Problem]:
         return
     for service in project.workers:
         yield from _check_drain(service, project.jobs, project.name_of(CRON))
+
+
+def cron_names(project: Project, service: Service) -> list[str]:
+    """The names of the signals that jobs have `service` send, each once."""
+    targets = project.jobs.targets if project.jobs else ()
+    paths = [path for path, target in targets if target == service.name and path.startswith(SEND_PATH)]
+    return list(dict.fromkeys(urllib.parse.unquote(path.removeprefix(SEND_PATH)) for path in paths))
 
 
 def _check_drain(service: Service, jobs: Jobs | None, file: str) -> Iterator[Problem]:

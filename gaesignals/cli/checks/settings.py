@@ -13,16 +13,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gaesignals
+from gaesignals.appyaml.jobs import CRON
 from gaesignals.appyaml.preflight import Preflight
 from gaesignals.appyaml.problem import Problem
 from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.queues import QUEUE
 from gaesignals.appyaml.service import RECEIVERS_VARIABLE, Service
+from gaesignals.cli.checks.cron import cron_names
 from gaesignals.cli.errors import CommandError
 from gaesignals.cli.regions import advice_on
 
@@ -60,13 +62,15 @@ _NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
 class Verdict:
     """What the worker's code says: the lines about settings, the ids of the receivers that it found, and their leases.
 
-    `lease_seconds` and `queues` have those that declare some, by id.
+    `lease_seconds` and `queues` have those that declare some, by id. `unmatched` are those of the names asked about
+    that no receiver matches.
     """
 
     problems: tuple[str, ...]
     receivers: tuple[str, ...] = ()
     lease_seconds: Mapping[str, float] = field(default_factory=dict)
     queues: Mapping[str, str] = field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
 
 
 def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]:
@@ -75,17 +79,19 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
     for service in (*project.workers, *project.others):
         yield from _check_spelling(service)
     for service in project.workers:
-        verdict = preflight(service.directory, {**service.environ, **given})
+        names = cron_names(project, service)
+        verdict = preflight(service.directory, {**service.environ, **given}, names=names)
         yield from _problems(service.file, verdict)
         yield from _check_leases(service, verdict)
         yield from _check_queues(project, verdict)
+        yield from _check_cron_names(project, verdict)
         yield from _check_region(service)
     if not project.workers and receivers is not None:
         yield from _problems("--receivers", preflight(project.directories[0], {**_NO_SERVICE, **given}))
 
 
-def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
-    """Have the worker's own code look at `environ`, with the modules in `directory`."""
+def preflight(directory: Path, environ: Mapping[str, str], *, names: Sequence[str] = ()) -> Verdict:
+    """Have the worker's own code look at `environ`, with the modules in `directory`, and for receivers of `names`."""
     module, package_directory = _worker_package()
     paths = [str(package_directory), os.environ.get("PYTHONPATH", "")]
     # Nothing is written into the directory that is looked at.
@@ -94,7 +100,7 @@ def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
         [sys.executable, "-m", module],
         environ={**os.environ, **variables},
         directory=package_directory,
-        asked=json.dumps({"directory": str(directory.resolve()), "environ": dict(environ)}),
+        asked=json.dumps({"directory": str(directory.resolve()), "environ": dict(environ), "names": list(names)}),
     )
     with contextlib.closing(check):
         try:
@@ -105,7 +111,13 @@ def preflight(directory: Path, environ: Mapping[str, str]) -> Verdict:
             said = f"ends the process, with {said}" if isinstance(said, str) else said
     if isinstance(said, str):
         return Verdict((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
-    return Verdict(tuple(said["problems"]), tuple(said["receivers"]), said["lease_seconds"], said["queues"])
+    return Verdict(
+        problems=tuple(said["problems"]),
+        receivers=tuple(said["receivers"]),
+        lease_seconds=said["lease_seconds"],
+        queues=said["queues"],
+        unmatched=tuple(said["unmatched"]),
+    )
 
 
 def _problems(file: str, verdict: Verdict) -> Iterator[Problem]:
@@ -142,6 +154,13 @@ def _check_queues(project: Project, verdict: Verdict) -> Iterator[Problem]:
         if queues is not None and name not in queues.usable and name not in queues.refused:
             what = f"there is no push queue {name}, which {receiver} names"
             yield Problem(project.name_of(QUEUE), "queue-unknown", what, f"add `- {{name: {name}, rate: 50/s}}`")
+
+
+def _check_cron_names(project: Project, verdict: Verdict) -> Iterator[Problem]:
+    """Signals that cron would send to nobody."""
+    for name in verdict.unmatched:
+        what = f"a job sends {name!r}, which no receiver matches"
+        yield Problem(project.name_of(CRON), "cron-unmatched", what, "connect a receiver, or correct the url")
 
 
 def _check_region(service: Service) -> Iterator[Problem]:

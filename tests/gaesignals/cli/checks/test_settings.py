@@ -13,7 +13,7 @@ from gaesignals.cli.checks import settings
 from gaesignals.cli.checks.settings import check_settings, preflight
 from worker import config
 
-from .conftest import Directory
+from .conftest import GOOD, Directory
 
 check = functools.partial(check_settings, receivers=None)
 
@@ -207,3 +207,35 @@ def test_given_receivers_stand_for_those_of_the_service(directory: Directory, tm
     problem = directory.only(functools.partial(check_settings, receivers="nowhere:receivers"))
     assert problem.file == "--receivers"
     assert "there is no module nowhere" in problem.what
+
+
+class TestSignalsThatCronSends:
+    @pytest.fixture(autouse=True)
+    def patterns(self, directory: Directory) -> None:
+        added = "receivers.connect('user_{id}_left', lambda data, id: None, id='bye')\n"
+        directory.write("shop/receivers.py", GOOD["shop/receivers.py"] + added)
+
+    def add(self, directory: Directory, path: str, *, target: str = "worker") -> None:
+        entry = f"- url: {path}\n  schedule: every day 03:00\n  target: {target}\n"
+        directory.write("cron.yaml", GOOD["cron.yaml"] + entry)
+
+    @pytest.mark.parametrize("name", ["order_paid", "order_paid?kind=all", "user_7_left", "user%5F7_left"])
+    def test_that_a_receiver_matches_have_no_problem(self, directory: Directory, name: str) -> None:
+        self.add(directory, f"/cron/send/{name}")
+        assert directory.problems(check) == []
+
+    @pytest.mark.parametrize("name", ["order_payed", "user_left", "order_paid/"])
+    def test_that_no_receiver_matches_are_a_problem(self, directory: Directory, name: str) -> None:
+        self.add(directory, f"/cron/send/{name}?kind=all")
+        problem = directory.only(check)
+        assert (problem.file, problem.code) == ("cron.yaml", "cron-unmatched")
+        assert repr(name) in problem.what
+
+    def test_are_those_of_the_worker_alone(self, directory: Directory) -> None:
+        self.add(directory, "/cron/send/order_payed", target="shop")
+        assert directory.problems(check) == []
+
+    def test_are_not_looked_at_where_receivers_cannot_be_imported(self, directory: Directory) -> None:
+        self.add(directory, "/cron/send/order_payed")
+        directory.write("shop/receivers.py", "raise RuntimeError\n")
+        assert directory.only(check).code == "receivers"
