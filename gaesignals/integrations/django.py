@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -89,11 +89,12 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
         if not isinstance(self.options.get("transactional", False), bool):
             yield f"transactional={self.options['transactional']!r} cannot be: give True or False"
         for queue in sorted(self.queues):
-            try:
-                self._signal(queue)
-                self._connect(Receivers(), queue)
-            except SignalsError as error:
-                yield str(error)
+            # Apart, since one that cannot be must not hide the other's.
+            for attempt in (partial(self._signal, queue), partial(self._connect, Receivers(), queue)):
+                try:
+                    attempt()
+                except SignalsError as error:
+                    yield str(error)
 
     def validate_task(self, task: Task) -> None:
         """Raise `InvalidTask` for a task that cannot be enqueued here: one with a priority, say, or too far ahead."""

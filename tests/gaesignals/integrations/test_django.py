@@ -307,6 +307,11 @@ def test_djangos_checks_say_what_cannot_be(tasks: Any, params: dict[str, Any], s
     assert found.startswith("TASKS['default']: ")
 
 
+def test_djangos_checks_say_all_at_once(tasks: Any) -> None:
+    found = problems(OPTIONS={"wake": "soon", "max_attempts": 0})
+    assert [each.split("'default']: ")[1].partition("=")[0] for each in found] == ["wake", "max_attempts"]
+
+
 def test_an_alias_that_cannot_be_part_of_a_name_is_found(tasks: Any) -> None:
     (problem,) = SignalsBackend("a{b}", {})._problems()
     assert problem.startswith("the alias is part of signals' names")
