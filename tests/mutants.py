@@ -181,6 +181,12 @@ FAULTS = (
         "return at if at and now - at > SILENT else None",
         "return None",
     ),
+    Fault(
+        "everything can be drained though all of it is paused or has no receiver",
+        "worker/admin/status.py",
+        "return self.has_work and bool(self.receivers) and not self.is_paused",
+        "return self.has_work",
+    ),
     # One loop, pages, claims, lanes and rounds
     Fault(
         "a dead letter counts as stored though no page of the index lists its name",

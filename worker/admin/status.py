@@ -61,6 +61,11 @@ class NameStatus:
         """Whether a delivery may find something to do, now or later: what others hold is theirs."""
         return bool(self.waiting or self.retrying or (self.leased and not self.is_at_work) or not self.is_readable)
 
+    @property
+    def is_drainable(self) -> bool:
+        """Whether draining it may find something to do: what is paused, or nobody here listens to, is left alone."""
+        return self.has_work and bool(self.receivers) and not self.is_paused
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -236,7 +241,7 @@ class Status:
     @property
     def has_work(self) -> bool:
         """Whether draining everything may find something to do."""
-        return bool(self.mailbox.unread) or any(each.has_work for each in self.mailbox.read)
+        return bool(self.mailbox.unread) or any(each.is_drainable for each in self.mailbox.read)
 
     def _known_totals(self) -> dict[str, int | None]:
         """The totals, with None for what nobody knows while memcache is down: which names are paused is remembered."""

@@ -222,6 +222,16 @@ class TestAName:
         assert text(page, ".deeds li")[-1] == "Nothing waits or is to be retried: there is nothing to discard."
         assert text(client.browse("/admin/name?name=firm"), ".deeds button") == ["Pause firm"]
 
+    def test_that_draining_would_leave_alone_has_nothing_drained(self, client: Client) -> None:
+        for name in ("nobodys", "weak"):
+            Signal(name).send()
+        assert "Drain all" in text(client.browse("/admin/"), "button")
+        client.submit("/admin/pause", {"names": "weak"})
+        answer = client.http.post_json("/admin/drain", {}).json
+        assert (answer["names"], answer["paused"], answer["unmatched"]) == (0, 1, 1)
+        for page in ("/admin/", "/admin/?show=unmatched"):
+            assert not [each for each in text(client.browse(page), "button") if re.match("Drain (?!chosen)", each)]
+
     def test_is_discarded_only_behind_a_question(self, client: Client) -> None:
         Signal("weak").send()
         page = BeautifulSoup(client.browse("/admin/name?name=weak").text, "html.parser")
