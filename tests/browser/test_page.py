@@ -358,6 +358,7 @@ PATHS = {
     "unmatched": "/admin/?show=unmatched",
     "name": "/admin/name?name=broken",
     "messages": "/admin/messages?name=again",
+    "messages-long-name": f"/admin/messages?name={'x' * 200}",
     "send": "/admin/send?name=broken",
     "receivers": "/admin/receivers",
     "dead": "/admin/dead?name=broken",
