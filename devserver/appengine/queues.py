@@ -93,7 +93,7 @@ class QueueService:
                 response.taskresult.add(result=_ERRORS.SKIPPED if result == _ERRORS.OK else result)
             return
         if requests[0].HasField("transaction") or requests[0].HasField("datastore_transaction"):
-            self._stage(request)
+            self._join_transaction(request)
             for _ in requests:
                 response.taskresult.add(result=_ERRORS.OK)
             return
@@ -102,6 +102,14 @@ class QueueService:
                 response.taskresult.add(result=_ERRORS.OK, chosen_task_name=None if named.task_name else added.encode())
             else:
                 response.taskresult.add(result=added)
+
+    def _join_transaction(self, request: Any) -> None:
+        """Leave the tasks to Datastore, whose errors are told from those of queues by their numbers."""
+        try:
+            self._stage(request)
+        except apiproxy_errors.ApplicationError as error:
+            code = _ERRORS.DATASTORE_ERROR + error.application_error
+            raise apiproxy_errors.ApplicationError(code, error.error_detail) from error
 
     def _checked(self, request: Any) -> int:
         if request.eta_usec / 1e6 > self._clock() + MAX_AHEAD_SECONDS:

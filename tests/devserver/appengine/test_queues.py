@@ -158,6 +158,11 @@ class TestTransactions:
         ndb.transaction(lambda: [taskqueue.add(url="/work", transactional=True) for _ in range(5)])
         assert len(waiting(emulator)) == 5
 
+    def test_one_more_than_five_is_what_datastore_refuses(self, emulator: TasksEmulator) -> None:
+        with pytest.raises(taskqueue.DatastoreError):
+            ndb.transaction(lambda: [taskqueue.add(url="/work", transactional=True) for _ in range(6)])
+        assert waiting(emulator) == []
+
     def test_a_rollback_leaves_none(self, emulator: TasksEmulator) -> None:
         def place() -> None:
             taskqueue.add(url="/work", transactional=True)
