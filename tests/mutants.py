@@ -1058,6 +1058,12 @@ FAULTS = (
         "if index not in self._index_ids:",
     ),
     Fault(
+        "the body of a letter that has no place on its page is stored for ever",
+        "gaesignals/mailbox/dead.py",
+        " | before.bodies | {body.key for body in self._bodies.get(name, ())}",
+        " | before.bodies",
+    ),
+    Fault(
         "a sender relies on a slot that it read long before the page",
         "gaesignals/mailbox/send.py",
         " and not self._is_read_slow\n",

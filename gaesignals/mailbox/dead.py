@@ -90,7 +90,8 @@ class _Changing:
         name = self._names[key]
         after = self._change(name, before)
         # A body that an attempt before would have let go, and lost, is none if it is kept now.
-        self._garbage[key] = (self._garbage.get(key, set()) | before.bodies) - after.bodies
+        bodies = self._garbage.get(key, set()) | before.bodies | {body.key for body in self._bodies.get(name, ())}
+        self._garbage[key] = bodies - after.bodies
         self._tasks[key] = (self._tasks.get(key, set()) | before.tasks) - after.tasks
         self._written[key] = len(after.letters)
         ttl_seconds = 0 if after.letters else _EMPTY_TTL_SECONDS
@@ -123,7 +124,7 @@ class _Changing:
         self._given_up.add(key)
 
     def garbage(self) -> set[bytes]:
-        """The bodies that no letter refers to any more."""
+        """The bodies that no letter refers to any more, and those of new letters that have no place on their page."""
         return {body for key, bodies in self._garbage.items() if key not in self._todo for body in bodies}
 
     def tasks(self) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gaesignals import InvalidOptionError, Receivers, Signal, StoreError, deliver, send_many
+from gaesignals.data import codec
 from gaesignals.format.entries import Record
 from gaesignals.format.keys import DEAD_NAME_PAGES, dead_key, dead_names_key, dead_names_page_of, page_key
 from gaesignals.format.letter import DeadLetter
@@ -409,6 +410,45 @@ def test_a_page_of_letters_is_never_more_than_memcache_takes(mailbox: Mailbox) -
     send_many([("a", "x" * 1500) for _ in range(600)])
     assert deliver(receivers).dead == 600
     assert 100 < len(DeadLetters(mailbox).list("a")) < 600
+
+
+def large(died_ms: int, *, number: int = 1) -> DeadLetter:
+    return DeadLetter(Record(f"{number:024}", 0, codec.dumps("large" * 1000)), died_ms, "broken")
+
+
+def bodies(store: MemoryStore) -> int:
+    return sum(key.startswith(b"gs:b:") for key in store.keys())  # noqa: SIM118 - not a dict
+
+
+def test_no_body_stays_of_a_letter_that_has_no_place_on_its_page(mailbox: Mailbox, store: MemoryStore) -> None:
+    """A later one of the same message is there before it is read, or comes before it is written."""
+    bury(mailbox, {"a": [large(2)]})
+    assert bury(mailbox, {"a": [large(1)]}) == frozenset()
+
+    def bury_later(call: Call) -> None:
+        if call.verb == "write" and dead_key("a") in call.keys:
+            store.before = None
+            bury(mailbox, {"a": [large(4)]})
+
+    store.before = bury_later
+    assert bury(mailbox, {"a": [large(3)]}) == frozenset()
+    assert [(letter.died_ms, letter.data) for letter in DeadLetters(mailbox).list("a")] == [(4, "large" * 1000)]
+    assert bodies(store) == 1
+
+
+def test_the_body_stays_of_a_letter_that_may_be_on_its_page(mailbox: Mailbox, store: MemoryStore) -> None:
+    """All answers are lost, and memcache is silent afterwards."""
+
+    def lose(call: Call) -> Collection[bytes]:
+        if call.verb != "write" or dead_key("a") not in call.keys:
+            return ()
+        store.before = lambda call: call.keys if call.verb != "delete" else ()
+        return call.keys
+
+    store.after = lose
+    assert bury(mailbox, {"a": [large(1)]}) == {"a"}
+    store.before = store.after = None
+    assert [letter.data for letter in DeadLetters(mailbox).list("a")] == ["large" * 1000]
 
 
 @pytest.mark.parametrize("limit", [0, 1001, True, "100", 1.5])
