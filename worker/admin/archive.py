@@ -64,10 +64,10 @@ class Archive:
         self._last = self._history.read(wanted)
         return self._retrospect(Past(self._last, now_ms), window, label)
 
-    def nothing(self, now_ms: int, window: Window) -> Retrospect:
+    def nothing(self, now_ms: int, window: Window, label: bytes = EVERYTHING) -> Retrospect:
         """What this instance knows by itself where memcache does not answer, and what it read last."""
         fleet = (self._last.fleet or Fleet()).with_news(self._recorder.untold(), 0)
-        return self._retrospect(Past(replace(self._last, fleet=fleet), now_ms), window, EVERYTHING)
+        return self._retrospect(Past(replace(self._last, fleet=fleet), now_ms), window, label)
 
     def label_of(self, name: str) -> bytes | None:
         """What the counts of a name are found by; None for a name that nobody here listens to."""

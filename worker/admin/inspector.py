@@ -91,7 +91,8 @@ class Inspector:
         health = self._health.look()
         if health.is_memcache_silent:
             # Each further call would take until its deadline, and the person who looks would see nothing for minutes.
-            return self._status(looked_at, health, self._pauses.known, Names(), self._archive.nothing(now_ms, window))
+            back = self._archive.nothing(now_ms, window, label)
+            return self._status(looked_at, health, self._pauses.known, Names(), back)
         back = self._archive.look(now_ms, window, label)
         paused = self._pauses.names()
         names = Names()

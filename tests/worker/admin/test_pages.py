@@ -174,6 +174,23 @@ class TestWhatIsNotKnown:
             ("waiting", "dead", "unmatched")
         )
 
+    def test_of_a_receiver_is_not_what_all_of_them_did(
+        self, client: Client, break_memcache: Callable[[], None]
+    ) -> None:
+        die(client)
+        client.browse("/admin/history")
+        break_memcache()
+        captions = text(client.browse("/admin/history?receiver=shop.weak", status=503), ".picture figcaption span")
+        assert not [each for each in captions if "1 failed" in each]
+
+    @pytest.mark.parametrize("path", ["/admin/receivers", "/admin/deliveries", "/admin/history"])
+    def test_is_said_on_the_pages_of_what_all_instances_did(
+        self, client: Client, break_memcache: Callable[[], None], path: str
+    ) -> None:
+        assert text(client.browse(path), ".flash") == []
+        break_memcache()
+        assert "Memcache does not answer" in text(client.browse(path, status=503), ".flash")[0]
+
     def test_is_when_a_retry_is_due_that_was_not_run(self, make_client: MakeClient, store: MemoryStore) -> None:
         receivers = Receivers()
         receivers.connect("firm", lambda data: 1 / 0, reliable=True, backoff=[0.001], id="shop.firm")
