@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+# Once a test has used gRPC, its handlers ran in every process that a later test forked: one that the supervisor starts
+# printed "epoll_wait error: Bad file descriptor", and hung. Read when gRPC is used first.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 # Runs pytest inside pytest.
 pytest_plugins = ["pytester"]
