@@ -24,7 +24,7 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMedia
 from gaesignals.delivery.deliver import deliver
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
-from gaesignals.mailbox.settle import Settled
+from gaesignals.mailbox.index.unlisting import Settled
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 

@@ -17,7 +17,7 @@ from gaesignals.format.pauses import PausedNames
 from gaesignals.handler import is_coroutine_function
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
 from gaesignals.mailbox.index import Index
-from gaesignals.mailbox.settle import settle
+from gaesignals.mailbox.index.unlisting import settle
 from gaesignals.receiver import Match
 from gaesignals.receivers import ReceiverMapping, Receivers, as_receivers
 from gaesignals.report import DeliveryReport

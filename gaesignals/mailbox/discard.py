@@ -19,9 +19,9 @@ from gaesignals.format.page import SEGMENT_BYTES, Page
 from gaesignals.stores.client import Connection, Seen, State, decoded
 
 from .box import Mailbox
+from .index.unlisting import settle
 from .lanes import read_pages
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
-from .settle import settle
 
 logger = logging.getLogger("gaesignals")
 

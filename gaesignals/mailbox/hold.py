@@ -21,8 +21,8 @@ from gaesignals.values import value
 
 from .bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles, read_bundles
 from .claim import Claim, lease_of
+from .index.listing import list_names
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
-from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
 

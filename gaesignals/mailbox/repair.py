@@ -15,8 +15,8 @@ from gaesignals.format.keys import Address
 from gaesignals.format.page import MAX_WIDTH, Page
 from gaesignals.stores.client import Connection, Seen
 
+from .index.listing import list_names
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
-from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
 

@@ -22,8 +22,8 @@ from gaesignals.stores.store import Absent, Found, Read
 
 from .box import Mailbox
 from .bury import keep_body, restore
+from .index.listing import list_names
 from .repair import repair
-from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
 

@@ -23,10 +23,10 @@ from .box import Mailbox
 from .bundles import bundle
 from .bury import bury
 from .dead import change
+from .index.listing import list_names
+from .index.unlisting import settle
 from .lanes import read_pages
 from .rewrite import PAGE, Fate, Kind, Plan, rewrite
-from .settle import settle
-from .slots import list_names
 
 logger = logging.getLogger("gaesignals")
 

@@ -11,8 +11,8 @@ from gaesignals.format.pauses import MAX_PAUSED, PausedNames
 from gaesignals.format.slot import MAX_OVERDUE_MS
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.index.slots import LONG_OVERDUE_MS
 from gaesignals.mailbox.pause import Pauses
-from gaesignals.mailbox.slots import LONG_OVERDUE_MS
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 

@@ -1,7 +1,7 @@
-"""The index of waiting names: handing those that are due to whoever dispatches them.
+"""Fanning out: handing the names of the index that are due to whoever dispatches them.
 
 A name's due time is pushed forward before it is dispatched, so that two fan-outs that overlap do not dispatch it twice,
-and one whose task is lost comes up again. No name leaves the index here: that is `settle`.
+and one whose task is lost comes up again. So what is dispatched stays listed: `unlisting` takes it out.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 
 from gaesignals.format.keys import SLOTS, slot_key
 from gaesignals.format.slot import Slot
+from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
 from gaesignals.stores.client import Connection, Seen, State
 
-from .rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
-from .settle import Settled, settle, settle_unmatched
-from .slots import LONG_OVERDUE_MS, by_slot, check_any_read, list_names, read_slots
+from .listing import list_names
+from .slots import LONG_OVERDUE_MS, by_slot, check_any_read, read_slots
+from .unlisting import Settled, settle, settle_unmatched
 
 _FAN_OUT_ATTEMPTS = 3
 # So much at most is added to a due time, by which a fan-out knows its own.

@@ -1,4 +1,4 @@
-"""Settling: taking names whose mailbox is empty out of the index, and saying when something can be done for others.
+"""Unlisting: taking names whose mailbox is empty out of the index, and saying when something can be done for others.
 
 The slots are read first, the mailboxes afterwards, and the slots are written with the ids of the first reading: whoever
 sends in between changes the slot, and its entry stays.
@@ -15,11 +15,12 @@ from gaesignals.format.keys import Address, bundle_key
 from gaesignals.format.lease import GRACE_MS
 from gaesignals.format.page import Page
 from gaesignals.format.slot import MAX_OVERDUE_MS, Slot
+from gaesignals.mailbox.lanes import read_pages
 from gaesignals.stores.client import Connection, Seen, State
 from gaesignals.stores.store import Absent
 
-from .lanes import read_pages
-from .slots import LONG_OVERDUE_MS, by_slot, list_names, read_slots
+from .listing import list_names
+from .slots import LONG_OVERDUE_MS, by_slot, read_slots
 
 MAX_UNMATCHED_A_RUN = 200
 

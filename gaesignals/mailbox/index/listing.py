@@ -1,4 +1,4 @@
-"""Slots of the index: reading them, and listing names in them.
+"""Listing: putting names into the index.
 
 What waits is listed from the moment its send returns until somebody has seen its mailbox empty.
 """
@@ -9,33 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gaesignals.errors import StoreError
-from gaesignals.format.keys import slot_key, slot_of
 from gaesignals.format.slot import Slot
+from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
 from gaesignals.stores.client import Connection, Seen, State
 
-from .rewrite import MANY_SLOTS, Fate, Kind, Plan, look, rewrite
-
-LONG_OVERDUE_MS = 3600 * 1000
-
-
-def by_slot(names: Iterable[str]) -> dict[bytes, list[str]]:
-    """Group `names` by the key of the slot that lists them."""
-    groups: dict[bytes, list[str]] = {}
-    for name in names:
-        groups.setdefault(slot_key(slot_of(name)), []).append(name)
-    return groups
-
-
-def read_slots(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, Seen[Slot]]:
-    """Read these slots. Raises `StoreError` if memcache answers for none of them."""
-    slots = look(connection, dict.fromkeys(keys, MANY_SLOTS))
-    check_any_read(slots)
-    return slots
-
-
-def check_any_read(slots: Mapping[bytes, Seen[Slot]]) -> None:
-    if slots and all(seen.state is State.FAILED for seen in slots.values()):
-        raise StoreError("memcache did not answer; the index of waiting names cannot be read")
+from .slots import by_slot
 
 
 def list_names(connection: Connection, due_ms: Mapping[str, int]) -> None:
