@@ -146,6 +146,12 @@ FAULTS = (
         "self._left = {}",
     ),
     Fault(
+        "what others may have counted is zero while memcache is down",
+        "worker/past.py",
+        "0 if self.is_whole else None",
+        "0",
+    ),
+    Fault(
         "an instance that is told to stop keeps what it has counted to itself",
         "worker/app.py",
         "        if self.recorder is not None:\n            self.recorder.write()",

@@ -48,18 +48,17 @@ class Counting(Observer):
         """Whether there is anything to take."""
         return bool(self._minutes)
 
-    @property
-    def errors(self) -> Mapping[bytes, LastError]:
-        """The last errors among what there is to take."""
+    def untold(self) -> tuple[Minutes, Mapping[bytes, LastError]]:
+        """What there is to take, which stays."""
         with self._lock:
-            return dict(self._errors)
+            return _minutes(self._minutes, self._labels), dict(self._errors)
 
     def take(self) -> tuple[Minutes, Mapping[bytes, LastError]]:
         """What was counted since the last call: cells by minute (since 1970) and label, and the last errors."""
         with self._lock:
             minutes, self._minutes = self._minutes, {}
             errors, self._errors = self._errors, {}
-        return {minute: _cells(rows, self._labels) for minute, rows in minutes.items()}, errors
+        return _minutes(minutes, self._labels), errors
 
     def sent(self, names: Sequence[str]) -> None:
         self._add_all(names, Field.SENT)
@@ -148,6 +147,10 @@ def _counted(call: HandlerCall) -> list[tuple[int, int]]:
         counted.append((Field.WAITED_MS, round(sum(waits) * 1000)))
         counted += Counter(map(wait_field, waits)).items()
     return counted
+
+
+def _minutes(minutes: Mapping[int, Mapping[bytes, Sequence[int]]], labels: Labels) -> Minutes:
+    return {minute: _cells(rows, labels) for minute, rows in minutes.items()}
 
 
 def _cells(rows: Mapping[bytes, Sequence[int]], labels: Labels) -> Mapping[bytes, Cell]:

@@ -1,12 +1,13 @@
 """The past as it is shown: counts over the last hour, day or fortnight, of everything, of a receiver or of a name.
 
-What nobody counted, or memcache forgot, is None. That is not zero.
+What nobody counted, or memcache forgot, is None. That is not zero. While memcache does not answer, one instance knows
+what it read last and what it has counted itself since: a count of that time is the least there was, and none is None.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -69,13 +70,17 @@ WINDOWS = {window.label: window for window in Window}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was counted in the time that begins `at`. All is None where it is not known."""
+    """What was counted in the time that begins `at`. All is None where it is not known.
+
+    Where it `is_whole`, what was not counted there did not happen; else others may have counted more.
+    """
 
     at: datetime
     cell: Cell | None = None
+    is_whole: bool = True
 
     def count(self, field: Field) -> int | None:
-        return None if self.cell is None else self.cell.get(field, 0)
+        return None if self.cell is None else self.cell.get(field, 0 if self.is_whole else None)
 
     def mean(self, field: Field) -> float | None:
         """Of the looks at the mailboxes, how many messages each saw."""
@@ -93,7 +98,7 @@ class Point:
         return {
             "at": self.at.isoformat(timespec="seconds"),
             **{field.name.lower(): self.count(field) for field in COUNTED},
-            "handler_seconds": None if self.cell is None else rounded(self.cell.get(Field.HANDLER_US, 0) / 1_000_000),
+            "handler_seconds": None if (us := self.count(Field.HANDLER_US)) is None else rounded(us / 1_000_000),
             "wait_median_seconds": rounded(self.wait_seconds(50)),
             "wait_p95_seconds": rounded(self.wait_seconds(95)),
             "waiting": rounded(self.mean(Field.WAITING)),
@@ -115,8 +120,7 @@ class Series:
     @property
     def total(self) -> Point | None:
         """All of it together, as far as it is known."""
-        known = [point.cell for point in self.points if point.cell is not None]
-        return Point(self.points[0].at, added(known)) if known else None
+        return together(self.points) if self.is_known else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -128,34 +132,42 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was remembered when somebody looked, at `now_ms`."""
+    """What was remembered when somebody looked, at `now_ms`.
+
+    `whole_until_ms`: of the time from then on, only some of what was counted is there. None: all is there.
+    """
 
     remembered: Remembered = field(default_factory=Remembered)
     now_ms: int = 0
+    whole_until_ms: int | None = None
 
     @property
     def fleet(self) -> Fleet:
         return self.remembered.fleet or Fleet()
 
     def series(self, window: Window, label: bytes = EVERYTHING) -> Series:
-        points = (
-            Point(at(start), self._sum(window.grain, range(start, start + window.step_ms, window.grain.slot_ms), label))
-            for start in window.starts_ms(self.now_ms)
-        )
-        return Series(window, tuple(points))
+        steps = (range(start, start + window.step_ms, window.grain.slot_ms) for start in window.starts_ms(self.now_ms))
+        return Series(window, tuple(self._point(window.grain, slots_ms, label) for slots_ms in steps))
 
-    def day(self, label: bytes) -> Cell | None:
+    def day(self, label: bytes) -> Point:
         """The counts of the last day, by the hour."""
-        return self._sum(HOURS, _hours_of_day(self.now_ms), label)
+        return self._point(HOURS, _hours_of_day(self.now_ms), label)
 
-    def _sum(self, grain: Grain, slots_ms: Iterable[int], label: bytes) -> Cell | None:
-        found = [cell for start in slots_ms if (cell := self._cell(grain, start, label)) is not None]
-        return added(found) if found else None
+    def _point(self, grain: Grain, slots_ms: range, label: bytes) -> Point:
+        return together([self._slot(grain, start, label) for start in slots_ms])
 
-    def _cell(self, grain: Grain, at_ms: int, label: bytes) -> Cell | None:
+    def _slot(self, grain: Grain, at_ms: int, label: bytes) -> Point:
         period, slot = grain.of(at_ms)
         span = self.remembered.spans.get(Place.of(grain, period, label))
-        return None if span is None else span.cell(label, slot)
+        cell = None if span is None else span.cell(label, slot)
+        is_whole = self.whole_until_ms is None or at_ms + grain.slot_ms <= self.whole_until_ms
+        return Point(at(at_ms), cell if is_whole else cell or None, is_whole)
+
+
+def together(points: Sequence[Point]) -> Point:
+    """Several points, the oldest first, as one: as far as they are known, and whole where each of them is."""
+    known = [point.cell for point in points if point.cell is not None]
+    return Point(points[0].at, added(known) if known else None, all(point.is_whole for point in points))
 
 
 def places(windows: Mapping[bytes, Window], days: Iterable[bytes], now_ms: int) -> set[Place]:

@@ -10,14 +10,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
+from gaesignals.format.counts import Cell
 from gaesignals.format.fleet import Instance, LastError, News
 from gaesignals.format.history import EVER, Delta, Place, deltas
 from gaesignals.mailbox.history import History
 
-from .counting import Counting
+from .counting import Counting, Minutes
 from .deliveries import Deliveries
 from .labels import Labels
 from .version import Version
@@ -28,6 +29,7 @@ logger = logging.getLogger("gaesignals.worker")
 EVERY_SECONDS = 60.0
 MAX_MINUTES = 60
 MAX_PLACES = 200
+_NOTHING: Mapping[bytes, Cell] = {}
 
 
 class Recorder:
@@ -89,19 +91,19 @@ class Recorder:
         finally:
             self._lock.release()
 
-    def untold(self) -> News:
+    def untold(self) -> tuple[Mapping[Place, Delta], News]:
         """What this instance would tell now, for when nobody can be told."""
-        errors = {**self._known_errors, **self._counting.errors}
-        return News(self._instance(), self._deliveries.untold, errors)
+        minutes, errors = self._counting.untold()
+        left = _with_counts(self._left, minutes)
+        return left, News(self._instance(), self._deliveries.untold, {**self._known_errors, **errors})
 
     def _write(self) -> None:
         minutes, errors = self._counting.take()
         self._known_errors |= errors
-        for minute, cells in minutes.items():
-            self._keep(deltas(minute * 60_000, cells, self._shards))
         now_minute = int(self._clock()) // 60
-        for minute in range(max(self._heard_until, now_minute - MAX_MINUTES), now_minute + 1):
-            self._keep(deltas(minute * 60_000, {}, self._shards))
+        heard = range(max(self._heard_until, now_minute - MAX_MINUTES), now_minute + 1)
+        left = _with_counts(self._left, minutes, self._shards)
+        self._left = _with_counts(left, dict.fromkeys(heard, _NOTHING), self._shards)
         self._errors |= errors
         deliveries = self._deliveries.take()
         added = self._history.add(self._left, News(self._instance(), deliveries, self._errors))
@@ -114,10 +116,6 @@ class Recorder:
             logger.warning("the history was not written; it is tried again in a minute")
         self._heard_until = now_minute
 
-    def _keep(self, more: Mapping[Place, Delta]) -> None:
-        for place, delta in more.items():
-            self._left.setdefault(place, Delta()).update(delta)
-
     def _instance(self) -> Instance:
         now_ms = int(self._clock() * 1000)
         return Instance(
@@ -129,6 +127,15 @@ class Recorder:
             now_ms if self._is_stopping() else 0,
             self._working.now(),
         )
+
+
+def _with_counts(left: Mapping[Place, Delta], minutes: Minutes, shards: Iterable[int] = ()) -> dict[Place, Delta]:
+    """A new dict with what is left and what was counted, in minutes that are known in all of the `shards`."""
+    found: dict[Place, Delta] = {}
+    for more in (left, *(deltas(minute * 60_000, cells, shards) for minute, cells in minutes.items())):
+        for place, delta in more.items():
+            found.setdefault(place, Delta()).update(delta)
+    return found
 
 
 def _newest(left: Mapping[Place, Delta]) -> dict[Place, Delta]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gaesignals.format.counts import DURATION_BOUNDS, DURATIONS, Cell, Field, percentile
+from gaesignals.format.counts import Field
 from gaesignals.format.fleet import LastError
 
-from .past import at, rounded
+from .past import Point, at, rounded
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStatistics:
     """Counts of messages, and about how many seconds a call of the handler took.
 
-    All is None where nothing is known.
+    None is what is not known. Where it is not `is_whole`, the counts are the least there were.
     """
 
     delivered: int | None = None
@@ -28,22 +28,21 @@ class ReceiverStatistics:
     last_error_at: datetime | None = None
     median_seconds: float | None = None
     p95_seconds: float | None = None
+    is_whole: bool = True
 
     @classmethod
-    def of(cls, cell: Cell | None, error: LastError | None) -> ReceiverStatistics:
-        said, said_at = (error.text, at(error.at_ms)) if error else (None, None)
-        if cell is None:
-            return cls(last_error=said, last_error_at=said_at)
+    def of(cls, day: Point, error: LastError | None) -> ReceiverStatistics:
         return cls(
-            delivered=cell.get(Field.DELIVERED, 0),
-            failed=cell.get(Field.FAILED, 0),
-            retried=cell.get(Field.RETRIED, 0),
-            dead=cell.get(Field.DEAD, 0),
-            expired=cell.get(Field.EXPIRED, 0),
-            last_error=said,
-            last_error_at=said_at,
-            median_seconds=rounded(percentile(cell, DURATIONS, DURATION_BOUNDS, 50)),
-            p95_seconds=rounded(percentile(cell, DURATIONS, DURATION_BOUNDS, 95)),
+            delivered=day.count(Field.DELIVERED),
+            failed=day.count(Field.FAILED),
+            retried=day.count(Field.RETRIED),
+            dead=day.count(Field.DEAD),
+            expired=day.count(Field.EXPIRED),
+            last_error=error.text if error else None,
+            last_error_at=at(error.at_ms) if error else None,
+            median_seconds=rounded(day.handler_seconds(50)),
+            p95_seconds=rounded(day.handler_seconds(95)),
+            is_whole=day.is_whole,
         )
 
     def to_json(self) -> dict[str, Any]:

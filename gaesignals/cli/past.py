@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,10 @@ def say_summary(terminal: Terminal, status: Mapping[str, Any]) -> None:
     history = status.get("history")
     if not history:
         return  # an older worker
-    known = [point for point in history["points"] if point["delivered"] is not None]
-    sums = {name: sum(point[name] for point in known) for name in _COUNTS}
+    sums = {name: _sum(history["points"], name) for name in _COUNTS}
     others = ("failed", "retried", "dead", "lost", "expired", "overtaken")
-    done = counts_line(sums, always="delivered", others=others) if known else NOT_KNOWN
+    is_known = any(count is not None for count in sums.values())
+    done = counts_line(sums, always="delivered", others=others) if is_known else NOT_KNOWN
     instances = [each for each in status.get("instances", []) if not each["stopped_at"]]
     at_work = sum(bool(each["at_work"]) for each in instances)
     terminal.say(f"last {history['window']}: {done}; {count_of(len(instances), 'instance')}, {at_work} at work")
@@ -80,18 +80,24 @@ def say_instances(terminal: Terminal, status: Mapping[str, Any]) -> None:
 
 def _row(points: Sequence[Mapping[str, Any]]) -> list[str]:
     at = parse_time(points[0]["at"])
-    known = [point for point in points if point["delivered"] is not None]
-    sums = [
-        number(sum(point[name] for point in known) if known else None) for name in _COUNTS[1:6] if name != "retried"
-    ]
-    waited = max((point["wait_p95_seconds"] for point in known if point["wait_p95_seconds"] is not None), default=None)
-    waiting = max((point["waiting"] for point in known if point["waiting"] is not None), default=None)
+    sums = [number(_sum(points, name)) for name in ("delivered", "failed", "dead", "lost")]
+    waited = max(_known(points, "wait_p95_seconds"), default=None)
+    waiting = max(_known(points, "waiting"), default=None)
     return [
         f"{at:%m-%d %H:%M}" if at else "-",
         *sums,
         seconds_of(waited),
         number(None if waiting is None else round(waiting)),
     ]
+
+
+def _sum(points: Iterable[Mapping[str, Any]], name: str) -> int | None:
+    known = list(_known(points, name))
+    return sum(known) if known else None
+
+
+def _known(points: Iterable[Mapping[str, Any]], name: str) -> Iterator[Any]:
+    return (point[name] for point in points if point[name] is not None)
 
 
 def _work(work: Mapping[str, Any], now: datetime | None) -> str:

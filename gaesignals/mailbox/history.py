@@ -7,7 +7,7 @@ unknown outcome that cannot be found again is not repeated: a count may be missi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,13 @@ class Remembered:
 
     spans: Mapping[Place, Span] = field(default_factory=dict)
     fleet: Fleet | None = None
+
+    def with_added(self, deltas: Mapping[Place, Delta], now_ms: int) -> Remembered:
+        """This, with what could not be added to the store."""
+        spans = dict(self.spans)
+        for place, delta in deltas.items():
+            spans[place] = spans.get(place, Span(place.period, now_ms)).with_added(delta, mark=0)
+        return replace(self, spans=spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,13 @@ import pytest
 
 from gaesignals import Receivers
 from gaesignals.data.codec import dumps
+from gaesignals.format.counts import Field
+from gaesignals.format.history import EVERYTHING, MINUTES, Place, Span
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.history import Remembered
 from gaesignals.testing import MemoryStore
 from gaesignals.way import Way
+from worker.past import Past, Window
 from worker.recorder import EVERY_SECONDS
 
 from .conftest import Client, MakeClient
@@ -147,6 +151,68 @@ def test_what_memcache_did_not_take_is_written_later(
     found = status(two)
     assert total(found, "delivered") == 2
     assert len(found["deliveries"]) == 1
+
+
+@pytest.fixture
+def down(start: Callable[[str], Client], store: MemoryStore) -> Client:
+    """An instance that was looked at, has delivered one message since, and now finds memcache down."""
+    one = start("one")
+    status(one)
+    send(store, "fine")
+    one.task({"names": ["fine"]})
+    store.before = lambda call: list(call.keys)
+    return one
+
+
+def test_while_memcache_is_down_an_instance_tells_what_it_has_counted_itself(down: Client) -> None:
+    found = down.http.get("/admin/status", status=503).json
+    assert total(found, "delivered") == found["deliveries"][0]["delivered"] == 1
+    assert found["receivers"][0]["delivered"] == 1
+
+
+def test_while_memcache_is_down_nothing_is_zero_that_others_may_have_counted(down: Client) -> None:
+    found = down.http.get("/admin/status", status=503).json
+    assert found["safety"]["brought"] is None
+    assert [each["delivered"] for each in found["receivers"]] == [1, None, None]
+    assert found["receivers"][0]["failed"] is None
+    assert found["history"]["points"][-1]["failed"] is None
+
+
+def test_what_was_read_before_memcache_went_down_is_known_as_it_was(
+    start: Callable[[str], Client], store: MemoryStore
+) -> None:
+    one = start("one")
+    send(store, "fine")
+    one.task({"names": ["fine"]})
+    status(one)
+    store.before = lambda call: list(call.keys)
+    found = one.http.get("/admin/status", status=503).json
+    assert total(found, "delivered") == 1
+    page = one.browse("/admin/receivers", status=503)
+    shown = page.html.select_one("td[data-label=Delivered]")
+    assert shown is not None
+    assert shown.text == "at least 1"
+
+
+def test_the_minute_that_was_read_last_is_not_known_while_nothing_is_counted_in_it() -> None:
+    now_ms = 90 * 60_000 + 5
+    place = Place.of(MINUTES, 1, EVERYTHING)
+    read = Remembered({place: Span(1, 0, heard=frozenset({29, 30}))})
+    first, last = Past(read, now_ms, whole_until_ms=now_ms).series(Window.HOUR).points[-2:]
+    assert (first.is_whole, first.count(Field.DELIVERED)) == (True, 0)
+    assert (last.is_whole, last.cell) == (False, None)
+
+
+def test_a_count_that_could_not_be_written_is_told_once_while_memcache_is_down(
+    down: Client, store: MemoryStore
+) -> None:
+    recorder = down.worker.recorder
+    assert recorder is not None
+    recorder.write()
+    assert total(down.http.get("/admin/status", status=503).json, "delivered") == 1
+    store.before = None
+    assert total(status(down), "delivered") == 1
+    assert status(down)["safety"]["brought"] == 0
 
 
 def test_a_flush_leaves_gaps_and_no_zeros(start: Callable[[str], Client], store: MemoryStore) -> None:

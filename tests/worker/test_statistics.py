@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 
 import pytest
 
 from gaesignals import Receivers, Signal, send_many
 from gaesignals.format.counts import Field, duration_field
 from gaesignals.format.fleet import LastError
+from worker.past import Point
 from worker.statistics import ReceiverStatistics
 
 from .conftest import Client, MakeClient
 
+AT = datetime.fromtimestamp(0, timezone.utc)
+
 
 def test_of_a_receiver_that_nobody_knows_anything_of_are_not_zero() -> None:
-    assert ReceiverStatistics.of(None, None) == ReceiverStatistics()
+    assert ReceiverStatistics.of(Point(AT), None) == ReceiverStatistics()
     assert ReceiverStatistics().delivered is None
 
 
 def test_have_counts_and_about_how_long_a_call_takes() -> None:
     cell = {Field.DELIVERED: 8, Field.FAILED: 3, Field.DEAD: 1, duration_field(0.003): 9, duration_field(7.0): 1}
-    found = ReceiverStatistics.of(cell, LastError(1_000, "no"))
+    found = ReceiverStatistics.of(Point(AT, cell), LastError(1_000, "no"))
     assert (found.delivered, found.failed, found.retried, found.dead) == (8, 3, 0, 1)
     assert (found.last_error, found.last_error_at and found.last_error_at.timestamp()) == ("no", 1.0)
     assert found.median_seconds is not None

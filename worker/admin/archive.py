@@ -9,7 +9,7 @@ from typing import Any
 from gaesignals.format.counts import Cell, Field
 from gaesignals.format.fleet import Fleet, Instance, PastDelivery
 from gaesignals.format.history import EVER, EVERYTHING, Place
-from gaesignals.mailbox.history import History, Remembered
+from gaesignals.mailbox.history import History
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
 
@@ -54,20 +54,22 @@ class Archive:
         self._recorder = recorder
         self._labels = labels
         self._receivers = receivers
-        self._last = Remembered()
+        self._last = Past()
 
     def look(self, now_ms: int, window: Window, label: bytes = EVERYTHING) -> Retrospect:
         """What is remembered of a window, and of the last day of each receiver; a read, and a write of what is new."""
         self._recorder.write_to_look()
         receivers = [self._labels.of(each) for each in self._receivers]
         wanted = places({label: window}, [label, *receivers], now_ms)
-        self._last = self._history.read(wanted)
-        return self._retrospect(Past(self._last, now_ms), window, label)
+        self._last = Past(self._history.read(wanted), now_ms)
+        return self._retrospect(self._last, window, label)
 
     def nothing(self, now_ms: int, window: Window, label: bytes = EVERYTHING) -> Retrospect:
         """What this instance knows by itself where memcache does not answer, and what it read last."""
-        fleet = (self._last.fleet or Fleet()).with_news(self._recorder.untold(), 0)
-        return self._retrospect(Past(replace(self._last, fleet=fleet), now_ms), window, label)
+        counted, news = self._recorder.untold()
+        remembered = self._last.remembered.with_added(counted, now_ms)
+        remembered = replace(remembered, fleet=self._last.fleet.with_news(news, 0))
+        return self._retrospect(Past(remembered, now_ms, whole_until_ms=self._last.now_ms), window, label)
 
     def label_of(self, name: str) -> bytes | None:
         """What the counts of a name are found by; None for a name that nobody here listens to."""
@@ -87,7 +89,7 @@ class Archive:
     def _retrospect(self, past: Past, window: Window, label: bytes) -> Retrospect:
         return Retrospect(
             past.series(window, label),
-            None if (day := past.day(label)) is None else day.get(Field.BROUGHT, 0),
+            past.day(label).count(Field.BROUGHT),
             tuple(self._receiver_statuses(past)),
             tuple(_deliveries(past.fleet)),
             tuple(sorted(map(_instance_status, past.fleet.instances), key=lambda each: (each.started_at, each.id))),

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from gaesignals.format.counts import Field, added
+from gaesignals.format.counts import Field
 
-from ..past import Point, Series, Window
+from ..past import Point, Series, Window, together
 
 HEIGHT = 100
 COLUMN = 8
@@ -97,18 +97,13 @@ def table(series: Series, rows: int) -> Iterable[Row]:
     """
     points = series.points
     size = -(-len(points) // rows) if points else 1
-    steps = [_together(points[start : start + size]) for start in range(0, len(points), size)]
+    steps = [together(points[start : start + size]) for start in range(0, len(points), size)]
     for is_known, group in groupby(steps, key=lambda step: step.cell is not None):
         timed = [Row(_time(step, series.window), step) for step in group]
         if is_known or len(timed) == 1:
             yield from timed
         else:
             yield Row(f"{timed[0].at} to {timed[-1].at}", timed[0].point)
-
-
-def _together(points: Sequence[Point]) -> Point:
-    known = [point.cell for point in points if point.cell is not None]
-    return Point(points[0].at, added(known) if known else None)
 
 
 def number(value: float | None) -> str:
@@ -128,7 +123,7 @@ def seconds(value: float | None) -> str:
 
 def _delivered(series: Series) -> Picture:
     total = series.total
-    told = f"{number(total.count(Field.DELIVERED))} in all" if total else NOT_KNOWN
+    told = _told(total, _counter(Field.DELIVERED), "in all")
     values = _values(series, _counter(Field.DELIVERED))
     return _picture("Delivered", told, series, [("done", "", values)], lambda top: _rate(top, series.window))
 
@@ -136,7 +131,7 @@ def _delivered(series: Series) -> Picture:
 def _failed(series: Series) -> Picture:
     total = series.total
     gone = _counter(Field.DEAD, Field.LOST)
-    told = f"{number(total.count(Field.FAILED))} failed" if total else NOT_KNOWN
+    told = _told(total, _counter(Field.FAILED), "failed")
     if total and gone(total):
         told += f", {number(gone(total))} dead or lost"
     layers = [
@@ -146,10 +141,18 @@ def _failed(series: Series) -> Picture:
     return _picture("Failures", told, series, layers, lambda top: _rate(top, series.window))
 
 
+def _told(total: Point | None, count: Callable[[Point], int | None], what: str) -> str:
+    """A count in words: of a time of which not all is known, it is the least."""
+    counted = count(total) if total else None
+    if total is None or counted is None:
+        return NOT_KNOWN
+    return f"{'' if total.is_whole else 'at least '}{number(counted)} {what}"
+
+
 def _waits(series: Series) -> Picture:
     total = series.total
     median = total.wait_seconds(50) if total else None
-    told = "nothing was delivered" if total else NOT_KNOWN
+    told = "nothing was delivered" if total and total.is_whole else NOT_KNOWN
     if total and median is not None:
         told = f"median {seconds(median)}, 95% within {seconds(total.wait_seconds(95))}"
     layers = [
@@ -223,7 +226,8 @@ def _values(series: Series, value: Value) -> list[float | None]:
 
 def _counter(*fields: Field) -> Callable[[Point], int | None]:
     def count(point: Point) -> int | None:
-        return None if point.cell is None else sum(point.cell.get(field, 0) for field in fields)
+        known = [counted for field in fields if (counted := point.count(field)) is not None]
+        return sum(known) if known else None
 
     return count
 

@@ -61,6 +61,12 @@ class TestThePast:
         assert rows[0].split()[2:4] == ["not", "known"]
         assert rows[-1].split()[2] == "3" or rows[-2].split()[2] == "3"
 
+    def test_is_told_as_far_as_the_instance_knows_it_while_memcache_is_down(self, ask: Ask, worker: Worker) -> None:
+        worker.store.before = lambda call: call.keys
+        lines = ask("status", "--window", "hour").lines
+        assert lines[3].startswith("last hour: delivered 3; 1 instance")
+        assert lines[-2].split()[2:6] == ["3", "not", "known", "not"]
+
     def test_is_that_of_each_receiver(self, ask: Ask) -> None:
         lines = ask("status", "--receivers").lines
         assert next(line.split()[1:5] for line in lines if line.startswith("ship ")) == ["3", "0", "0", "0"]
