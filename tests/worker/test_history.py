@@ -123,6 +123,21 @@ def test_a_minute_is_written_once_and_not_while_a_message_is_on_its_way(
     assert sum(b"gs:fleet" in call.keys for call in store.calls) == 2
 
 
+def test_cron_that_comes_a_little_early_finds_an_idle_instance_that_writes_every_time(
+    start: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start("one")
+    recorder = client.worker.recorder
+    assert recorder is not None
+    heard, began = [], time.time()
+    for seconds in (60, 119.6, 179.7, 239.5):
+        now = began + seconds
+        monkeypatch.setattr(recorder, "_clock", lambda now=now: now)
+        client.cron()
+        heard.append(recorder._written_at == now)
+    assert heard == [True] * 4
+
+
 def test_an_instance_that_is_told_to_stop_writes_what_it_has(
     start: Callable[[str], Client], store: MemoryStore
 ) -> None:
