@@ -184,8 +184,8 @@ FAULTS = (
     Fault(
         "a lease whose holder is gone looks like one at work",
         "worker/admin/status.py",
-        "return at if at and now - at > SILENT else None",
-        "return None",
+        "return now - self.heard_at > SILENT",
+        "return False",
     ),
     Fault(
         "everything can be drained though all of it is paused or has no receiver",

@@ -24,7 +24,8 @@ def say_summary(terminal: Terminal, status: Mapping[str, Any]) -> None:
     others = ("failed", "retried", "dead", "lost", "expired", "overtaken")
     is_known = any(count is not None for count in sums.values())
     done = counts_line(sums, always="delivered", others=others) if is_known else NOT_KNOWN
-    instances = [each for each in status.get("instances", []) if not each["stopped_at"]]
+    told = status.get("instances", [])
+    instances = [each for each in told if not (each["stopped_at"] or each.get("silent"))]
     at_work = sum(bool(each["at_work"]) for each in instances)
     terminal.say(f"last {history['window']}: {done}; {count_of(len(instances), 'instance')}, {at_work} at work")
 

@@ -20,7 +20,7 @@ from ..labels import Labels
 from .archive import Archive, Counted
 from .inspector import MAX_SORTED, Inspector
 from .openmetrics import CONTENT_TYPE, Exposition
-from .status import SILENT, NameStatus, Status
+from .status import NameStatus, Status
 
 _FLEET: Mapping[Field, str] = {
     Field.SENT: "Messages that workers sent",
@@ -112,9 +112,8 @@ def _add_health(out: Exposition, status: Status) -> None:
 def _add_gauges(out: Exposition, status: Status, labels: Labels) -> None:
     _add_total(out, status, "dead", "gaesignals_dead_letters", "Dead letters")
     _add_total(out, status, "paused", "gaesignals_paused_names", "Names that are paused")
-    heard = [each for each in status.instances if status.looked_at - each.heard_at < SILENT and not each.stopped_at]
     out.family("gaesignals_instances", "gauge", "Processes of the worker that were heard of in the last three minutes")
-    out.sample("gaesignals_instances", len(heard))
+    out.sample("gaesignals_instances", len(status.up))
     names = status.mailbox.read
     if status.mailbox.unread or not all(each.is_readable for each in names):
         return  # of some names nobody knows what waits

@@ -22,7 +22,7 @@ from .inspector import MAX_NAMES, MAX_SORTED, Inspector
 from .pictures import gallery
 from .problems import problems
 from .rows import MAX_ROWS, rows
-from .status import SILENT, Status
+from .status import Status
 
 MAX_PAGE = 1_000_000
 # The look at memcache is a handful of calls, so a page may ask often.
@@ -103,7 +103,7 @@ def add_routes(admin: Blueprint, inspector: Inspector, labels: Labels) -> None:
     @admin.get("/deliveries")
     @door(Door.ADMIN)
     def deliveries() -> Response:
-        return _page("deliveries.html", inspector.look(), receivers_of=inspector.receivers_of, silent=SILENT)
+        return _page("deliveries.html", inspector.look(), receivers_of=inspector.receivers_of)
 
     back_pages.add_routes(admin, inspector, labels, window=window_asked_for, show=_page)
 

@@ -118,13 +118,18 @@ class InstanceStatus:
     stopped_at: datetime | None = None
     works: tuple[AtWork, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def is_silent(self, now: datetime) -> bool:
+        """Whether nobody has heard of it for a while: it has nothing to do, is at one long message, or is gone."""
+        return now - self.heard_at > SILENT
+
+    def to_json(self, now: datetime) -> dict[str, Any]:
         return {
             "id": self.id,
             "pid": self.pid,
             "version": self.version,
             "started_at": iso(self.started_at),
             "heard_at": iso(self.heard_at),
+            "silent": self.is_silent(now),
             "stopped_at": iso(self.stopped_at),
             "at_work": [work.to_json() for work in self.works],
         }
@@ -147,8 +152,7 @@ class Running:
 
     def silent_since(self, now: datetime) -> datetime | None:
         """When the holder was heard of last, where that is a while ago."""
-        at = self.holder.heard_at if self.holder else None
-        return at if at and now - at > SILENT else None
+        return self.holder.heard_at if self.holder and self.holder.is_silent(now) else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -239,6 +243,11 @@ class Status:
         return sum(each.silent_since(self.looked_at) is not None for each in self.mailbox.running)
 
     @property
+    def up(self) -> tuple[InstanceStatus, ...]:
+        """The instances that were heard of lately and were not told to stop, the oldest first."""
+        return tuple(each for each in self.instances if not (each.stopped_at or each.is_silent(self.looked_at)))
+
+    @property
     def has_work(self) -> bool:
         """Whether draining everything may find something to do."""
         return bool(self.mailbox.unread) or any(each.is_drainable for each in self.mailbox.read)
@@ -261,7 +270,7 @@ class Status:
             "receivers": [each.to_json() for each in self.receivers],
             "running": [each.to_json() for each in self.mailbox.running],
             "deliveries": [each.to_json() for each in self.deliveries],
-            "instances": [each.to_json() for each in self.instances],
+            "instances": [each.to_json(self.looked_at) for each in self.instances],
             "safety": {**self.safety.to_json(), "brought": self.brought},
             "history": self.series.to_json(),
         }

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gaesignals.format.fleet import Instance, News
 from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.history import History
 from worker.health import HealthCheck
 from worker.queue import QueueState
 
@@ -60,6 +62,12 @@ class TestThePast:
         assert len(rows) in (12, 13)
         assert rows[0].split()[2:4] == ["not", "known"]
         assert rows[-1].split()[2] == "3" or rows[-2].split()[2] == "3"
+
+    def test_has_no_instance_that_was_not_heard_of_for_a_while(self, ask: Ask, worker: Worker) -> None:
+        at_ms = int((time.time() - 1000) * 1000)
+        gone = Instance("gone", 7, "v2", at_ms, at_ms)
+        History(Mailbox(worker.store)).add({}, News(gone))
+        assert ask("status").lines[3].endswith("; 1 instance, 0 at work")
 
     def test_is_told_as_far_as_the_instance_knows_it_while_memcache_is_down(self, ask: Ask, worker: Worker) -> None:
         worker.store.before = lambda call: call.keys

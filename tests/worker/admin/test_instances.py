@@ -81,6 +81,16 @@ def test_the_holder_of_a_lease_that_was_not_heard_of_is_told(client: Client, sto
     assert "1 of an instance that was not heard of lately" in more
 
 
+def test_one_that_was_not_heard_of_for_a_while_is_not_counted_as_up(client: Client, store: MemoryStore) -> None:
+    tell(store, "gone", seconds_ago=1000, works=1)
+    tell(store, "stopped", seconds_ago=30, stopped=True)
+    (shown,) = [each for each in client.browse("/admin/").html.select("#more dd") if "instance" in each.text]
+    assert shown.text.startswith("1 instance, the first since")
+    assert shown.text.endswith("; 1 more not heard of for a while")
+    told = {each["id"]: each["silent"] for each in client.http.get("/admin/status").json["instances"]}
+    assert told == {"gone": True, "stopped": False, "6ff64563": False}
+
+
 def test_a_lease_whose_holder_nobody_knows_says_nothing_of_it(client: Client, store: MemoryStore) -> None:
     leave_a_lease(client, store)
     recorder = client.worker.recorder
