@@ -473,8 +473,8 @@ FAULTS = (
     Fault(
         "a write of unknown outcome is planned anew where its key has changed",
         "gaesignals/mailbox/rewrite.py",
-        "return Fate.UNSURE if seen.cas != each.plan.seen.cas or has_expired else None",
-        "return Fate.LOST if seen.cas != each.plan.seen.cas or has_expired else None",
+        "return Fate.UNSURE if seen.cas != plan.seen.cas or has_expired else None",
+        "return Fate.LOST if seen.cas != plan.seen.cas or has_expired else None",
     ),
     Fault(
         "a send returns before its name is in the index",
@@ -1012,8 +1012,8 @@ FAULTS = (
     Fault(
         "a value that is too large stops the whole call",
         "gaesignals/stores/client.py",
-        "for write in writes if len(write.value) > limits.value_bytes}",
-        "for write in writes if False}",
+        "fitting = [write for write in writes if len(write.value) <= limits.value_bytes]",
+        "fitting = list(writes)",
     ),
     Fault(
         "what is not plain bytes is taken for ours",

@@ -16,11 +16,11 @@ from gaesignals.format.lease import Holding, Lease, is_expired
 from gaesignals.format.page import Page
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.taking import Budget, lease, take
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.values import value
 
 from .lanes import with_lanes
-from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Kind, Plan, look, rewrite
+from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -143,9 +143,9 @@ class Claimer:
         homes = [Address(name) for name in self._orders]
         kinds: dict[bytes, Kind[Any]] = {home.key: PAGE for home in homes}
         if self._paused is None:
-            seen = look(self._connection, kinds)
+            seen = self._connection.look(kinds)
         else:
-            seen = look(self._connection, kinds | {PAUSED_NAMES: PAUSED})
+            seen = self._connection.look(kinds | {PAUSED_NAMES: PAUSED})
             self._result.paused = self._orders.keys() & set(self._paused(seen[PAUSED_NAMES]))
         return {home: seen[home.key] for home in homes if home.name not in self._result.paused}
 

@@ -18,11 +18,11 @@ from gaesignals.errors import StoreError
 from gaesignals.format.entries import Record, entries_from_bytes
 from gaesignals.format.keys import DEAD_NAME_PAGES, bundle_key, dead_key, dead_names_key, dead_names_page_of
 from gaesignals.format.letter import DeadLetter, DeadNames, DeadPage
-from gaesignals.stores.client import Seen, decoded
+from gaesignals.stores.client import Kind, Seen, decoded
 from gaesignals.stores.store import Set
 
 from .box import Mailbox
-from .rewrite import Fate, Kind, Plan, rewrite
+from .rewrite import Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

@@ -16,12 +16,12 @@ from gaesignals.format.entries import Entry, Record, count_messages, entries_fro
 from gaesignals.format.inline import NOTHING
 from gaesignals.format.keys import Address, bundle_key, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
-from gaesignals.stores.client import Connection, Seen, State, decoded
+from gaesignals.stores.client import Connection, Kind, Seen, State, decoded
 
 from .box import Mailbox
 from .index.unlisting import settle
 from .lanes import read_pages
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

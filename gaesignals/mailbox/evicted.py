@@ -14,10 +14,10 @@ from typing import Any
 
 from gaesignals.format.keys import Address, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
-from gaesignals.stores.client import Connection, Seen
+from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Absent
 
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

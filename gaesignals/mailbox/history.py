@@ -14,9 +14,9 @@ from typing import Any
 from gaesignals.format.fleet import Fleet, News
 from gaesignals.format.history import USUAL_BYTES, Delta, Place, Span, span_from_bytes
 from gaesignals.format.keys import FLEET
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 
-from .rewrite import Fate, Kind, Plan, look, rewrite
+from .rewrite import Fate, Plan, rewrite
 
 _MAX_ATTEMPTS = 20
 _MARK_BITS = 47
@@ -63,7 +63,7 @@ class History:
         """Read spans and the page of the fleet, in one call where they are not large."""
         keys = {place.key: place for place in places}
         kinds: dict[bytes, Kind[Any]] = {key: _span_kind(place) for key, place in keys.items()}
-        seen = look(self._connection, kinds | {FLEET: _FLEET})
+        seen = self._connection.look(kinds | {FLEET: _FLEET})
         spans = {place: value for key, place in keys.items() if (value := seen[key].value) is not None}
         return Remembered(spans, seen[FLEET].value)
 

@@ -16,13 +16,13 @@ from gaesignals.format.entries import Record, Ref, is_due
 from gaesignals.format.keys import bundle_key, page_key
 from gaesignals.format.lease import GRACE_MS
 from gaesignals.format.page import MAX_RETRIES, SMALL_BUNDLE_BYTES, Page
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.values import value
 
 from .bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles, read_bundles
 from .claim import Claim, lease_of
 from .index.listing import list_names
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

@@ -12,9 +12,9 @@ from typing import Any
 from gaesignals.errors import StoreError
 from gaesignals.format.keys import PAUSED_NAMES
 from gaesignals.format.pauses import PausedNames
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 
-from .rewrite import PAUSED, Fate, Kind, Plan, rewrite
+from .rewrite import PAUSED, Fate, Plan, rewrite
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30

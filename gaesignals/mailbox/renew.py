@@ -13,12 +13,12 @@ from gaesignals.format.entries import Record, Ref
 from gaesignals.format.inline import Inline
 from gaesignals.format.lease import GRACE_MS, Holding, Lease, Mark, Position
 from gaesignals.format.page import Page
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.stores.store import Set
 
 from .bundles import bundle, in_bundles
 from .claim import Claim, lease_of
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 
 def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:

@@ -13,10 +13,10 @@ from typing import Any
 
 from gaesignals.format.keys import Address
 from gaesignals.format.page import MAX_WIDTH, Page
-from gaesignals.stores.client import Connection, Seen
+from gaesignals.stores.client import Connection, Kind, Seen
 
 from .index.listing import list_names
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

@@ -17,7 +17,7 @@ from gaesignals.format.entries import Record, Ref, entries_from_bytes
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
 from gaesignals.format.page import Page
-from gaesignals.stores.client import Connection, Seen, State, decoded
+from gaesignals.stores.client import Connection, Kind, Seen, State, decoded
 
 from .box import Mailbox
 from .bundles import bundle
@@ -26,7 +26,7 @@ from .dead import change
 from .index.listing import list_names
 from .index.unlisting import settle
 from .lanes import read_pages
-from .rewrite import PAGE, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 

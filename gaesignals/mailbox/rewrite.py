@@ -11,44 +11,25 @@ as it was is repeated as it is. If the key has changed and the mark is not there
 from __future__ import annotations
 
 import enum
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.slot import Slot
-from gaesignals.stores.client import Connection, Seen, State, Storable, decoded
+from gaesignals.stores.client import Connection, Kind, Seen, State, Storable
 from gaesignals.stores.store import Outcome, Set, Write
 
 MAX_ATTEMPTS: Final = 100
 CONTENDED: Final = "every attempt lost to another writer"
 MAX_FAILURES: Final = 3
 
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
-    """What the values of some keys are, and about how many bytes one may have where that is many."""
-
-    decode: Callable[[bytes], T]
-    size: int = 0
-
-
 PAGE: Final = Kind(Page.from_bytes)
 SLOT: Final = Kind(Slot.from_bytes)
 PAUSED: Final = Kind(PausedNames.from_bytes)
 # 128 a call, since each may be large.
 MANY_SLOTS: Final = Kind(Slot.from_bytes, 2**17 - 300)
-
-
-def look(connection: Connection, kinds: Mapping[bytes, Kind[Any]]) -> dict[bytes, Seen[Any]]:
-    """Read values of several kinds together."""
-    reads = connection.gets_sized({key: kind.size for key, kind in kinds.items()})
-    return {key: decoded(key, reads[key], kind.decode) for key, kind in kinds.items()}
 
 
 class Fate(enum.Enum):
@@ -71,7 +52,9 @@ class Plan:
     """What to write to `key`, which is as `seen` says. `before` is what `value` refers to: it is written first.
 
     `is_mine` recognises the write in a value that was read later. Without it the write may be repeated whatever became
-    of it: it is one that makes no difference the second time. `written_ms` is when the call began that wrote it last.
+    of it: it is one that makes no difference the second time.
+
+    The rest is the loop's: when the calls began that wrote it first and last, and whether one has an unknown outcome.
     """
 
     key: bytes
@@ -80,7 +63,9 @@ class Plan:
     ttl_seconds: int = 0
     before: Sequence[Set] = ()
     is_mine: Callable[[Any], bool] | None = None
+    begun_ms: int = 0
     written_ms: int = 0
+    is_unsure: bool = False
 
     def write(self) -> Write:
         return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds)
@@ -100,16 +85,6 @@ class Planner(Protocol):
 
     def give_up(self, key: bytes, reason: str) -> None:
         """Called where the store failed too often for `key`, or others changed it at every attempt."""
-
-
-@dataclass(slots=True)
-class _Try:
-    """A plan that is being written, or whose outcome was not "stored"."""
-
-    plan: Plan
-    kind: Kind[Any]
-    is_unsure: bool = False
-    begun_ms: int = 0
 
 
 def rewrite(
@@ -133,117 +108,118 @@ class _Rewriting:
         self._connection = connection
         self._planner = planner
         self._most_failures = most_failures
-        self._tries: dict[bytes, _Try] = {}
-        self._failures: Counter[bytes] = Counter()
+        self._kinds: dict[bytes, Kind[Any]] = {}
+        # What was written, and not answered with "stored".
+        self._open: dict[bytes, Plan] = {}
+        self._failures: dict[bytes, int] = {}
         self._written: set[bytes] = set()
 
     def run(self, attempts: int, first: Mapping[bytes, Seen[Any]] | None) -> None:
         for _ in self._connection.attempts(attempts):
             wanted = self._planner.wanted()
-            if not wanted and not self._tries:
+            if not wanted and not self._open:
                 return
-            seen = self._read(wanted) if first is None else first
-            first = None
-            again: list[_Try] = []
-            if self._tries:
+            self._kinds.update(wanted)
+            if first is None:
+                seen = self._read(wanted)
+            else:
+                seen, first = {key: first[key] for key in wanted if key in first}, None
+            again: list[Plan] = []
+            if self._open:
                 again = self._resolve(seen)
                 # What was found out may have changed what is wanted.
                 wanted = self._planner.wanted()
-            wanted = {key: kind for key, kind in wanted.items() if key in seen and key not in self._tries}
-            plans = self._planner.plan({key: seen[key] for key in wanted})
-            planned = [_Try(plan, wanted[plan.key]) for plan in plans]
-            self._write([*again, *self._prepared(planned)])
+                seen = {key: each for key, each in seen.items() if key in wanted and key not in self._open}
+            self._write([*again, *self._prepared(list(self._planner.plan(seen)))])
             self._give_up_on(self._failing())
-        if self._tries:
+        if self._open:
             self._resolve(self._read({}))
-        left = [*self._tries, *self._planner.wanted()]
+        left = [*self._open, *self._planner.wanted()]
         self._give_up_on(dict.fromkeys(left, CONTENDED))
 
     def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
         started_ms = self._connection.now_ms()
-        seen = look(self._connection, dict(wanted) | {key: each.kind for key, each in self._tries.items()})
+        seen = self._connection.look({**wanted, **{key: self._kinds[key] for key in self._open}})
         self._count_failures([key for key, each in seen.items() if each.state is State.FAILED], started_ms)
         return seen
 
-    def _count_failures(self, keys: Sequence[bytes], started_ms: int) -> None:
+    def _count_failures(self, keys: Collection[bytes], started_ms: int) -> None:
         """`keys` are those that failed in the call which began then.
 
         Where the store hangs, two such calls are enough: a request may be waiting for this.
         """
         if keys:
             cost = (self._most_failures + 1) // 2 if self._connection.took_long(started_ms) else 1
-            self._failures.update(dict.fromkeys(keys, cost))
+            self._failures.update({key: self._failures.get(key, 0) + cost for key in keys})
 
-    def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[_Try]:
+    def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[Plan]:
         """Find out what became of the last writes; return those to be repeated as they are."""
         again = []
-        for key, each in list(self._tries.items()):
+        for key, plan in list(self._open.items()):
             if seen[key].state is State.FAILED:
                 continue
-            fate = self._fate(each, seen[key])
+            fate = self._fate(plan, seen[key])
             if fate is None:
-                again.append(each)
+                again.append(plan)
                 continue
-            del self._tries[key]
-            self._planner.settle(each.plan, fate)
+            del self._open[key]
+            self._planner.settle(plan, fate)
         return again
 
-    def _fate(self, each: _Try, seen: Seen[Any]) -> Fate | None:
+    def _fate(self, plan: Plan, seen: Seen[Any]) -> Fate | None:
         """None where the key is as it was before a write of unknown outcome."""
-        is_mine = each.plan.is_mine
-        if is_mine is not None and seen.value is not None and is_mine(seen.value):
+        if plan.is_mine is not None and seen.value is not None and plan.is_mine(seen.value):
             return Fate.FOUND
-        if is_mine is None or not each.is_unsure:
+        if plan.is_mine is None or not plan.is_unsure:
             return Fate.LOST
         # A key that is missing as before may have been there in between: emptied by somebody, and expired.
-        has_expired = seen.cas is None and self._connection.now_ms() >= each.begun_ms + EMPTY_TTL_SECONDS * 1000
-        return Fate.UNSURE if seen.cas != each.plan.seen.cas or has_expired else None
+        has_expired = seen.cas is None and self._connection.now_ms() >= plan.begun_ms + EMPTY_TTL_SECONDS * 1000
+        return Fate.UNSURE if seen.cas != plan.seen.cas or has_expired else None
 
-    def _prepared(self, tries: Sequence[_Try]) -> list[_Try]:
+    def _prepared(self, plans: list[Plan]) -> list[Plan]:
         """Write what comes before; a plan whose part failed is made anew in the next pass."""
-        parts = {part.key: part for each in tries for part in each.plan.before if part.key not in self._written}
+        parts = {part.key: part for plan in plans for part in plan.before if part.key not in self._written}
         if not parts:
-            return list(tries)
+            return plans
         started_ms = self._connection.now_ms()
         outcomes = self._connection.write(list(parts.values()))
         self._written.update(key for key, outcome in outcomes.items() if outcome is Outcome.STORED)
         # The other writes of this pass would hang as well.
         hangs = Outcome.FAILED in outcomes.values() and self._connection.took_long(started_ms)
         ready, unready = [], []
-        for each in tries:
-            if not hangs and self._written.issuperset(part.key for part in each.plan.before):
-                ready.append(each)
+        for plan in plans:
+            if not hangs and self._written.issuperset(part.key for part in plan.before):
+                ready.append(plan)
             else:
-                unready.append(each.plan.key)
-                self._planner.settle(each.plan, Fate.UNPREPARED)
+                unready.append(plan.key)
+                self._planner.settle(plan, Fate.UNPREPARED)
         self._count_failures(unready, started_ms)
         return ready
 
-    def _write(self, tries: Sequence[_Try]) -> None:
-        writes = [each.plan.write() for each in tries]
+    def _write(self, plans: Sequence[Plan]) -> None:
+        writes = [plan.write() for plan in plans]
         now_ms = self._connection.now_ms()
         outcomes = self._connection.write(writes)
         self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
-        for each in tries:
-            outcome = outcomes[each.plan.key]
-            # Once is enough: a later answer says nothing of an earlier write.
-            each.is_unsure = each.is_unsure or outcome is Outcome.FAILED
-            each.plan.written_ms = now_ms
-            each.begun_ms = each.begun_ms or now_ms
+        for plan in plans:
+            outcome = outcomes[plan.key]
+            plan.begun_ms, plan.written_ms = plan.begun_ms or now_ms, now_ms
             if outcome is Outcome.STORED:
-                self._tries.pop(each.plan.key, None)
-                self._planner.settle(each.plan, Fate.STORED)
+                self._open.pop(plan.key, None)
+                self._planner.settle(plan, Fate.STORED)
                 continue
-            self._tries[each.plan.key] = each
+            # Once is enough: a later answer says nothing of an earlier write.
+            plan.is_unsure = plan.is_unsure or outcome is Outcome.FAILED
+            self._open[plan.key] = plan
 
     def _failing(self) -> dict[bytes, str]:
         return {key: "memcache failed" for key, count in self._failures.items() if count >= self._most_failures}
 
     def _give_up_on(self, reasons: Mapping[bytes, str]) -> None:
         for key, reason in reasons.items():
-            each = self._tries.pop(key, None)
-            if each is not None:
-                self._planner.settle(each.plan, Fate.UNSURE if each.is_unsure else Fate.LOST)
+            plan = self._open.pop(key, None)
+            if plan is not None:
+                self._planner.settle(plan, Fate.UNSURE if plan.is_unsure else Fate.LOST)
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
-            del self._failures[key]
+            self._failures.pop(key, None)

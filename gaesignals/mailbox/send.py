@@ -15,7 +15,7 @@ from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
@@ -23,7 +23,7 @@ from .cover import Cover, add, close
 from .lanes import Lanes, lane_after_losses
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
-from .rewrite import PAGE, SLOT, Fate, Kind, Plan, rewrite
+from .rewrite import PAGE, SLOT, Fate, Plan, rewrite
 from .safety import Safety
 from .waker import Waker
 

@@ -11,7 +11,8 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.values import value
@@ -58,6 +59,14 @@ class Seen(Generic[T]):
         if self.cas is None:
             return Add(key, encoded, ttl_seconds)
         return Cas(key, encoded, self.cas, ttl_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """What the values of some keys are, and about how many bytes one may have where that is many."""
+
+    decode: Callable[[bytes], T]
+    size: int = 0
 
 
 class Connection:
@@ -109,23 +118,29 @@ class Connection:
 
     def gets_sized(self, sizes: Mapping[bytes, int]) -> dict[bytes, Read]:
         """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
-        found: dict[bytes, Read] = dict.fromkeys(sizes, Absent.FAILED)
-        for keys in _chunks(list(sizes), lambda key: sizes[key], self.store.limits):
+        return self._gets_all(list(sizes), sizes.__getitem__)
+
+    def look(self, kinds: Mapping[bytes, Kind[Any]]) -> dict[bytes, Seen[Any]]:
+        """Read values of several kinds together, in as few calls as the limits allow."""
+        reads = self._gets_all(list(kinds), lambda key: kinds[key].size)
+        return {key: decoded(key, reads[key], kind.decode) for key, kind in kinds.items()}
+
+    def _gets_all(self, keys: Sequence[bytes], size_of: Callable[[bytes], int]) -> dict[bytes, Read]:
+        found: dict[bytes, Read] = dict.fromkeys(keys, Absent.FAILED)
+        for chunk in _chunks(keys, size_of, self.store.limits):
             started_ms = self.now_ms()
-            reads = self._gets(keys)
+            reads = self._gets(chunk, started_ms)
             found |= reads
             if _is_all_failed(reads) and self.took_long(started_ms):
                 break  # the next call would hang as well
         return found
 
-    def _gets(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
+    def _gets(self, keys: Sequence[bytes], started_ms: int) -> Mapping[bytes, Read]:
         self.on_call("gets")
-        started_ms = self.now_ms()
-        answers = self.store.gets(keys)
-        reads = {key: answers.get(key, Absent.FAILED) for key in keys}
+        reads = self.store.gets(keys)
         if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads) and not self.took_long(started_ms):
             # Pages and slots that are larger than they usually are may exceed what one answer may have.
-            reads |= self._gets_in_parts(keys)
+            return self._gets_in_parts(keys)
         return reads
 
     def _gets_in_parts(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
@@ -133,7 +148,7 @@ class Connection:
         found: dict[bytes, Read] = {}
         size = max(self.store.limits.sure_keys, len(keys) // 8)
         for start in range(0, len(keys), size):
-            reads = self._gets(keys[start : start + size])
+            reads = self._gets(keys[start : start + size], self.now_ms())
             if _is_all_failed(reads):
                 break
             found |= reads
@@ -146,17 +161,17 @@ class Connection:
     def write(self, writes: Sequence[Write]) -> dict[bytes, Outcome]:
         """Write any number of values. One that is too large for the store fails, and the others go on."""
         limits = self.store.limits
-        outcomes = {write.key: Outcome.FAILED for write in writes if len(write.value) > limits.value_bytes}
-        for key in outcomes:
-            logger.error("a value is too large for the store and is not written", extra={"signals_key": ascii(key)})
-        fitting = [write for write in writes if write.key not in outcomes]
-        outcomes |= {write.key: Outcome.FAILED for write in fitting}
+        outcomes = {write.key: Outcome.FAILED for write in writes}
+        fitting = [write for write in writes if len(write.value) <= limits.value_bytes]
+        if len(fitting) < len(writes):
+            for key in outcomes.keys() - {write.key for write in fitting}:
+                logger.error("a value is too large for the store and is not written", extra={"signals_key": ascii(key)})
         for chunk in _chunks(fitting, lambda write: len(write.value), limits):
             self.on_call("write")
             started_ms = self.now_ms()
             answers = self.store.write(chunk)
             outcomes |= answers
-            if self.took_long(started_ms) and all(answer is Outcome.FAILED for answer in answers.values()):
+            if all(answer is Outcome.FAILED for answer in answers.values()) and self.took_long(started_ms):
                 break  # the next call would hang as well
         return outcomes
 
@@ -193,7 +208,14 @@ def decoded(key: bytes, read: Read, decode: Callable[[bytes], T]) -> Seen[T]:
         return Seen(State.CORRUPT, cas=read.cas)
 
 
-def _chunks(items: Sequence[T], size_of: Callable[[T], int], limits: CallLimits) -> Iterator[list[T]]:
+def _chunks(items: Sequence[T], size_of: Callable[[T], int], limits: CallLimits) -> Iterable[Sequence[T]]:
+    """Divide `items` into what one call can hold; so few that they fit whatever their sizes are not divided."""
+    if len(items) > limits.sure_keys:
+        return _divided(items, size_of, limits)
+    return [items] if items else []
+
+
+def _divided(items: Sequence[T], size_of: Callable[[T], int], limits: CallLimits) -> Iterator[list[T]]:
     chunk: list[T] = []
     size = 0
     for item in items:

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from gaesignals.values import value
@@ -17,7 +18,7 @@ from gaesignals.values import value
 from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 
 
-@value
+@dataclass(slots=True)
 class Call:
     """One call to a `MemoryStore`: `verb` is `gets`, `write` or `delete`; bytes are those of keys and values."""
 
@@ -119,17 +120,15 @@ class MemoryStore:
 
     def _call(self, made: Call, effect: Callable[[bytes], T], failed: T) -> dict[bytes, T]:
         """Let `effect` happen to the keys of a call, in turn; the answer of those that its hooks return is `failed`."""
-        answers = dict.fromkeys(made.keys, failed)
-        received_bytes = 0
         try:
             untouched = (self.before and self.before(made)) or ()
             with self._lock:
-                answers.update([(key, effect(key)) for key in made.keys if key not in untouched])
-            received_bytes = sum([len(answer.value) for answer in answers.values() if isinstance(answer, Found)])
+                answers = {key: failed if key in untouched else effect(key) for key in made.keys}
+            made.received_bytes = sum([len(answer.value) for answer in answers.values() if isinstance(answer, Found)])
             unanswered = (self.after and self.after(made)) or ()
         finally:
-            self.calls.append(Call(made.verb, made.keys, made.writes, made.sent_bytes, received_bytes))
-        return answers | {key: failed for key in made.keys if key in unanswered}
+            self.calls.append(made)
+        return answers | {key: failed for key in made.keys if key in unanswered} if unanswered else answers
 
     def _live(self, key: bytes) -> _Item | None:
         item = self._items.get(key)

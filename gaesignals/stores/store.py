@@ -28,7 +28,7 @@ class CallLimits:
     @property
     def sure_keys(self) -> int:
         """As many keys as fit in a call, however large their values are."""
-        return self.bytes // self.value_bytes
+        return min(self.keys, self.bytes // self.value_bytes)
 
 
 MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=MAX_BYTES_A_CALL, value_bytes=1_000_000)
@@ -132,7 +132,10 @@ def checked_keys(keys: Collection[bytes], limits: CallLimits) -> list[bytes]:
     if len(unique) > limits.keys:
         raise ValueError(f"{len(unique)} keys in one call; the limit is {limits.keys}")
     for key in unique:
-        _check_key(key)
+        if type(key) is not bytes:
+            raise TypeError(f"a key is bytes, not {type(key).__name__}")
+        if not 0 < len(key) <= MAX_KEY_BYTES:
+            raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
     return unique
 
 
@@ -142,15 +145,8 @@ def check_writes(writes: Sequence[Write], limits: CallLimits) -> None:
         raise ValueError("two writes of one call are to the same key")
     for write in writes:
         _check_value(write, limits)
-    if sum(len(write.value) for write in writes) > limits.bytes:
+    if sum([len(write.value) for write in writes]) > limits.bytes:
         raise ValueError(f"more than {limits.bytes:,} bytes in one call")
-
-
-def _check_key(key: bytes) -> None:
-    if type(key) is not bytes:
-        raise TypeError(f"a key is bytes, not {type(key).__name__}")
-    if not 0 < len(key) <= MAX_KEY_BYTES:
-        raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
 
 
 def _check_value(write: Write, limits: CallLimits) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from gaesignals.format.keys import SLOTS, slot_key
 from gaesignals.format.slot import Slot
-from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Plan, rewrite
+from gaesignals.stores.client import Connection, Kind, Seen, State
 
 from .listing import list_names
 from .slots import LONG_OVERDUE_MS, by_slot, check_any_read, read_slots

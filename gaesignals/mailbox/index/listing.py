@@ -10,8 +10,8 @@ from typing import Any
 
 from gaesignals.errors import StoreError
 from gaesignals.format.slot import Slot
-from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Kind, Plan, rewrite
-from gaesignals.stores.client import Connection, Seen, State
+from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Plan, rewrite
+from gaesignals.stores.client import Connection, Kind, Seen, State
 
 from .slots import by_slot
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from gaesignals.errors import StoreError
 from gaesignals.format.keys import slot_key, slot_of
 from gaesignals.format.slot import Slot
-from gaesignals.mailbox.rewrite import MANY_SLOTS, look
+from gaesignals.mailbox.rewrite import MANY_SLOTS
 from gaesignals.stores.client import Connection, Seen, State
 
 LONG_OVERDUE_MS = 3600 * 1000
@@ -23,7 +23,7 @@ def by_slot(names: Iterable[str]) -> dict[bytes, list[str]]:
 
 def read_slots(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, Seen[Slot]]:
     """Read these slots. Raises `StoreError` if memcache answers for none of them."""
-    slots = look(connection, dict.fromkeys(keys, MANY_SLOTS))
+    slots = connection.look(dict.fromkeys(keys, MANY_SLOTS))
     check_any_read(slots)
     return slots
 

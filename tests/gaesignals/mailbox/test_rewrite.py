@@ -10,8 +10,8 @@ import pytest
 
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.format.page import EMPTY_TTL_SECONDS
-from gaesignals.mailbox.rewrite import CONTENDED, Fate, Kind, Plan, rewrite
-from gaesignals.stores.client import Connection, Seen
+from gaesignals.mailbox.rewrite import CONTENDED, Fate, Plan, rewrite
+from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Outcome, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
