@@ -107,11 +107,11 @@ class _Packer:
     def mapping(self, values: dict[object, object], depth: int) -> object:
         _check_sent_keys(values)
         keys = [self.named(key, depth, "<key {}>", key) for key in values]
-        _check_moments(values)
+        is_plain = PLAIN_KEYS.issuperset(map(type, values))
+        if not is_plain:
+            _check_moments(values)
         items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]
-        if PLAIN_KEYS.issuperset(map(type, values)):
-            return dict(zip(keys, items, strict=True))
-        return CBORTag(PAIRS, [keys, items])
+        return dict(zip(keys, items, strict=True)) if is_plain else CBORTag(PAIRS, [keys, items])
 
     def named(self, value: object, depth: int, place: str, key: object) -> object:
         try:

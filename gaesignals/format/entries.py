@@ -7,13 +7,12 @@ names this version does not know are kept, so that a later one can add fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
-from gaesignals.values import value
+from gaesignals.values import replace, value
 
 from .latest import Latest
 
@@ -52,6 +51,11 @@ def is_list_of(wire: Any, kinds: tuple[type[Any], ...]) -> bool:
 def is_count(number: int) -> bool:
     """Whether `number` can be a count, a size, an index or an attempt of ours: sums of them stay within 64 bits."""
     return 0 <= number < 2**48
+
+
+def are_counts(*numbers: int) -> bool:
+    """Whether each of `numbers` can be one."""
+    return is_count(min(numbers)) and is_count(max(numbers))
 
 
 def is_id(text: str) -> bool:
@@ -103,10 +107,8 @@ class Record:
     wake_ms: int | None = None
     is_latest: bool = False
 
-    @property
-    def count(self) -> int:
-        """How many messages it is."""
-        return 1
+    count: ClassVar[int] = 1
+    """How many messages it is."""
 
     @property
     def size(self) -> int:
@@ -115,7 +117,7 @@ class Record:
             len(self.id)
             + len(self.safety or "")
             + 4 * (len(self.namespace) + len(self.error) + len(self.context))
-            + sum(4 * len(r) for r in self.receivers)
+            + 4 * sum(map(len, self.receivers))
         )
         times = 12 * (bool(self.due_ms) + bool(self.held_ms) + bool(self.brought) + (self.wake_ms is not None))
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
@@ -241,7 +243,7 @@ class Ref:
     def from_wire(cls, wire: Any) -> Ref:
         if is_list_of(wire, _REF) or is_list_of(wire, _LATEST_REF):
             size, key, count, not_before_ms, *latest = wire
-            if is_id(key) and is_count(size) and is_count(count) and count and is_count(not_before_ms):
+            if is_id(key) and count and are_counts(size, count, not_before_ms):
                 return cls(key, size, count, not_before_ms, *map(Latest.from_wire, latest))
         raise DecodeError("not a reference to a bundle")
 

@@ -14,7 +14,17 @@ from gaesignals.data import codec
 from gaesignals.errors import DecodeError
 from gaesignals.values import value
 
-from .entries import VERSION, Entry, Ref, count_messages, entries_from_wire, is_count, is_list_of, is_reference, refs_of
+from .entries import (
+    VERSION,
+    Entry,
+    Ref,
+    are_counts,
+    count_messages,
+    entries_from_wire,
+    is_list_of,
+    is_reference,
+    refs_of,
+)
 
 logger = logging.getLogger("gaesignals")
 
@@ -96,7 +106,7 @@ class Inline:
 
     @classmethod
     def from_wire(cls, wire: Any) -> Inline:
-        if is_list_of(wire, _WIRE) and is_count(wire[2]) and is_count(wire[1]) and 0 <= wire[0] <= wire[1]:
+        if is_list_of(wire, _WIRE) and are_counts(*wire[:3]) and wire[0] <= wire[1]:
             entries, encoded = wire[0], wire[3]
             # An entry takes a byte at least.
             if entries <= len(encoded) and bool(entries) == bool(encoded):

@@ -5,11 +5,10 @@ Nothing here knows memcache, a clock or randomness. Wire forms are lists and dic
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from gaesignals.errors import DecodeError
-from gaesignals.values import value
+from gaesignals.values import replace, value
 
 from .entries import Record, is_count, is_due
 from .inline import NOTHING, Inline

@@ -14,14 +14,13 @@ Three rules keep messages from being lost (`fill` and `burnt`, and `taking.take`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
-from gaesignals.values import value
+from gaesignals.values import replace, value
 
-from .entries import Ref, is_count, is_due, is_id, is_list_of
+from .entries import Ref, are_counts, is_due, is_id, is_list_of
 from .inline import NOTHING, Inline, joined
 from .lease import Lease
 
@@ -247,7 +246,7 @@ class Page:
         leases, retries = held
         if not (
             is_id(epoch)
-            and all(map(is_count, (first, heaviest, sealed, hot_ms, wake_ms)))
+            and are_counts(first, heaviest, sealed, hot_ms, wake_ms)
             and first <= next_ <= first + MAX_SEGMENTS
             and 1 <= width <= MAX_WIDTH
             and len(leases) <= MAX_LEASES

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from gaesignals.values import replace
 
 from .entries import Entry, Record
 from .inline import joined
@@ -14,6 +15,8 @@ from .page import Page
 def newest(outgoing: Sequence[tuple[str, Record]]) -> list[tuple[str, Record]]:
     """What is left of the messages of one send: of those of a name of which only the newest counts, the last."""
     last = {name: record.id for name, record in outgoing if record.is_latest}
+    if not last:
+        return list(outgoing)
     return [(name, record) for name, record in outgoing if not record.is_latest or last[name] == record.id]
 
 

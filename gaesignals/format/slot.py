@@ -107,4 +107,4 @@ def _left(numbers: Mapping[str, int], gone: Collection[str]) -> dict[str, int]:
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and type(value[1]) is int and 0 < value[1] <= MAX_OVERDUE_MS
+    return type(value) is list and len(value) == 2 and type(value[1]) is int and 0 < value[1] <= MAX_OVERDUE_MS

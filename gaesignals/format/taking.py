@@ -6,11 +6,10 @@ Small claims let many workers share a backlog; what each rule is for is said in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from gaesignals.values import value
+from gaesignals.values import replace, value
 
 from . import page as pages
 from .entries import Ref
