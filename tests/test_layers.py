@@ -75,7 +75,7 @@ FOLDERS = {
     "gaesignals.data": "advice bounds packing unpacking codec shape containers declaring",
     "gaesignals.format": """keys names latest entries inline lease page replacing taking slot letter pauses rescue wake
         counts history fleet""",
-    "gaesignals.stores": "store client memory app_engine wire valkey opening",
+    "gaesignals.stores": "store client memory app_engine lines talk wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load

@@ -13,7 +13,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
@@ -21,8 +22,9 @@ from redis.exceptions import NoScriptError
 
 from gaesignals.errors import InvalidOptionError
 
+from .lines import packed
 from .store import Absent, Add, CallLimits, Cas, Found, Outcome, Read, Write, check_writes, checked_keys
-from .wire import ServerInfo, Wire, Words
+from .wire import ServerInfo, Wire
 
 logger = logging.getLogger("gaesignals")
 
@@ -30,7 +32,7 @@ _NAMESPACE: Final = re.compile(r"[0-9A-Za-z._-]{0,100}")
 _SCHEMES: Final = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
 _REPLICAS: Final = "replicas"
 _ID_BYTES: Final = 8
-_WHATEVER: Final = "whatever it is"
+_WHATEVER: Final = b"whatever it is"
 # Of each key: the id that it has to have, none if it must not be there; what to store; for how many seconds.
 _SCRIPT: Final = f"""
 local answers = {{}}
@@ -42,7 +44,7 @@ for place, key in ipairs(KEYS) do
         if not string.find(found.err, 'WRONGTYPE', 1, true) then return found end
         found = ''
     end
-    if expected ~= found and expected ~= '{_WHATEVER}' then
+    if expected ~= found and expected ~= '{_WHATEVER.decode()}' then
         answers[place] = found == '' and 'missing' or 'conflict'
     else
         if seconds == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', seconds) end
@@ -50,8 +52,9 @@ for place, key in ipairs(KEYS) do
     end
 end
 return answers
-"""
-_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""".encode()
+_SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+_Answers: TypeAlias = list[tuple[Sequence[bytes], Any]]
 _OUTCOMES: Final = {outcome.value.encode(): outcome for outcome in Outcome if outcome is not Outcome.FAILED}
 
 
@@ -90,6 +93,7 @@ class ValkeyStore:
         try:
             self._wire = Wire(
                 options | dict(client_options or {}),
+                prefix=self._prefix,
                 deadline_seconds=deadline_seconds,
                 replicas=replicas,
                 on_connect=self._warn,
@@ -101,35 +105,42 @@ class ValkeyStore:
         """Read all `keys`, with the ids that a later `Cas` needs."""
         wanted = checked_keys(keys, self.limits)
         reads: dict[bytes, Read] = dict.fromkeys(wanted, Absent.FAILED)
-        for part, values in self._ask("gets", wanted, lambda stored: ("MGET", *stored)):
-            reads.update(zip(part, map(_read, values), strict=True))
+        for part, values in self._ask("gets", wanted, lambda keys: packed(b"MGET", *self._stored(keys))):
+            for key, value in zip(part, values, strict=True):
+                # An empty value is nothing of ours; the script takes it for missing too.
+                reads[key] = Found(value[_ID_BYTES:], value[:_ID_BYTES]) if value else Absent.MISSING
         return reads
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         """Carry out all `writes` by a script; on a single server nothing comes between them."""
         check_writes(writes, self.limits)
         new_ids = os.urandom(_ID_BYTES * len(writes))
-        arguments = {
-            self._prefix + write.key: (_expected(write), new_ids[at : at + _ID_BYTES] + write.value, write.ttl_seconds)
-            for at, write in zip(range(0, len(new_ids), _ID_BYTES), writes, strict=True)
-        }
+        arguments: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+        for number, write in enumerate(writes):
+            value = new_ids[number * _ID_BYTES : (number + 1) * _ID_BYTES] + write.value
+            arguments[write.key] = (_expected(write), value, b"%d" % write.ttl_seconds)
 
-        def run(stored: Sequence[bytes]) -> Words:
-            return ("EVALSHA", _SHA, len(stored), *stored, *(word for key in stored for word in arguments[key]))
+        def words(keys: Sequence[bytes]) -> list[bytes]:
+            rest = chain.from_iterable([arguments[key] for key in keys])
+            return [b"%d" % len(keys), *self._stored(keys), *rest]
 
-        def load_and_run(stored: Sequence[bytes]) -> Words:
-            return ("EVAL", _SCRIPT, *run(stored)[2:])
+        def run(keys: Sequence[bytes]) -> bytes:
+            return packed(b"EVALSHA", _SHA, *words(keys))
+
+        def load_and_run(keys: Sequence[bytes]) -> bytes:
+            return packed(b"EVAL", _SCRIPT, *words(keys))
 
         outcomes = {write.key: Outcome.FAILED for write in writes}
         for part, answers in self._ask("write", list(outcomes), run, load_and_run, is_write=True):
-            outcomes.update(zip(part, map(_OUTCOMES.__getitem__, answers), strict=True))
+            for key, answer in zip(part, answers, strict=True):
+                outcomes[key] = _OUTCOMES[answer]
         return outcomes
 
     def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
         """Delete all `keys`; True where the key is certainly gone."""
         wanted = checked_keys(keys, self.limits)
         gone = dict.fromkeys(wanted, False)
-        for part, _ in self._ask("delete", wanted, lambda stored: ("UNLINK", *stored)):
+        for part, _ in self._ask("delete", wanted, lambda keys: packed(b"UNLINK", *self._stored(keys))):
             gone.update(dict.fromkeys(part, True))
         return gone
 
@@ -146,36 +157,40 @@ class ValkeyStore:
         self,
         verb: str,
         keys: Sequence[bytes],
-        words: Callable[[Sequence[bytes]], Words],
-        words_if_unknown: Callable[[Sequence[bytes]], Words] | None = None,
+        message: Callable[[Sequence[bytes]], bytes],
+        message_if_unknown: Callable[[Sequence[bytes]], bytes] | None = None,
         *,
         is_write: bool = False,
-    ) -> list[tuple[list[bytes], Any]]:
+    ) -> _Answers:
         """Ask the server, and return the keys that it answered for, with what it said; log the others."""
         if not keys:
             return []
-        stored = {self._prefix + key: key for key in keys}
-        answers = self._wire.ask(list(stored), words, is_write=is_write)
-        unknown = [key for part, answer in answers if isinstance(answer, NoScriptError) for key in part]
-        if unknown and words_if_unknown:
+        answers = self._wire.ask(keys, message, is_write=is_write)
+        failures = _failures(answers)
+        unknown = [key for part, error in failures if isinstance(error, NoScriptError) for key in part]
+        if unknown and message_if_unknown:
             answers = [each for each in answers if not isinstance(each[1], NoScriptError)]
-            answers += self._wire.ask(unknown, words_if_unknown, is_write=is_write)
-        self._log_failures(verb, answers)
-        return [([stored[key] for key in part], answer) for part, answer in answers if not _has_failed(answer)]
-
-    def _log_failures(self, verb: str, answers: Sequence[tuple[Sequence[bytes], Any]]) -> None:
-        failures = [(len(part), answer) for part, answer in answers if _has_failed(answer)]
+            answers += self._wire.ask(unknown, message_if_unknown, is_write=is_write)
+            failures = _failures(answers)
         if failures:
-            error = failures[0][1]
-            logger.warning(
-                "a call to the store failed",
-                extra={
-                    "signals_call": verb,
-                    "signals_keys": sum(count for count, _ in failures),
-                    "signals_store": self.address,
-                    "signals_error": f"{type(error).__name__}: {error}",
-                },
-            )
+            self._log(verb, failures)
+            answers = [each for each in answers if not isinstance(each[1], Exception)]
+        return answers
+
+    def _stored(self, keys: Sequence[bytes]) -> list[bytes]:
+        return [self._prefix + key for key in keys]
+
+    def _log(self, verb: str, failures: _Answers) -> None:
+        error = failures[0][1]
+        logger.warning(
+            "a call to the store failed",
+            extra={
+                "signals_call": verb,
+                "signals_keys": sum(len(part) for part, _ in failures),
+                "signals_store": self.address,
+                "signals_error": f"{type(error).__name__}: {error}",
+            },
+        )
 
     def _warn(self, info: ServerInfo) -> None:
         if info.advice:
@@ -185,13 +200,8 @@ class ValkeyStore:
             )
 
 
-def _has_failed(answer: Any) -> bool:
-    return isinstance(answer, Exception)
-
-
-def _read(value: bytes | None) -> Read:
-    # An empty value is nothing of ours; the script takes it for missing too.
-    return Found(value[_ID_BYTES:], value[:_ID_BYTES]) if value else Absent.MISSING
+def _failures(answers: _Answers) -> _Answers:
+    return [each for each in answers if isinstance(each[1], Exception)]
 
 
 def _expected(write: Write) -> Any:

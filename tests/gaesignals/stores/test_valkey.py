@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def calls(server: Server) -> dict[str, int]:
     """How often each command was carried out."""
     stats = server.command("INFO", "commandstats")
     return {name.removeprefix("cmdstat_"): fields["calls"] for name, fields in stats.items()}
+
+
+def connections(server: Server) -> int:
+    """How many were made, that of this question included."""
+    made: int = server.command("INFO", "stats")["total_connections_received"]
+    return made
 
 
 def is_found(store: ValkeyStore, key: bytes, value: bytes) -> bool:
@@ -130,6 +137,29 @@ def test_a_server_that_was_started_again_is_found_by_the_next_call(server: Serve
     assert store.write([Set(b"a", b"2")]) == {b"a": Outcome.STORED}
 
 
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used(server: Server, store: ValkeyStore) -> None:
+    store.write([Set(b"a", b"1")])
+    server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    time.sleep(0.02)
+    assert store.write([Set(b"a", b"2")]) == {b"a": Outcome.STORED}
+
+
+def test_one_connection_serves_the_calls_of_a_thread(server: Server, store: ValkeyStore) -> None:
+    store.gets([b"a"])
+    made = connections(server)
+    for _ in range(10):
+        store.write([Set(b"a", b"1")])
+        store.gets([b"a"])
+    assert connections(server) == made + 1
+
+
+def test_a_closed_store_can_be_used_again(server: Server, store: ValkeyStore) -> None:
+    store.write([Set(b"a", b"1")])
+    store.close()
+    wait_until(lambda: server.command("INFO", "clients")["connected_clients"] == 1)
+    assert is_found(store, b"a", b"1")
+
+
 def test_an_answer_that_does_not_come_is_waited_for_until_the_deadline(
     server: Server, opened: Callable[..., ValkeyStore]
 ) -> None:
@@ -184,6 +214,19 @@ def test_a_replica_takes_no_write_and_calls_nothing_missing(server: Server, open
     with Server(*NO_FILES, "--replicaof", "127.0.0.1", str(server.port)) as replica:
         assert opened(replica.url).write([Set(b"a", b"1"), Cas(b"b", b"1", b"12345678")])[b"a"] is Outcome.FAILED
         replica.command("REPLICAOF", "NO", "ONE")
+
+
+def test_a_server_that_has_become_a_replica_is_left_for_what_its_name_leads_to(
+    server: Server, store: ValkeyStore
+) -> None:
+    store.write([Set(b"a", b"1")])
+    server.command("REPLICAOF", "127.0.0.1", server.bus_port)
+    opened = connections(server)
+    assert store.write([Set(b"a", b"2")])[b"a"] is Outcome.FAILED
+    server.command("REPLICAOF", "NO", "ONE")
+    assert store.write([Set(b"a", b"3")]) == {b"a": Outcome.STORED}
+    # Those of the two commands and of this question, and the store's new one.
+    assert connections(server) == opened + 3
 
 
 @pytest.mark.parametrize(
@@ -296,13 +339,15 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
         ValkeyStore("valkey://127.0.0.1", **options)
 
 
-def test_a_child_process_has_connections_of_its_own(store: ValkeyStore) -> None:
+def test_a_child_process_has_connections_of_its_own(server: Server, store: ValkeyStore) -> None:
     store.write([Set(b"a", b"1")])
+    made = connections(server)
     child = os.fork()
     if not child:
         os._exit(not all(is_found(store, b"a", b"1") for _ in range(20)))
     assert all(is_found(store, b"a", b"1") for _ in range(20))
     assert os.waitpid(child, 0)[1] == 0
+    assert connections(server) == made + 2, "that of the child, and of this question"
 
 
 # A Cluster
@@ -326,6 +371,19 @@ def test_the_keys_of_a_call_go_to_the_nodes_that_have_them(nodes: list[Server], 
     assert all(node.command("DBSIZE") for node in nodes[:3])
     assert all(getattr(read, "value", None) == key for key, read in spread.gets(KEYS).items())
     assert set(spread.delete(KEYS).values()) == {True}
+
+
+def test_a_key_with_a_namespace_is_looked_for_where_it_is(
+    nodes: list[Server], opened: Callable[..., ValkeyStore]
+) -> None:
+    store = opened(nodes[1].url, namespace="blue")
+    store.gets([b"a"])
+    for node in nodes[:3]:
+        node.command("CONFIG", "RESETSTAT")
+    assert set(store.write([Set(key, key) for key in KEYS]).values()) == {Outcome.STORED}
+    assert all(is_found(store, key, key) for key in KEYS)
+    assert sum(node.command("INFO", "errorstats").get("errorstat_MOVED", {"count": 0})["count"] for node in nodes) == 0
+    assert set(store.delete(KEYS).values()) == {True}
 
 
 def test_a_key_is_found_while_it_moves_and_after_it(nodes: list[Server], spread: ValkeyStore) -> None:
