@@ -1,6 +1,6 @@
 """Our loggers, made safe from what an application's logging raises.
 
-A delivery logs a failure before it settles the message. What a filter, a handler or a factory of records raises then
+A delivery logs a failure before it ends the message. What a filter, a handler or a factory of records raises then
 would end the delivery, for this message and for all that were claimed with it.
 """
 

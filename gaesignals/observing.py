@@ -117,8 +117,8 @@ class Observer:
     def judged(self, judged: Judged) -> None:
         """It is known what becomes of messages that did not go well; told inside `delivering`."""
 
-    def settled(self) -> None:
-        """A delivery has settled all that it had claimed, and may claim more; told inside `delivering`."""
+    def round_ended(self) -> None:
+        """A delivery is done with all that it had claimed, and may claim more; told inside `delivering`."""
 
     def delivered(self, report: DeliveryReport) -> None:
         """A delivery ended; told inside `delivering`."""
@@ -183,8 +183,8 @@ class Observers(Observer):
     def judged(self, judged: Judged) -> None:
         self._tell(lambda observer: observer.judged(judged))
 
-    def settled(self) -> None:
-        self._tell(lambda observer: observer.settled())
+    def round_ended(self) -> None:
+        self._tell(lambda observer: observer.round_ended())
 
     def delivered(self, report: DeliveryReport) -> None:
         self._tell(lambda observer: observer.delivered(report))

@@ -499,7 +499,7 @@ FAULTS = (
     Fault(
         "settling does not look once more after a removal",
         "gaesignals/mailbox/index/unlisting.py",
-        "    _look_again(connection, [name for name in emptied if name in removed])\n",
+        "    _look_again(connection, [name for name in empty if name in removed])\n",
         "",
     ),
     Fault(
@@ -517,14 +517,14 @@ FAULTS = (
     Fault(
         "a fan-out dispatches what is paused",
         "gaesignals/mailbox/index/fan_out.py",
-        "won = chosen - self._hold",
+        "won = chosen - self._paused",
         "won = chosen",
     ),
     Fault(
         "what a lost lease refers to is deleted",
         "gaesignals/mailbox/hold.py",
         "        self.missed.append(_missed(self._open.pop(key), reason))",
-        "        back = self._open.pop(key)\n        self.won.append(back.settlement)\n        self.missed.append(_missed(back, reason))",  # noqa: E501
+        "        back = self._open.pop(key)\n        self.won.append(back.end)\n        self.missed.append(_missed(back, reason))",  # noqa: E501
     ),
     Fault(
         "what was not begun goes back in one bundle",
@@ -908,14 +908,14 @@ FAULTS = (
     Fault(
         "a retry for a receiver that is not deployed everywhere yet is buried at once",
         "gaesignals/delivery/verdict.py",
-        "if run.record.held_ms and now_ms >= run.record.held_ms + HOLD_MS:",
+        "if run.record.unknown_since_ms and now_ms >= run.record.unknown_since_ms + UNKNOWN_MS:",
         "if True:",
     ),
     Fault(
         "a retry that is held begins its hour anew each time",
         "gaesignals/delivery/verdict.py",
-        "held_ms = record.held_ms or now_ms",
-        "held_ms = now_ms",
+        "since_ms = record.unknown_since_ms or now_ms",
+        "since_ms = now_ms",
     ),
     Fault(
         "a handler that failed leaves its context of ndb to the next one",
@@ -1129,7 +1129,7 @@ FAULTS = (
     Fault(
         "memcache may lose a segment without a trace for those who look later",
         "gaesignals/mailbox/hold.py",
-        "            if back.settlement.lost:\n",
+        "            if back.end.lost:\n",
         "            if False:\n",
     ),
     Fault(
@@ -1147,14 +1147,14 @@ FAULTS = (
     Fault(
         "a rescue takes a page with something in it for done",
         "gaesignals/format/rescue.py",
-        "return Verdict.SEND if is_lost else Verdict.KEPT",
-        "return Verdict.DONE",
+        "return Duty.SEND if is_lost else Duty.KEPT",
+        "return Duty.DONE",
     ),
     Fault(
         "a rescue brings again what still waits",
         "gaesignals/format/rescue.py",
-        "return Verdict.SEND if is_lost else Verdict.KEPT",
-        "return Verdict.SEND",
+        "return Duty.SEND if is_lost else Duty.KEPT",
+        "return Duty.SEND",
     ),
     Fault(
         "one lost segment brings a whole backlog again",
@@ -1387,14 +1387,14 @@ FAULTS = (
     Fault(
         "a page that lost something and is empty counts as done",
         "gaesignals/format/rescue.py",
-        "    return Verdict.DONE if page.loss == place.loss else Verdict.SEND",
-        "    return Verdict.DONE",
+        "    return Duty.DONE if page.loss == place.loss else Duty.SEND",
+        "    return Duty.DONE",
     ),
     Fault(
         "a rescue brings again what is done",
         "gaesignals/format/rescue.py",
-        "    return Verdict.DONE if page.loss == place.loss else Verdict.SEND",
-        "    return Verdict.SEND",
+        "    return Duty.DONE if page.loss == place.loss else Duty.SEND",
+        "    return Duty.SEND",
     ),
     Fault(
         "a rescue takes a page with leases alone for empty",
@@ -1441,8 +1441,8 @@ FAULTS = (
     Fault(
         "a weak delivery leaves the tasks of what it ran",
         "gaesignals/delivery/fresh.py",
-        "        release(self._mailbox.safety, works)\n        for work in works:\n            self._settle(work)",
-        "        for work in works:\n            self._settle(work)",
+        "        release(self._mailbox.safety, works)\n        for work in works:\n            self._count(work)",
+        "        for work in works:\n            self._count(work)",
     ),
     Fault(
         "what is discarded comes back by its tasks",
@@ -1707,7 +1707,7 @@ FAULTS = (
     Fault(
         "retries: one that is dropped keeps the task that brings it back",
         "gaesignals/mailbox/retries.py",
-        "    mailbox.safety.release(changing.done)",
+        "    mailbox.safety.release(replacing.done)",
         "    pass",
     ),
     Fault(

@@ -82,24 +82,24 @@ class Dispatcher:
     def fan_out(self) -> Dispatch:
         """Dispatch the names that are due. Raises `StoreError` if the index cannot be read."""
         return self._dispatch(
-            self._index.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, hold=self._paused())
+            self._index.fan_out(self.matches, redispatch_seconds=self._redispatch_seconds, paused=self._paused())
         )
 
     def fan_out_all(self) -> Dispatch:
         """Dispatch all names that are listed, also those that are not due. Raises `StoreError` as `fan_out` does."""
         return self._dispatch(
-            self._index.fan_out_all(self.matches, redispatch_seconds=self._redispatch_seconds, hold=self._paused())
+            self._index.fan_out_all(self.matches, redispatch_seconds=self._redispatch_seconds, paused=self._paused())
         )
 
     def fan_out_named(self, names: Collection[str]) -> Dispatch:
         """Dispatch these names, listed or not: whoever asks for a name gets a task for it."""
         matched = [name for name in dict.fromkeys(names) if self.matches(name)]
         paused = self._paused()
-        found = self._index.fan_out_named(matched, redispatch_seconds=self._redispatch_seconds, hold=paused)
-        held = tuple(sorted(name for name in names if name in paused))
+        found = self._index.fan_out_named(matched, redispatch_seconds=self._redispatch_seconds, paused=paused)
         # Also those that a sender has just changed the slot of.
         wanted = tuple(name for name in matched if name not in paused)
-        return self._dispatch(replace(found, names=wanted, held=held))
+        asked_for = tuple(sorted(name for name in names if name in paused))
+        return self._dispatch(replace(found, names=wanted, paused=asked_for))
 
     def _dispatch(self, found: FanOut) -> Dispatch:
         names = [name for name in found.names if _is_usable(name)]
@@ -110,7 +110,7 @@ class Dispatcher:
         gone = set(refused)
         sent = tuple(name for name in names if name not in gone)
         unmatched = tuple(sorted(found.unmatched))
-        return Dispatch(sent, tasks, refused, unmatched, found.unreadable, found.held, found.listed)
+        return Dispatch(sent, tasks, refused, unmatched, found.unreadable, found.paused, found.listed)
 
     def _settle_unmatched(self, found: FanOut) -> None:
         """Some of the names that nobody here listens to may be empty by now."""

@@ -74,7 +74,7 @@ class Working(Observer):
             delivery.names = max(delivery.names, len(counts))
             delivery.name = delivery.name or next(iter(counts))
 
-    def settled(self) -> None:
+    def round_ended(self) -> None:
         self.between_rounds()
 
     def handled(self, call: HandlerCall) -> None:

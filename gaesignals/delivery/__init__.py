@@ -1,1 +1,1 @@
-"""One delivery: claim what waits, run its handlers, and settle what became of it."""
+"""One delivery: claim what waits, run its handlers, and see to what became of it."""

@@ -1,6 +1,6 @@
-"""Delivering what is fresh: claim it, run its handlers, and settle what became of it.
+"""Delivering what is fresh: claim it, run its handlers, and see to what became of it.
 
-It goes in rounds. Each claims a little of every name, runs it in turns for ten seconds at most, and settles it: weak
+It goes in rounds. Each claims a little of every name, runs it in turns for ten seconds at most, and ends it: weak
 messages are this process's for good once they are claimed, and what was not begun is sent again; reliable ones are on
 leases, which are acknowledged, and what was not begun goes back. So many workers share one backlog, and nobody waits
 long for somebody else's slow messages.
@@ -19,7 +19,7 @@ from gaesignals.format.keys import Address, bundle_key
 from gaesignals.format.pauses import PausedNames
 from gaesignals.mailbox.claim import Claim, Claimed, Claimer, Order
 from gaesignals.mailbox.evicted import pass_over
-from gaesignals.mailbox.hold import Settlement, acknowledge
+from gaesignals.mailbox.hold import LeaseEnd, acknowledge
 from gaesignals.mailbox.load import load
 from gaesignals.mailbox.renew import keep
 from gaesignals.receiver import Match
@@ -87,7 +87,7 @@ class FreshDelivery:
             self._todo[claim.name] += claim.holding.count
         while claimed.claims:
             self._run(claimed)
-            self._mailbox.observer.settled()
+            self._mailbox.observer.round_ended()
             names = self._unfinished()
             if not names or self._round.is_over:
                 break
@@ -137,7 +137,7 @@ class FreshDelivery:
         claimed.claims.sort(key=lambda claim: (self._places[claim.name], claim.address.lane))
         self.paused |= claimed.paused
         # What waits of a name that somebody has just paused was not looked at.
-        self._left |= {name: claimed.left.get(name, 0) for name in names if name not in claimed.paused}
+        self._left |= {name: claimed.unclaimed.get(name, 0) for name in names if name not in claimed.paused}
         self._round.tally.more.difference_update(names)
         self._note(claimed)
         return claimed
@@ -160,7 +160,7 @@ class FreshDelivery:
         ]
 
     def _run(self, claimed: Claimed) -> None:
-        """Run what was claimed for as long as the round lasts, and settle it."""
+        """Run what was claimed for as long as the round lasts, and end it."""
         works = self._load(claimed.claims)
         try:
             works = self._set_aside(works)
@@ -255,7 +255,7 @@ class FreshDelivery:
         self._send_again([(work.name, record) for work in works for record in work.back])
         release(self._mailbox.safety, works)
         for work in works:
-            self._settle(work)
+            self._count(work)
 
     def _send_again(self, back: Sequence[tuple[str, Record]]) -> None:
         if not back:
@@ -272,13 +272,13 @@ class FreshDelivery:
         if not works:
             return
         self._bury(works)
-        settlements = [Settlement(work.claim, work.back, work.loaded.keys, work.loaded.lost) for work in works]
-        missed = {id(claim) for claim in acknowledge(self._mailbox, settlements)}
+        ends = [LeaseEnd(work.claim, work.back, work.loaded.keys, work.loaded.lost) for work in works]
+        missed = {id(claim) for claim in acknowledge(self._mailbox, ends)}
         release(self._mailbox.safety, [work for work in works if id(work.claim) not in missed])
         for work in works:
-            (self._overtaken if id(work.claim) in missed else self._settle)(work)
+            (self._overtaken if id(work.claim) in missed else self._count)(work)
 
-    def _settle(self, work: Work) -> None:
+    def _count(self, work: Work) -> None:
         self._round.tally.delivered += work.clean_count
         self._round.count(work.name, work.runs, work.verdicts)
         self._count_back(work.name, len(work.unrun))
@@ -296,4 +296,4 @@ class FreshDelivery:
                 self._round.tally.more.add(claim.name)
             else:
                 takeover.run(claim, self._matches[claim.name])
-                self._mailbox.observer.settled()
+                self._mailbox.observer.round_ended()

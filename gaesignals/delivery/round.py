@@ -28,7 +28,7 @@ MAX_EXCEPTIONS = 100
 
 @dataclass(slots=True)
 class Round:
-    """Who delivers what, and how far it has come: what was claimed together is run until `until`, then settled."""
+    """Who delivers what, and how far it has come: what was claimed together is run until `until`, and then ended."""
 
     mailbox: Mailbox
     receivers: Receivers
@@ -121,7 +121,7 @@ class Round:
         """Add what became of some messages of `name`, and tell the observer of those that did not go well."""
         self.tally.count(name, runs, verdicts)
         expired = [receiver for run in runs for receiver in run.expired]
-        retries = [retry for verdict in verdicts for retry in verdict.retries if not retry.held_ms]
+        retries = [retry for verdict in verdicts for retry in verdict.retries if not retry.unknown_since_ms]
         letters = [letter for verdict in verdicts for letter in verdict.letters]
         if expired or retries or letters:
             retried = [receiver for retry in retries for receiver in retry.receivers]

@@ -15,7 +15,7 @@ from gaesignals.format.entries import Record, is_due
 from gaesignals.format.lease import Mark, Position
 from gaesignals.mailbox.bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles
 from gaesignals.mailbox.claim import Claim
-from gaesignals.mailbox.hold import Settlement, acknowledge
+from gaesignals.mailbox.hold import LeaseEnd, acknowledge
 from gaesignals.mailbox.load import Loaded, load
 from gaesignals.mailbox.renew import advance, take_over
 from gaesignals.mailbox.safety import finished, merged
@@ -87,7 +87,7 @@ class Takeover:
             return
         run = plan(record, matches, is_takeover=True)
         run.failures += [_died(match) for match in run.matches]
-        self._settle(walk, position, run)
+        self._judge(walk, position, run)
 
     def _walk(self, walk: _Walk, matches: Sequence[Match]) -> bool:
         """Run what comes after the lease's position; False if the lease is not ours any more."""
@@ -125,7 +125,7 @@ class Takeover:
             runner.run([run])
         except LeaseLostError:
             return False
-        self._settle(walk, position, run)
+        self._judge(walk, position, run)
         return True
 
     def _guard(self, claim: Claim) -> None:
@@ -134,7 +134,7 @@ class Takeover:
         if self._mailbox.now_ms() >= claim.lease.expires_ms:
             raise LeaseLostError
 
-    def _settle(self, walk: _Walk, position: Position, run: Run) -> None:
+    def _judge(self, walk: _Walk, position: Position, run: Run) -> None:
         verdict = self._round.decide(run)
         self._round.bury({walk.claim.name: [verdict]})
         if run.record.safety and not verdict.retries:
@@ -167,7 +167,7 @@ class Takeover:
         spilled = [record for made in walk.spilled for record in made.records]
         keys = walk.loaded.keys + [made.key for made in walk.spilled]
         back = merged(spilled + _marked(walk) + walk.unrun)
-        missed = acknowledge(self._mailbox, [Settlement(walk.claim, back, keys, walk.loaded.lost)])
+        missed = acknowledge(self._mailbox, [LeaseEnd(walk.claim, back, keys, walk.loaded.lost)])
         self._round.tally.lost += walk.loaded.lost
         if missed:
             self._round.tally.overtaken += walk.loaded.claim.holding.count

@@ -127,8 +127,8 @@ def _gone(receiver: str) -> Failed:
 
 
 # A receiver that nobody knows may have come with a version that is not deployed everywhere yet, or have been renamed.
-HOLD_MS = 3_600_000
-HOLD_STEP_MS = 300_000
+UNKNOWN_MS = 3_600_000
+UNKNOWN_STEP_MS = 300_000
 DIED = "the process died while it ran this message, or it ran past its lease"
 
 
@@ -159,12 +159,12 @@ def decide(run: Run, *, now_ms: int, random: random.Random) -> Verdict:
         else:
             verdict.retries.append(_retry(run.record, failed, now_ms, random))
     for receiver in run.unknown:
-        if run.record.held_ms and now_ms >= run.record.held_ms + HOLD_MS:
+        if run.record.unknown_since_ms and now_ms >= run.record.unknown_since_ms + UNKNOWN_MS:
             gone = _gone(receiver)
             run.failures.append(gone)
             verdict.letters.append(_letter(run.record, gone, now_ms))
         else:
-            verdict.retries.append(_held(run.record, receiver, now_ms))
+            verdict.retries.append(_waiting_for(run.record, receiver, now_ms))
     return verdict
 
 
@@ -179,12 +179,12 @@ def _retry(record: Record, failed: Failed, now_ms: int, random: random.Random) -
     return charged if failed.is_charged else replace(charged, attempt=record.attempt)
 
 
-def _held(record: Record, receiver: str, now_ms: int) -> Record:
-    if not record.held_ms:
+def _waiting_for(record: Record, receiver: str, now_ms: int) -> Record:
+    if not record.unknown_since_ms:
         fields = {"signals_message": record.id, "signals_receiver": receiver, "signals_attempt": record.attempt}
         logger.warning("a message waits up to an hour for a receiver that is not known here", extra=fields)
-    held_ms = record.held_ms or now_ms
-    return replace(record, receivers=(receiver,), not_before_ms=now_ms + HOLD_STEP_MS, held_ms=held_ms)
+    since_ms = record.unknown_since_ms or now_ms
+    return replace(record, receivers=(receiver,), not_before_ms=now_ms + UNKNOWN_STEP_MS, unknown_since_ms=since_ms)
 
 
 def _letter(record: Record, failed: Failed, now_ms: int) -> DeadLetter:
@@ -229,8 +229,8 @@ class Tally:
             self.delivered += is_done and len(run.matches) > len(run.expired)
             self.expired += bool(run.expired)
             self.failed += bool(failures)
-            self.retried += any(not retry.held_ms for retry in verdict.retries)
-            self.remaining += any(retry.held_ms for retry in verdict.retries)
+            self.retried += any(not retry.unknown_since_ms for retry in verdict.retries)
+            self.remaining += any(retry.unknown_since_ms for retry in verdict.retries)
             self.dead += bool(verdict.letters)
             self.errors += [
                 Failure(name, run.record.id, failed.receiver, failed.error, failed.exception) for failed in failures

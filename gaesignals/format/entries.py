@@ -34,7 +34,7 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
     "e": ("error", str),
     "w": ("context", str),
     "d": ("due_ms", int),
-    "h": ("held_ms", int),
+    "h": ("unknown_since_ms", int),
     "k": ("safety", str),
     "s": ("is_resent", bool),
     "b": ("brought", int),
@@ -80,8 +80,8 @@ class Record:
     `attempt` is the number its next run will have. It is not run before `not_before_ms`. `receivers` are the ids of
     those that still have to run, empty for all that match; `error` is why it failed last. `context` is the trace
     context it was sent with, kept by every retry. `due_ms` is when it was meant to be handled, where that is not when
-    it was sent: of a delayed message, and of a dead letter that was requeued. `held_ms` is since when it has waited for
-    receivers that nobody knew.
+    it was sent: of a delayed message, and of a dead letter that was requeued. `unknown_since_ms` is since when it has
+    waited for receivers that nobody knew.
 
     A durable one has `safety`, the name of the task that brings it back, empty if that is not known; `is_resent` if it
     was brought back, so that weak receivers do not see it. `brought` counts how often a task brought it. `wake_ms` is
@@ -100,7 +100,7 @@ class Record:
     extra: tuple[tuple[str, Any], ...] = ()
     context: str = ""
     due_ms: int = 0
-    held_ms: int = 0
+    unknown_since_ms: int = 0
     safety: str | None = None
     is_resent: bool = False
     brought: int = 0
@@ -119,7 +119,7 @@ class Record:
             + 4 * (len(self.namespace) + len(self.error) + len(self.context))
             + 4 * sum(map(len, self.receivers))
         )
-        times = 12 * (bool(self.due_ms) + bool(self.held_ms) + bool(self.brought) + (self.wake_ms is not None))
+        times = 12 * (bool(self.due_ms) + bool(self.unknown_since_ms) + bool(self.brought) + (self.wake_ms is not None))
         return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
 
     @property
@@ -148,7 +148,7 @@ class Record:
             receivers=receivers,
             not_before_ms=not_before_ms,
             error=error[:500],
-            held_ms=0,
+            unknown_since_ms=0,
         )
 
     def to_wire(self) -> list[Any]:
@@ -173,8 +173,8 @@ class Record:
         options: dict[str, Any] = {}
         if self.due_ms:
             options["d"] = self.due_ms
-        if self.held_ms:
-            options["h"] = self.held_ms
+        if self.unknown_since_ms:
+            options["h"] = self.unknown_since_ms
         if self.safety is not None:
             options["k"] = self.safety
         if self.is_resent:

@@ -112,7 +112,7 @@ def _options(options: dict[Any, Any]) -> dict[str, Any]:
     return known
 
 
-class Verdict(enum.Enum):
+class Duty(enum.Enum):
     """What a rescue task has to do. `KEPT`: its message may still be in its page, so the task comes again later."""
 
     DONE = "done"
@@ -120,19 +120,19 @@ class Verdict(enum.Enum):
     SEND = "send"
 
 
-def verdict(place: Place | None, page: Page | None, *, tries: int) -> Verdict:
+def duty(place: Place | None, page: Page | None, *, tries: int) -> Duty:
     """Decide for messages put at `place`, from what its page is now; `tries` went before.
 
     The same page with something in it may still have them, and another try will see. One with nothing in it was emptied
     by deliveries, unless it lost something meanwhile. Any other page never had them.
     """
     if place is None or page is None or page.epoch != place.epoch:
-        return Verdict.SEND
+        return Duty.SEND
     is_bare = not (page.is_waiting or page.leases or page.retries)
     if not is_bare:
         is_lost = page.loss != place.loss and tries + 1 >= TRIES_UNTIL_A_LOSS_COUNTS
-        return Verdict.SEND if is_lost else Verdict.KEPT
-    return Verdict.DONE if page.loss == place.loss else Verdict.SEND
+        return Duty.SEND if is_lost else Duty.KEPT
+    return Duty.DONE if page.loss == place.loss else Duty.SEND
 
 
 def fill(messages: Sequence[tuple[str, Record]], *, max_bytes: int) -> list[Rescue]:

@@ -71,19 +71,18 @@ class Slot:
         """The names that are seven days overdue."""
         return {name for name, at in self.due_ms.items() if at <= now_ms - MAX_OVERDUE_MS}
 
-    def pushed(self, names: Iterable[str], now_ms: int, *, by_ms: int, mark_ms: int, doubles: bool) -> Slot:
-        """This slot with `names` due in `by_ms`, or in twice as long as the last time for one that nobody delivered.
+    def next_push_ms(self, name: str, least_ms: int) -> int:
+        """How far to push `name`: `least_ms`, or twice as far as the last time where nobody has delivered it since."""
+        last_ms = self.pushed_ms.get(name)
+        return least_ms if last_ms is None else min(2 * last_ms, max(MAX_PUSH_MS, least_ms))
+
+    def pushed(self, by_ms: Mapping[str, int], now_ms: int, *, mark_ms: int) -> Slot:
+        """This slot with each name of `by_ms` due so long after now.
 
         `mark_ms` is added to the times alone, so that whoever pushed them knows them again.
         """
-        by = {
-            name: min(2 * self.pushed_ms[name], max(MAX_PUSH_MS, by_ms))
-            if doubles and name in self.pushed_ms
-            else by_ms
-            for name in names
-        }
-        due = {name: now_ms + wait_ms + mark_ms for name, wait_ms in by.items()}
-        return Slot({**self.due_ms, **due}, {**self.pushed_ms, **by})
+        due = {name: now_ms + wait_ms + mark_ms for name, wait_ms in by_ms.items()}
+        return Slot({**self.due_ms, **due}, {**self.pushed_ms, **by_ms})
 
     def without(self, names: Iterable[str]) -> Slot:
         gone = frozenset(names)

@@ -54,16 +54,16 @@ def lease_of(claim: Claim) -> Lease:
 class Claimed:
     """What a round of claims came to.
 
-    `expired` are claims of others whose leases ran out, to be taken over. `left` counts what could be done at once and
-    still waits, by name; `more` are the names where there is such. `live` counts the leases of others that hold some of
-    a name. `unreadable` are the names that memcache did not answer for, at least in part, `silent` those for which it
-    did not answer at all, and `contended` those that others changed at every attempt. `narrowed` are those that have
-    their home page alone again, and `paused` those that were left alone because somebody paused them.
+    `expired` are claims of others whose leases ran out, to be taken over. `unclaimed` counts what could be done at once
+    and still waits, by name; `more` are the names where there is such. `live` counts the leases of others that hold
+    some of a name. `unreadable` are the names that memcache did not answer for, at least in part, `silent` those for
+    which it did not answer at all, and `contended` those that others changed at every attempt. `narrowed` are those
+    that have their home page alone again, and `paused` those that were left alone because somebody paused them.
     """
 
     claims: list[Claim] = field(default_factory=list)
     expired: list[Claim] = field(default_factory=list)
-    left: dict[str, int] = field(default_factory=dict)
+    unclaimed: dict[str, int] = field(default_factory=dict)
     more: set[str] = field(default_factory=set)
     live: dict[str, int] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
@@ -223,7 +223,7 @@ class Claimer:
 
         return Plan(address.key, seen, page, page.ttl_seconds, is_mine=is_mine)
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         address, attempt = self._todo[plan.key], self._attempts.pop(plan.key)
         if fate in (Fate.STORED, Fate.FOUND):
             self._note(address, attempt.page, mine=attempt.claim)
@@ -256,7 +256,7 @@ class Claimer:
         due = page.due_retries(now_ms) if is_reliable else ()
         count = page.waiting_count + count_messages(due)
         if count:
-            self._result.left[name] = self._result.left.get(name, 0) + count
+            self._result.unclaimed[name] = self._result.unclaimed.get(name, 0) + count
         if not is_reliable:
             if page.is_waiting:
                 self._result.more.add(name)

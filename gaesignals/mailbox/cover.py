@@ -14,7 +14,7 @@ from gaesignals.format.entries import Record
 from gaesignals.format.rescue import Place
 from gaesignals.tasks.queue import TaskError
 
-from .safety import Message, Safety
+from .safety import Insured, Safety
 
 logger = logging.getLogger("gaesignals")
 
@@ -23,8 +23,8 @@ logger = logging.getLogger("gaesignals")
 class Cover:
     """The messages of a send for one name; once they are covered, the durable ones of `records` name their tasks.
 
-    `old` are tasks that said of an earlier attempt where the messages would be. `left` are the ids of those that tasks
-    bring, whatever page they are in.
+    `old` are tasks that said of an earlier attempt where the messages would be. `entrusted` are the ids of those that
+    tasks bring, whatever page they are in.
     """
 
     name: str
@@ -32,17 +32,17 @@ class Cover:
     place: Place | None = None
     added_ms: int = 0
     old: list[str] = field(default_factory=list)
-    left: frozenset[str] = frozenset()
+    entrusted: frozenset[str] = frozenset()
 
     @property
     def is_brought(self) -> bool:
         """Whether every message is left to a task that brings it."""
-        return bool(self.left) and all(record.id in self.left for record in self.records)
+        return bool(self.entrusted) and all(record.id in self.entrusted for record in self.records)
 
     @property
     def is_open(self) -> bool:
         """Whether tasks say of a page that never got the messages that these are in it: nobody can tell any more."""
-        return self.is_added and not self.left
+        return self.is_added and not self.entrusted
 
     @property
     def is_needed(self) -> bool:
@@ -72,7 +72,7 @@ def add(safety: Safety, places: Sequence[tuple[Cover, Place]], *, now_ms: int) -
     """
     todo = [(cover, place) for cover, place in places if not cover.is_added or cover.place != place]
     messages = [
-        Message(cover.name, record, place) for cover, place in todo for record in cover.records if record.is_durable
+        Insured(cover.name, record, place) for cover, place in todo for record in cover.records if record.is_durable
     ]
     if not messages:
         return None
@@ -106,11 +106,11 @@ def _leave(safety: Safety, cover: Cover, reason: str) -> None:
     """Leave messages to tasks that bring them, whatever page they may be in."""
     durable = [record for record in cover.records if record.is_durable]
     try:
-        safety.secure([Message(cover.name, record, None) for record in durable])
+        safety.secure([Insured(cover.name, record, None) for record in durable])
     except TaskError:
         logger.exception("durable messages may be in memcache alone")
         return
-    cover.left = frozenset(record.id for record in durable)
+    cover.entrusted = frozenset(record.id for record in durable)
     safety.release_tasks([*cover.old, *cover.tasks])
     logger.warning(
         "durable messages did not get into memcache in time, and come by their tasks",

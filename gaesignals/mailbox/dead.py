@@ -32,7 +32,7 @@ _DEAD_PAGE = Kind(DeadPage.from_bytes)
 _DEAD_INDEX = Kind(DeadNames.from_bytes)
 
 
-class _Changing:
+class _ChangingPages:
     """The planner of a change of dead pages and then of the index, which says how many letters each of them has.
 
     A call is not one moment, so a page and its count are never written in one: somebody might count the page in
@@ -112,7 +112,7 @@ class _Changing:
             counts = {self._names[key]: self._counts[key] for key in counted}
             yield Plan(index, seen, (seen.value or DeadNames()).with_counts(counts))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if plan.key in self._indexes:
             if fate is Fate.STORED:
                 self._unlisted.difference_update(self._counted[plan.key])
@@ -142,7 +142,7 @@ def change(
 
     `bodies` are written before the pages that refer to them.
     """
-    changing = _Changing(names, change, bodies or {})
+    changing = _ChangingPages(names, change, bodies or {})
     rewrite(mailbox, changing, attempts=_MAX_ATTEMPTS)
     mailbox.delete(changing.garbage())
     mailbox.safety.release_tasks(changing.tasks())
@@ -208,7 +208,7 @@ class DeadLetters:
                 error="",
                 # Never as before: if it dies again before its letter is taken out, the letters differ.
                 due_ms=max(now_ms, record.due_ms + 1),
-                held_ms=0,
+                unknown_since_ms=0,
                 safety="" if record.is_durable else None,
             )
             for record in records

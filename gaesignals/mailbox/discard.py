@@ -29,7 +29,7 @@ _MAX_ATTEMPTS = 30
 _SEGMENTS_A_READ = 500
 
 
-def emptied(page: Page, token: str) -> Page:
+def discarded(page: Page, token: str) -> Page:
     """`page` with its leases and its width alone."""
     return replace(page.burnt(NOTHING, token), retries=())
 
@@ -90,11 +90,11 @@ class _Discarding:
 
     def _empty(self, key: bytes, seen: Seen[Page], page: Page) -> Plan:
         token = self._connection.new_id()
-        left = emptied(page, token)
+        left = discarded(page, token)
         self._before[key] = page
         return Plan(key, seen, left, left.ttl_seconds, is_mine=lambda stored: bool(stored.claim == token))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
             self.taken.append(self._before[plan.key])
             del self._todo[plan.key]

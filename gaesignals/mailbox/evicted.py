@@ -91,7 +91,7 @@ class _Passing:
         self._lost[key] = max(gap, page.count_of_segments(gap))
         return Plan(key, seen, after, after.ttl_seconds, is_mine=lambda stored: bool(stored.loss == after.loss))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.LOST:
             return  # to a sender or another delivery: look again
         address = self._todo.pop(plan.key)

@@ -105,7 +105,7 @@ class _Adding:
     def _is_mine(self, value: Span | Fleet) -> bool:
         return self._mark in value.marks
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is not Fate.LOST:
             self._todo.pop(plan.key, None)
 

@@ -30,8 +30,8 @@ MAX_MERGED = 512
 
 
 @value
-class Settlement:
-    """How a claim is to end: `returned` go back to be run later, everything else in it is done.
+class LeaseEnd:
+    """How the lease of a claim is to end: `returned` go back to be run later, everything else in it is done.
 
     `keys` are deleted if, and only if, this acknowledgement wins the lease. `lost` counts messages of it that memcache
     has forgotten: the page gets another mark of losses, so that tasks bring back those of them that are durable.
@@ -43,49 +43,49 @@ class Settlement:
     lost: int = 0
 
 
-def acknowledge(connection: Connection, settlements: Iterable[Settlement]) -> list[Claim]:
-    """End the leases of `settlements`: a read and a write for all, one write more for bundles of what goes back.
+def acknowledge(connection: Connection, ends: Iterable[LeaseEnd]) -> list[Claim]:
+    """End leases as `ends` say: a read and a write for all, one write more for bundles of what goes back.
 
     Returns the claims whose lease could not be ended. Those were taken over, or memcache failed; whoever takes them
     over runs them again. What the others referred to is deleted.
     """
-    ending = _Ending(connection, settlements)
-    rewrite(connection, ending)
-    planting = _Planting(connection, ending.homeless)
+    acknowledging = _Acknowledging(connection, ends)
+    rewrite(connection, acknowledging)
+    planting = _Planting(connection, acknowledging.homeless)
     rewrite(connection, planting)
-    won = ending.won + planting.won
-    connection.delete([key for settlement in won for key in settlement.keys] + ending.merged)
-    return ending.missed + planting.missed
+    won = acknowledging.won + planting.won
+    connection.delete([key for end in won for key in end.keys] + acknowledging.merged)
+    return acknowledging.missed + planting.missed
 
 
 @dataclass(slots=True)
 class _Return:
-    """A settlement with the bundles of what goes back."""
+    """How a lease ends, with the bundles of what goes back."""
 
-    settlement: Settlement
+    end: LeaseEnd
     bundles: list[Bundle]
 
     @property
     def claim(self) -> Claim:
-        return self.settlement.claim
+        return self.end.claim
 
     @property
     def refs(self) -> list[Ref]:
         return [made.ref for made in self.bundles]
 
 
-class _Ending:
-    """The planner of `acknowledge`. Each settlement is of another page.
+class _Acknowledging:
+    """The planner of `acknowledge`. Each lease is in another page.
 
     `homeless` are those whose page memcache lost, with what was to go back to it. `merged` are keys that nothing refers
     to any more, since what they held was written together.
     """
 
-    def __init__(self, connection: Connection, settlements: Iterable[Settlement]) -> None:
+    def __init__(self, connection: Connection, ends: Iterable[LeaseEnd]) -> None:
         self._connection = connection
-        self._open = {each.claim.address.key: _Return(each, self._bundled(each.returned)) for each in settlements}
+        self._open = {each.claim.address.key: _Return(each, self._bundled(each.returned)) for each in ends}
         self._merging: dict[bytes, list[bytes]] = {}
-        self.won: list[Settlement] = []
+        self.won: list[LeaseEnd] = []
         self.missed: list[Claim] = []
         self.homeless: list[_Return] = []
         self.merged: list[bytes] = []
@@ -122,7 +122,7 @@ class _Ending:
         elif page.find_lease(lease.id) is not None:
             refs = back.refs
             ended = self._with_room(key, page.replace_lease(lease.id), back).with_retries(refs)
-            if back.settlement.lost:
+            if back.end.lost:
                 ended = replace(ended, loss=self._connection.new_id())
             return Plan(
                 key,
@@ -158,9 +158,9 @@ class _Ending:
             return set(refs) <= set(page.retries)
         return self._connection.now_ms() < lease_of(claim).expires_ms + GRACE_MS
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
-            self.won.append(self._open.pop(plan.key).settlement)
+            self.won.append(self._open.pop(plan.key).end)
             self.merged += self._merging.pop(plan.key, [])
         elif fate is Fate.UNSURE:
             self._miss(plan.key, "memcache failed and the page has changed since")
@@ -181,13 +181,13 @@ class _Planting:
     def __init__(self, connection: Connection, homeless: Iterable[_Return]) -> None:
         self._connection = connection
         self._open: dict[bytes, list[_Return]] = {}
-        self.won: list[Settlement] = []
+        self.won: list[LeaseEnd] = []
         self.missed: list[Claim] = []
         for back in homeless:
             if back.refs:
                 self._open.setdefault(page_key(back.claim.name), []).append(back)
             else:
-                self.won.append(back.settlement)
+                self.won.append(back.end)
 
     def wanted(self) -> Mapping[bytes, Kind[Page]]:
         return dict.fromkeys(self._open, PAGE)
@@ -204,10 +204,10 @@ class _Planting:
         before = [made.write(self._connection.now_ms()) for made in bundles]
         return Plan(key, seen, page, page.ttl_seconds, before, lambda stored: set(refs) <= set(stored.retries))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
             planted = self._open.pop(plan.key)
-            self.won += [back.settlement for back in planted]
+            self.won += [back.end for back in planted]
             self._list(planted)
         elif fate is Fate.UNSURE:
             self.give_up(plan.key, "memcache failed and the page has changed since")

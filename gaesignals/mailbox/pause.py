@@ -81,7 +81,7 @@ class _Changing:
     def change(self, page: PausedNames) -> PausedNames:
         raise NotImplementedError
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         self._is_done = fate is Fate.STORED
 
     def give_up(self, key: bytes, reason: str) -> None:

@@ -24,7 +24,7 @@ from .rewrite import PAGE, Fate, Plan, rewrite
 def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
     """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
     fresh = replace(lease_of(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
-    taking = _Taking(connection, claim, fresh)
+    taking = _TakingOver(connection, claim, fresh)
     rewrite(connection, taking)
     return taking.changed
 
@@ -40,15 +40,15 @@ def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Seq
     lease = lease_of(claim)
     entries = Inline.of([made.ref for made in held])
     holding = Holding(lease.holding.next, lease.holding.next, entries, 0, entries.size)
-    changing = _Changing(
+    renewing = _Renewing(
         connection,
         claim,
         replace(lease, holding=holding),
         spilled=[made.ref for made in others],
         before=[made.write(connection.now_ms()) for made in (*held, *others)],
     )
-    rewrite(connection, changing)
-    return changing.changed
+    rewrite(connection, renewing)
+    return renewing.changed
 
 
 def advance(
@@ -66,12 +66,12 @@ def advance(
     `spilled` are bundles with what earlier marks stood for; they join the page's retries in the same write.
     """
     lease = replace(lease_of(claim), position=position, marks=tuple(marks), expires_ms=expires_ms)
-    changing = _Changing(connection, claim, lease, spilled=spilled)
-    rewrite(connection, changing)
-    return changing.changed
+    renewing = _Renewing(connection, claim, lease, spilled=spilled)
+    rewrite(connection, renewing)
+    return renewing.changed
 
 
-class _Changing:
+class _Renewing:
     """The planner that puts another lease in the place of a claim's.
 
     `changed` is the claim as it is then; None while it is not, or where its lease is gone from its page. One whose page
@@ -104,27 +104,27 @@ class _Changing:
                 continue
             page: Page | None = each.value
             if page is None or page.epoch != self._claim.epoch:
-                self._end(self._held_without_page(each))
-            elif not self.is_held(self._claim, page):
+                self._end(self._lease_without_page(each))
+            elif not self.is_ours(self._claim, page):
                 self._end(None)
             else:
                 spilled = [ref for ref in self._spilled if ref not in page.retries]
                 changed = page.replace_lease(lease_of(self._claim).id, self._lease).with_retries(spilled)
                 yield Plan(key, each, changed, changed.ttl_seconds, self._before, _has(self._lease))
 
-    def is_held(self, claim: Claim, page: Page) -> bool:
+    def is_ours(self, claim: Claim, page: Page) -> bool:
         return page.find_lease(lease_of(claim).id) is not None
 
-    def _held_without_page(self, seen: Seen[Page]) -> Lease | None:
+    def _lease_without_page(self, seen: Seen[Page]) -> Lease | None:
         lease = lease_of(self._claim)
-        is_ours = seen.is_writable and self._connection.now_ms() < lease.expires_ms + GRACE_MS
-        return replace(lease, expires_ms=self._lease.expires_ms) if is_ours else None
+        is_left = seen.is_writable and self._connection.now_ms() < lease.expires_ms + GRACE_MS
+        return replace(lease, expires_ms=self._lease.expires_ms) if is_left else None
 
     def _end(self, lease: Lease | None) -> None:
         self._is_over = True
         self.changed = None if lease is None else self._claim.with_lease(lease)
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):
             self._end(self._lease)
 
@@ -132,13 +132,13 @@ class _Changing:
         self._end(None)
 
 
-class _Taking(_Changing):
+class _TakingOver(_Renewing):
     """Takes leases over that are exactly as they were seen; others are somebody else's by now."""
 
-    def is_held(self, claim: Claim, page: Page) -> bool:
+    def is_ours(self, claim: Claim, page: Page) -> bool:
         return page.find_lease(lease_of(claim).id) == claim.lease
 
-    def _held_without_page(self, seen: Seen[Page]) -> Lease | None:
+    def _lease_without_page(self, seen: Seen[Page]) -> Lease | None:
         return None
 
 

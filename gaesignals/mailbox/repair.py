@@ -59,7 +59,7 @@ class _Widening:
             else:
                 del self._todo[key]
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.STORED:
             self.repaired.append(self._todo.pop(plan.key))
 

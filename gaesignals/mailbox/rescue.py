@@ -15,7 +15,7 @@ from gaesignals.errors import DecodeError, NewerFormatError, StoreError
 from gaesignals.format.keys import dead_key, dead_names_key, dead_names_page_of, marker_key, page_key, slot_key, slot_of
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadNames, DeadPage
 from gaesignals.format.page import Page
-from gaesignals.format.rescue import Place, Rescue, Verdict, verdict
+from gaesignals.format.rescue import Duty, Place, Rescue, duty
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Seen, State, decoded
 from gaesignals.stores.store import Absent, Found, Read
@@ -150,10 +150,10 @@ def _keys_of(found: Rescue) -> list[bytes]:
 def _answer(
     mailbox: Mailbox, name: str, place: Place, seen: Seen[Page], reads: Mapping[bytes, Read], tries: int
 ) -> Answer | None:
-    decided = verdict(place, seen.value, tries=tries)
-    if decided is Verdict.SEND:
+    decided = duty(place, seen.value, tries=tries)
+    if decided is Duty.SEND:
         return None
-    if decided is Verdict.DONE:
+    if decided is Duty.DONE:
         return Answer.DONE
     key = slot_key(slot_of(name))
     slot = decoded(key, reads[key], Slot.from_bytes).value or Slot()

@@ -136,26 +136,26 @@ def _read(connection: Connection, refs: Sequence[Ref]) -> dict[Ref, _Records]:
     }
 
 
-def _apply(mailbox: Mailbox, found: _Retries, ids: Collection[str], change: _Change) -> _Changing:
-    changing = _Changing(mailbox, found, ids, change)
-    rewrite(mailbox, changing, attempts=_MAX_ATTEMPTS, seen=found.pages)
-    mailbox.delete(changing.garbage)
-    return changing
+def _apply(mailbox: Mailbox, found: _Retries, ids: Collection[str], change: _Change) -> _Replacing:
+    replacing = _Replacing(mailbox, found, ids, change)
+    rewrite(mailbox, replacing, attempts=_MAX_ATTEMPTS, seen=found.pages)
+    mailbox.delete(replacing.garbage)
+    return replacing
 
 
-def _take_out(mailbox: Mailbox, name: str, found: _Retries, ids: Collection[str]) -> _Changing:
+def _take_out(mailbox: Mailbox, name: str, found: _Retries, ids: Collection[str]) -> _Replacing:
     """Take messages out of what is to be retried, the pages first and then the tasks of durable ones."""
-    changing = _apply(mailbox, found, ids, lambda record: None)
-    mailbox.safety.release(changing.done)
-    changing.check()
+    replacing = _apply(mailbox, found, ids, lambda record: None)
+    mailbox.safety.release(replacing.done)
+    replacing.check()
     try:
         settle(mailbox, [name])
     except StoreError:
         logger.exception("a name could not be settled in the index; the worker does it later")
-    return changing
+    return replacing
 
 
-class _Changing:
+class _Replacing:
     """The planner that puts changed bundles in the place of those that were found.
 
     `done` are the records, as they were, of which it is certain that they are changed; `garbage` are the keys of the
@@ -219,7 +219,7 @@ class _Changing:
         changed = (self._change(record) if record.id in self._ids else record for record in records)
         return [record for record in changed if record is not None]
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.UNSURE:
             self._unsure.add(plan.key)
         if fate not in (Fate.STORED, Fate.FOUND):
@@ -237,7 +237,7 @@ class _Changing:
 def _letter(record: Record, died_ms: int) -> DeadLetter:
     """The letter of a message that was to be run once more: that attempt is not one of those that failed."""
     failed = max(1, record.attempt - 1)
-    dead = replace(record, attempt=failed, not_before_ms=0, held_ms=0)
+    dead = replace(record, attempt=failed, not_before_ms=0, unknown_since_ms=0)
     return DeadLetter(dead, died_ms, f"{record.error}\n{BURIED}".strip())
 
 

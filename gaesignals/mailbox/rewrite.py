@@ -80,8 +80,8 @@ class Planner(Protocol):
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         """What to write now. Keys whose last write has still to be found out are left out of `seen`."""
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
-        """Called once for each plan, in the order of the plans."""
+    def learn(self, plan: Plan, fate: Fate) -> None:
+        """What became of `plan`. Called once for each, in the order of the plans."""
 
     def give_up(self, key: bytes, reason: str) -> None:
         """Called where the store failed too often for `key`, or others changed it at every attempt."""
@@ -163,7 +163,7 @@ class _Rewriting:
                 again.append(plan)
                 continue
             del self._open[key]
-            self._planner.settle(plan, fate)
+            self._planner.learn(plan, fate)
         return again
 
     def _fate(self, plan: Plan, seen: Seen[Any]) -> Fate | None:
@@ -192,7 +192,7 @@ class _Rewriting:
                 ready.append(plan)
             else:
                 unready.append(plan.key)
-                self._planner.settle(plan, Fate.UNPREPARED)
+                self._planner.learn(plan, Fate.UNPREPARED)
         self._count_failures(unready, started_ms)
         return ready
 
@@ -206,7 +206,7 @@ class _Rewriting:
             plan.begun_ms, plan.written_ms = plan.begun_ms or now_ms, now_ms
             if outcome is Outcome.STORED:
                 self._open.pop(plan.key, None)
-                self._planner.settle(plan, Fate.STORED)
+                self._planner.learn(plan, Fate.STORED)
                 continue
             # Once is enough: a later answer says nothing of an earlier write.
             plan.is_unsure = plan.is_unsure or outcome is Outcome.FAILED
@@ -219,7 +219,7 @@ class _Rewriting:
         for key, reason in reasons.items():
             plan = self._open.pop(key, None)
             if plan is not None:
-                self._planner.settle(plan, Fate.UNSURE if plan.is_unsure else Fate.LOST)
+                self._planner.learn(plan, Fate.UNSURE if plan.is_unsure else Fate.LOST)
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
             self._failures.pop(key, None)

@@ -38,7 +38,7 @@ _MAX_TOLD: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Insured:
     """What a task is to be added for; `place` is None where the message is in no page, or perhaps in none."""
 
     name: str
@@ -70,7 +70,7 @@ class Safety:
         """How long after its task was added a message has to be in its page: then the task has not looked yet."""
         return self._queues.safety_seconds / 2
 
-    def secure(self, messages: Sequence[Message]) -> list[Record]:
+    def secure(self, messages: Sequence[Insured]) -> list[Record]:
         """Add a task for each message, a hundred a call; return the records, which name their tasks.
 
         Those without a place are brought at once. Raises `TaskError` unless every task was added for certain.
@@ -126,7 +126,7 @@ class Safety:
             self._connection.write([Set(marker_key(safety), b"1", MARKER_TTL_SECONDS) for safety in marked])
         return not marked
 
-    def _rescue(self, message: Message) -> Rescue:
+    def _rescue(self, message: Insured) -> Rescue:
         record = replace(message.record, safety=None)
         return Rescue(((message.name, record),), message.place, ticket=self._connection.new_id())
 

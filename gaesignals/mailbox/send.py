@@ -80,7 +80,7 @@ def _error(parcels: Sequence[Parcel]) -> SendError:
     for parcel in parcels:
         for record in parcel.records:
             stage = Stage.UNSURE if parcel.stage is Stage.FAILED and parcel.cover.is_open else parcel.stage
-            ids[Stage.DONE if record.id in parcel.cover.left else stage].append(record.id)
+            ids[Stage.DONE if record.id in parcel.cover.entrusted else stage].append(record.id)
     reason = next(parcel.reason for parcel in parcels if parcel.reason)
     return SendError(reason, stored=ids[Stage.DONE], unsure=ids[Stage.UNSURE], failed=ids[Stage.FAILED])
 
@@ -242,10 +242,10 @@ class _Sending:
         due = {parcel.name: now_ms for parcel in self._touched[key]}
         return Plan(key, seen, (seen.value or Slot()).with_due(due, now_ms))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         parcel = self._by_page.pop(plan.key, None)
         if parcel is None:
-            self._settle_slot(plan, fate)
+            self._learn_of_slot(plan, fate)
         elif parcel.stage is Stage.LANE:
             parcel.stage = Stage.SLOT if fate is Fate.STORED else Stage.LANE
         elif fate is Fate.UNSURE:
@@ -269,7 +269,7 @@ class _Sending:
             lane = self._connection.random.randrange(parcel.width)
         self._lanes.keep(parcel.name, lane, parcel.hot_ms)
 
-    def _settle_slot(self, plan: Plan, fate: Fate) -> None:
+    def _learn_of_slot(self, plan: Plan, fate: Fate) -> None:
         if fate is not Fate.STORED:
             return
         for parcel in self._touched.get(plan.key, ()):

@@ -139,8 +139,8 @@ class RoundWatcher(Watcher):
     def judged(self, judged: Judged) -> None:
         self.told.append(judged)
 
-    def settled(self) -> None:
-        self.told.append("settled")
+    def round_ended(self) -> None:
+        self.told.append("round ended")
 
 
 class TestARound:
@@ -154,7 +154,7 @@ class TestARound:
         receivers.connect("b", lambda data: None)
         send_many([("a", 1), ("a", 2), ("b", 1)])
         deliver(receivers)
-        assert watcher.told == [{"a": 2, "b": 1}, "settled"]
+        assert watcher.told == [{"a": 2, "b": 1}, "round ended"]
 
     def test_says_which_receivers_get_it_again_and_for_which_it_is_dead(
         self, clock: ManualClock, watcher: RoundWatcher
@@ -169,7 +169,7 @@ class TestARound:
         Signal("a").send()
         clock.advance(60)
         deliver(receivers)
-        assert watcher.told == [{"a": 1}, Judged("a", ["again"], ["once"], ["old"]), "settled"]
+        assert watcher.told == [{"a": 1}, Judged("a", ["again"], ["once"], ["old"]), "round ended"]
 
     def test_says_nothing_of_what_went_well(self, watcher: RoundWatcher) -> None:
         receivers = Receivers()

@@ -22,11 +22,11 @@ from gaesignals.format import keys, page
 from gaesignals.format.entries import Record
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import Page
-from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.index import fan_out as pending
 from gaesignals.mailbox.look import MailboxStatus, look
 from gaesignals.mailbox.retries import drop as drop_retries
 from gaesignals.mailbox.retries import hasten, kill

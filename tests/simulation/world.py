@@ -19,11 +19,11 @@ from gaesignals.data import codec
 from gaesignals.delivery.deliver import deliver
 from gaesignals.errors import SendError, StoreError
 from gaesignals.format import keys, page
-from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.index import fan_out as pending
 from gaesignals.mailbox.look import look
 from gaesignals.receivers import Receivers
 from gaesignals.stores.store import Set

@@ -59,7 +59,7 @@ _NO_SERVICE = {"SIGNALS_LOCATION": "us-central1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Imported:
     """What the worker's code says: the lines about settings, the ids of the receivers that it found, and their leases.
 
     `lease_seconds` and `queues` have those that declare some, by id. `unmatched` are those of the names asked about
@@ -80,17 +80,17 @@ def check_settings(project: Project, receivers: str | None) -> Iterator[Problem]
         yield from _check_spelling(service)
     for service in project.workers:
         names = cron_names(project, service)
-        verdict = preflight(service.directory, {**service.environ, **given}, names=names)
-        yield from _problems(service.file, verdict)
-        yield from _check_leases(service, verdict)
-        yield from _check_queues(project, verdict)
-        yield from _check_cron_names(project, verdict)
+        found = preflight(service.directory, {**service.environ, **given}, names=names)
+        yield from _problems(service.file, found)
+        yield from _check_leases(service, found)
+        yield from _check_queues(project, found)
+        yield from _check_cron_names(project, found)
         yield from _check_region(service)
     if not project.workers and receivers is not None:
         yield from _problems("--receivers", preflight(project.directories[0], {**_NO_SERVICE, **given}))
 
 
-def preflight(directory: Path, environ: Mapping[str, str], *, names: Sequence[str] = ()) -> Verdict:
+def preflight(directory: Path, environ: Mapping[str, str], *, names: Sequence[str] = ()) -> Imported:
     """Have the worker's own code look at `environ`, with the modules in `directory`, and for receivers of `names`."""
     module, package_directory = _worker_package()
     paths = [str(package_directory), os.environ.get("PYTHONPATH", "")]
@@ -110,8 +110,8 @@ def preflight(directory: Path, environ: Mapping[str, str], *, names: Sequence[st
         else:
             said = f"ends the process, with {said}" if isinstance(said, str) else said
     if isinstance(said, str):
-        return Verdict((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
-    return Verdict(
+        return Imported((f"{RECEIVERS_VARIABLE}={environ.get(RECEIVERS_VARIABLE, '')!r}: importing it {said}",))
+    return Imported(
         problems=tuple(said["problems"]),
         receivers=tuple(said["receivers"]),
         lease_seconds=said["lease_seconds"],
@@ -120,10 +120,10 @@ def preflight(directory: Path, environ: Mapping[str, str], *, names: Sequence[st
     )
 
 
-def _problems(file: str, verdict: Verdict) -> Iterator[Problem]:
-    for line in verdict.problems:
-        found = _LINE.fullmatch(line)
-        what, remedy = found.groups() if found else (line, "correct it")
+def _problems(file: str, found: Imported) -> Iterator[Problem]:
+    for line in found.problems:
+        matched = _LINE.fullmatch(line)
+        what, remedy = matched.groups() if matched else (line, "correct it")
         what = re.sub(r"=''$", " is empty", what)
         code = "receivers" if line.startswith(RECEIVERS_VARIABLE) else "setting"
         if code == "receivers" and "; " in remedy:
@@ -134,11 +134,11 @@ def _problems(file: str, verdict: Verdict) -> Iterator[Problem]:
         yield Problem(file, code, what, remedy)
 
 
-def _check_leases(service: Service, verdict: Verdict) -> Iterator[Problem]:
+def _check_leases(service: Service, found: Imported) -> Iterator[Problem]:
     """Receivers that take longer than a request may: a day with basic and manual scaling is what a lease may be too."""
     if service.info.basic_scaling or service.info.manual_scaling:
         return
-    for receiver, seconds in verdict.lease_seconds.items():
+    for receiver, seconds in found.lease_seconds.items():
         if seconds > _AUTOMATIC_SECONDS:
             what = f"{receiver} has a lease of {seconds:g} s, and automatic scaling ends a request after 10 minutes"
             remedy = (
@@ -147,18 +147,18 @@ def _check_leases(service: Service, verdict: Verdict) -> Iterator[Problem]:
             yield Problem(service.file, "lease", what, remedy)
 
 
-def _check_queues(project: Project, verdict: Verdict) -> Iterator[Problem]:
+def _check_queues(project: Project, found: Imported) -> Iterator[Problem]:
     """Queues that receivers name, and tasks would not find."""
     queues = project.queues
-    for receiver, name in verdict.queues.items():
+    for receiver, name in found.queues.items():
         if queues is not None and name not in queues.usable and name not in queues.refused:
             what = f"there is no push queue {name}, which {receiver} names"
             yield Problem(project.name_of(QUEUE), "queue-unknown", what, f"add `- {{name: {name}, rate: 50/s}}`")
 
 
-def _check_cron_names(project: Project, verdict: Verdict) -> Iterator[Problem]:
+def _check_cron_names(project: Project, found: Imported) -> Iterator[Problem]:
     """Signals that cron would send to nobody."""
-    for name in verdict.unmatched:
+    for name in found.unmatched:
         what = f"a job sends {name!r}, which no receiver matches"
         yield Problem(project.name_of(CRON), "cron-unmatched", what, "connect a receiver, or correct the url")
 

@@ -28,13 +28,13 @@ _MARK_MS = 1000
 class FanOut:
     """What one fan-out found: `names` to dispatch, which are this caller's for the redispatch time.
 
-    `unmatched` are the names that wait and that no receiver matches, each with the time it is due, `held` those that
-    would have been won and were to be held back. `unreadable` counts the slots that memcache did not answer for.
+    `unmatched` are the names that wait and that no receiver matches, each with the time it is due, `paused` those that
+    would have been won if they were not paused. `unreadable` counts the slots that memcache did not answer for.
     `listed` is everything that the slots which were read have, due or not.
     """
 
     names: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     unreadable: int = 0
     listed: frozenset[str] = frozenset()
@@ -55,25 +55,27 @@ class Index:
         return {name: at / 1000 for seen in slots.values() if seen.value for name, at in seen.value.due_ms.items()}
 
     def fan_out(
-        self, matches: Callable[[str], bool], *, redispatch_seconds: float, hold: Collection[str] = ()
+        self, matches: Callable[[str], bool], *, redispatch_seconds: float, paused: Collection[str] = ()
     ) -> FanOut:
         """Win the names that are due and match, so that the caller dispatches them and nobody else does.
 
         Each is due again in `redispatch_seconds`, which makes up for a dispatch that is lost, and then in twice as long
-        each time, up to an hour, until somebody delivers it. The names of `hold` stay listed as they are and are
+        each time, up to an hour, until somebody delivers it. The names of `paused` stay listed as they are and are
         nobody's. Raises `StoreError` if memcache answers for no slot at all.
         """
-        return self._take(_Taking(self._connection, matches, redispatch_seconds, hold=hold))
+        return self._take(_FanningOut(self._connection, matches, redispatch_seconds, paused=paused))
 
     def fan_out_all(
-        self, matches: Callable[[str], bool], *, redispatch_seconds: float, hold: Collection[str] = ()
+        self, matches: Callable[[str], bool], *, redispatch_seconds: float, paused: Collection[str] = ()
     ) -> FanOut:
         """As `fan_out`, and the names that are not due yet as well."""
-        return self._take(_TakingAll(self._connection, matches, redispatch_seconds, hold=hold))
+        return self._take(_FanningOutAll(self._connection, matches, redispatch_seconds, paused=paused))
 
-    def fan_out_named(self, names: Collection[str], *, redispatch_seconds: float, hold: Collection[str] = ()) -> FanOut:
+    def fan_out_named(
+        self, names: Collection[str], *, redispatch_seconds: float, paused: Collection[str] = ()
+    ) -> FanOut:
         """As `fan_out_all`, of `names` alone, which are listed if they are not. The slots of others are not read."""
-        return self._take(_TakingNamed(self._connection, names, redispatch_seconds, hold=hold))
+        return self._take(_FanningOutNamed(self._connection, names, redispatch_seconds, paused=paused))
 
     def postpone(self, names: Collection[str], *, seconds: float) -> None:
         """Have `names` due in `seconds`, or seven minutes: somebody is at work on them. Raises `StoreError`."""
@@ -91,24 +93,22 @@ class Index:
         """Make `names` due now again: they were won and could not be dispatched. Raises `StoreError`."""
         list_names(self._connection, dict.fromkeys(names, self._connection.now_ms()))
 
-    def _take(self, taking: _Taking) -> FanOut:
-        rewrite(self._connection, taking, attempts=_FAN_OUT_ATTEMPTS)
+    def _take(self, fanning_out: _FanningOut) -> FanOut:
+        rewrite(self._connection, fanning_out, attempts=_FAN_OUT_ATTEMPTS)
         return FanOut(
-            tuple(sorted(taking.won)),
-            tuple(sorted(taking.held)),
-            taking.unmatched,
-            len(taking.unreadable),
-            frozenset(taking.listed),
+            tuple(sorted(fanning_out.won)),
+            tuple(sorted(fanning_out.left_alone)),
+            fanning_out.unmatched,
+            len(fanning_out.unreadable),
+            frozenset(fanning_out.listed),
         )
 
 
-class _Taking:
+class _FanningOut:
     """The planner of a fan-out: what is listed, what of it may be taken, and pushing those forward.
 
     What nobody here listens to is taken out when it is seven days overdue: hardly anything that old is still stored.
     """
-
-    _doubles = True
 
     def __init__(
         self,
@@ -117,19 +117,19 @@ class _Taking:
         redispatch_seconds: float,
         *,
         slots: Iterable[bytes] = tuple(map(slot_key, range(SLOTS))),
-        hold: Collection[str] = (),
+        paused: Collection[str] = (),
     ) -> None:
         self._connection = connection
         self._matches = matches
-        self._hold = frozenset(hold)
-        self._push_ms = int(redispatch_seconds * 1000)
+        self._paused = frozenset(paused)
+        self._redispatch_ms = int(redispatch_seconds * 1000)
         # Nobody else is likely to have chosen the same millisecond.
         self._mark_ms = connection.random.randrange(_MARK_MS)
         self._todo = dict.fromkeys(slots, MANY_SLOTS)
         self._names: dict[bytes, list[str]] = {}
         self._is_first = True
         self.won: set[str] = set()
-        self.held: set[str] = set()
+        self.left_alone: set[str] = set()
         self.unmatched: dict[str, int] = {}
         self.unreadable: set[bytes] = set()
         self.listed: set[str] = set()
@@ -156,21 +156,18 @@ class _Taking:
         slot = seen.value or Slot()
         self.listed.update(slot.due_ms)
         chosen = self.takeable(key, slot, self._matching(slot.due_ms), now_ms)
-        self.held |= chosen & self._hold
-        won = chosen - self._hold
-        # Those held back that are long overdue become due now: what is overdue for days is dropped from the index.
+        self.left_alone |= chosen & self._paused
+        won = chosen - self._paused
+        # Paused ones that are long overdue become due now: what is overdue for days is dropped from the index.
         kept = {
-            name: now_ms for name in chosen & self._hold if slot.due_ms.get(name, now_ms) < now_ms - LONG_OVERDUE_MS
+            name: now_ms for name in chosen & self._paused if slot.due_ms.get(name, now_ms) < now_ms - LONG_OVERDUE_MS
         }
         old = slot.overdue(now_ms) & self.unmatched.keys()
         if not won and not kept and not old:
             return None
         self._names[key] = list(won)
-        pushed = (
-            slot.without(old)
-            .with_due(kept, now_ms)
-            .pushed(won, now_ms, by_ms=self._push_ms, mark_ms=self._mark_ms, doubles=self._doubles)
-        )
+        left = slot.without(old).with_due(kept, now_ms)
+        pushed = left.pushed({name: self.push_ms(left, name) for name in won}, now_ms, mark_ms=self._mark_ms)
         mine = {name: pushed.due_ms[name] for name in won}
         return Plan(key, seen, pushed, is_mine=lambda slot: bool(mine) and mine.items() <= slot.due_ms.items())
 
@@ -181,9 +178,13 @@ class _Taking:
         return {name: at for name, at in due_ms.items() if name not in unmatched}
 
     def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
+        """Those of the listed names that match which this fan-out is after."""
         return {name for name in names if slot.is_due(name, now_ms)}
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def push_ms(self, slot: Slot, name: str) -> int:
+        return slot.next_push_ms(name, self._redispatch_ms)
+
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.LOST:
             return  # to a sender, as a rule: its names are as they were
         if fate is not Fate.UNSURE:
@@ -194,21 +195,20 @@ class _Taking:
         self._todo.pop(key, None)
 
 
-class _TakingAll(_Taking):
-    _doubles = False
-
+class _FanningOutAll(_FanningOut):
     def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
         return set(names)
 
+    def push_ms(self, slot: Slot, name: str) -> int:
+        return self._redispatch_ms
 
-class _TakingNamed(_Taking):
-    _doubles = False
 
+class _FanningOutNamed(_FanningOutAll):
     def __init__(
-        self, connection: Connection, names: Collection[str], redispatch_seconds: float, *, hold: Collection[str]
+        self, connection: Connection, names: Collection[str], redispatch_seconds: float, *, paused: Collection[str]
     ) -> None:
         self._groups = by_slot(names)
-        super().__init__(connection, lambda _: True, redispatch_seconds, slots=self._groups, hold=hold)
+        super().__init__(connection, lambda _: True, redispatch_seconds, slots=self._groups, paused=paused)
 
     def takeable(self, key: bytes, slot: Slot, names: Iterable[str], now_ms: int) -> set[str]:
         return set(self._groups[key])

@@ -52,7 +52,7 @@ class _Listing:
                 due = {name: self._due_ms[name] for name in self._groups[key]}
                 yield Plan(key, each, (each.value or Slot()).with_due(due, now_ms))
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.STORED:
             del self._groups[plan.key]
 

@@ -27,14 +27,14 @@ MAX_UNMATCHED_A_RUN = 200
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`emptied` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due.
+    """`unlisted` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due.
 
     What could be done already for retries and leases that ran out has the time since when, before now.
     `waking` are those of them whose senders want to have them handled at once, and have not seen to that themselves as
     they do for what waits.
     """
 
-    emptied: tuple[str, ...]
+    unlisted: tuple[str, ...]
     remaining: Mapping[str, float]
     waking: frozenset[str] = frozenset()
 
@@ -60,11 +60,11 @@ def settle(connection: Connection, names: Iterable[str]) -> Settled:
                 changed[key] = after
     # Once, whatever comes of it: an entry whose slot was lost to a sender stays.
     connection.write([slots[key].replaced_by(key, slot) for key, slot in changed.items()])
-    emptied = [name for name, at in due_ms.items() if at is None]
+    empty = [name for name, at in due_ms.items() if at is None]
     removed = {name for key in changed for name in groups[key]}
-    _look_again(connection, [name for name in emptied if name in removed])
+    _look_again(connection, [name for name in empty if name in removed])
     remaining = {name: at / 1000 for name, at in due_ms.items() if at is not None}
-    return Settled(tuple(emptied), remaining, waking & remaining.keys())
+    return Settled(tuple(empty), remaining, waking & remaining.keys())
 
 
 def _settled(slot: Slot, due_ms: Mapping[str, int | None], now_ms: int) -> Slot | None:

@@ -123,7 +123,7 @@ def test_the_index_lives_with_a_clock_that_jumps_a_minute(store: MemoryStore, cl
     clock.advance(361)
     assert index.fan_out(lambda name: True, redispatch_seconds=300).names == ("a",), "a lost task is made up for"
     process.deliver(lambda data: None)
-    assert index.settle(["a"]).emptied == ("a",)
+    assert index.settle(["a"]).unlisted == ("a",)
 
 
 def test_a_lease_that_runs_out_in_the_middle_of_a_handler(store: MemoryStore, clock: ManualClock) -> None:

@@ -11,7 +11,7 @@ from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.format.entries import Record, Ref
 from gaesignals.format.inline import Inline
 from gaesignals.format.page import Page
-from gaesignals.format.rescue import VERSION, Place, Rescue, Verdict, fill, verdict
+from gaesignals.format.rescue import VERSION, Duty, Place, Rescue, duty, fill
 
 RECORD = Record("id-1", 1_700_000_000_000_000, b"data", "tenant", 3, context="trace", wake_ms=0)
 PLACE = Place(3, "epoch", "loss")
@@ -63,34 +63,34 @@ def test_a_later_version_is_told_apart() -> None:
         Rescue.from_bytes(seal(VERSION + 1, []))
 
 
-class TestTheVerdict:
+class TestTheDuty:
     FULL = Page("epoch", Inline.of([RECORD]), loss="loss")
 
-    def decide(self, page: Page | None, *, place: Place | None = PLACE, tries: int = 0) -> Verdict:
-        return verdict(place, page, tries=tries)
+    def decide(self, page: Page | None, *, place: Place | None = PLACE, tries: int = 0) -> Duty:
+        return duty(place, page, tries=tries)
 
     def test_without_a_place_the_messages_are_sent(self) -> None:
-        assert self.decide(self.FULL, place=None) is Verdict.SEND
+        assert self.decide(self.FULL, place=None) is Duty.SEND
 
     def test_a_page_that_is_gone_or_another_has_them_no_more(self) -> None:
-        assert self.decide(None) is Verdict.SEND
-        assert self.decide(replace(self.FULL, epoch="another")) is Verdict.SEND
+        assert self.decide(None) is Duty.SEND
+        assert self.decide(replace(self.FULL, epoch="another")) is Duty.SEND
 
     @pytest.mark.parametrize("page", [FULL, Page("epoch", loss="loss").with_retries([Ref("r", 1, 1)])])
     def test_a_page_with_something_in_it_may_still_have_them(self, page: Page) -> None:
-        assert self.decide(page) is Verdict.KEPT
-        assert self.decide(page, tries=50) is Verdict.KEPT
+        assert self.decide(page) is Duty.KEPT
+        assert self.decide(page, tries=50) is Duty.KEPT
 
     def test_a_page_with_nothing_in_it_is_done_with_them(self) -> None:
-        assert self.decide(Page("epoch", loss="loss")) is Verdict.DONE
+        assert self.decide(Page("epoch", loss="loss")) is Duty.DONE
 
     def test_an_empty_page_that_has_lost_something_may_have_lost_them(self) -> None:
-        assert self.decide(Page("epoch", loss="other")) is Verdict.SEND
+        assert self.decide(Page("epoch", loss="other")) is Duty.SEND
 
     def test_a_loss_in_a_page_that_has_something_counts_from_the_fourth_try_on(self) -> None:
         """One lost segment must not send a whole backlog again."""
         answers = [self.decide(replace(self.FULL, loss="other"), tries=tries) for tries in range(5)]
-        assert answers == [Verdict.KEPT] * 3 + [Verdict.SEND] * 2
+        assert answers == [Duty.KEPT] * 3 + [Duty.SEND] * 2
 
 
 def test_messages_fill_tasks_in_order() -> None:

@@ -12,7 +12,7 @@ from gaesignals.errors import StoreError
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import FULL_MESSAGES, VERSION, Page
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.discard import discard, emptied
+from gaesignals.mailbox.discard import discard, discarded
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import Set
@@ -142,7 +142,7 @@ class TestALease:
 
 class TestTheIndexOfSegments:
     def test_is_burnt(self) -> None:
-        page = emptied(Page("e", first=3, next=5, sealed_count=9, heaviest=7), "token")
+        page = discarded(Page("e", first=3, next=5, sealed_count=9, heaviest=7), "token")
         assert (page.first, page.next, page.claim) == (6, 6, "token")
         assert (page.sealed_count, page.heaviest) == (0, 0)
 

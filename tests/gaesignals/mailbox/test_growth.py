@@ -33,10 +33,10 @@ from gaesignals.format.keys import dead_key, page_key, slot_key
 from gaesignals.format.lease import Holding, Lease
 from gaesignals.format.page import MAX_LEASES, MAX_WIDTH, Page
 from gaesignals.format.slot import MAX_BYTES, Slot
-from gaesignals.mailbox import index as pending
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.index import fan_out as pending
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
 from gaesignals.testing import ManualClock, MemoryStore
@@ -329,7 +329,7 @@ def test_a_million_waiting_names_are_found_and_each_is_won_once(
     receivers = Receivers()
     receivers.connect("{name}", lambda data, name: None, id="h")
     assert deliver(receivers, names=names).delivered == len(names)
-    assert set(index.settle(names).emptied) == set(names)
+    assert set(index.settle(names).unlisted) == set(names)
     assert index.entries() == {}
 
 
@@ -400,7 +400,7 @@ def test_a_full_slot_stops_neither_fan_out_nor_settling(mailbox: Mailbox, full_s
         index.put_back([other, *names_of_slot(0, 500)[10:]])
     won = index.fan_out_named([other, full_slot, waiting], redispatch_seconds=300)
     assert {other, full_slot} <= set(won.names)
-    assert index.settle([other, full_slot]).emptied == (full_slot,)
+    assert index.settle([other, full_slot]).unlisted == (full_slot,)
 
 
 # Width, bodies and bulk

@@ -14,7 +14,7 @@ from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
 from gaesignals.format.slot import FRESH_MS, Slot
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.index import FanOut, Index
 from gaesignals.stores.store import Outcome, Read, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
@@ -103,6 +103,16 @@ def test_names_that_cloud_tasks_refused_are_due_again(pending: Index) -> None:
     assert fan_out(pending) == ("a",)
 
 
+@pytest.mark.parametrize("forced", [Index.fan_out_all, lambda index, _, **how: index.fan_out_named(["a"], **how)])
+def test_a_forced_run_pushes_a_name_no_further_each_time(
+    pending: Index, clock: ManualClock, forced: Callable[..., FanOut]
+) -> None:
+    Signal("a").send(1)
+    for _ in range(3):
+        assert forced(pending, everything, redispatch_seconds=300).names == ("a",)
+        assert pending.entries()["a"] == pytest.approx(clock() + 300, abs=1)
+
+
 def test_a_forced_run_takes_what_is_not_due_and_what_is_not_listed(pending: Index) -> None:
     Signal("a").send(1)
     fan_out(pending)
@@ -112,7 +122,7 @@ def test_a_forced_run_takes_what_is_not_due_and_what_is_not_listed(pending: Inde
 def test_an_emptied_name_leaves_the_index_and_one_that_waits_stays(pending: Index, emptied: str) -> None:
     Signal("b").send(2)
     settled = pending.settle(["a", "b"])
-    assert settled.emptied == ("a",)
+    assert settled.unlisted == ("a",)
     assert set(pending.entries()) == set(settled.remaining) == {"b"}
 
 
@@ -205,7 +215,7 @@ def test_a_send_that_relied_on_one_that_died_before_its_slot_is_found_by_the_sec
         return call.keys
 
     store.before = interrupt
-    assert pending.settle(["a"]).emptied == ("a",)
+    assert pending.settle(["a"]).unlisted == ("a",)
     assert "a" in pending.entries()
 
 
@@ -222,7 +232,7 @@ def test_a_name_stays_whose_page_is_written_after_its_slot_in_the_same_call(
         if call.verb == "write":
             store.before = None
             store.write([write for write in call.writes if write.key == slot])
-            assert pending.settle(["a"]).emptied == ()
+            assert pending.settle(["a"]).unlisted == ()
             store.write([write for write in call.writes if write.key == page])
             raise Divided
 
@@ -240,7 +250,7 @@ def test_a_name_stays_whose_page_is_written_long_after_its_slot_in_the_same_call
     def work() -> None:
         assert fan_out(pending) == ("a",)
         assert deliver([("a", lambda data: None)]).is_idle
-        assert pending.settle(["a"]).emptied == ("a",)
+        assert pending.settle(["a"]).unlisted == ("a",)
         clock.advance(1.1)
 
     slowly = Mailbox(DividedStore(store, first=slot_key(slot_of("a")), then=work), clock=clock)
@@ -304,7 +314,7 @@ def test_a_sender_that_read_the_slot_long_before_the_page_does_not_rely_on_it(
     slot = slot_key(slot_of(emptied))
 
     def work() -> None:
-        assert pending.settle([emptied]).emptied == (emptied,)
+        assert pending.settle([emptied]).unlisted == (emptied,)
         store.before = lambda call: [slot] if call.verb == "write" else ()
         with pytest.raises(SendError, match="may not be found") as caught:
             Signal(emptied).send("of another sender")
@@ -464,7 +474,7 @@ def test_what_failed_while_its_name_was_reliable_stays_listed_until_a_delivery_i
     assert seen == [1]
     deliver(receivers[True])
     clock.advance(60)
-    assert pending.settle(["a"]).emptied == ("a",)
+    assert pending.settle(["a"]).unlisted == ("a",)
     assert seen == [1, 1]
 
 
@@ -476,9 +486,9 @@ def test_what_failed_while_its_name_was_reliable_leaves_the_index_once_memcache_
     Signal("a").send(1)
     deliver(receivers)
     clock.advance(6.9 * 86400)
-    assert pending.settle(["a"]).emptied == ()
+    assert pending.settle(["a"]).unlisted == ()
     clock.advance(0.5 * 86400)
-    assert pending.settle(["a"]).emptied == ("a",)
+    assert pending.settle(["a"]).unlisted == ("a",)
     assert pending.entries() == {}
 
 
@@ -492,7 +502,7 @@ def test_what_is_old_and_still_there_stays_listed(pending: Index, clock: ManualC
     assert value is not None
     store.set_raw(bundle, value)
     clock.advance(30 * 86400)
-    assert pending.settle(["a"]).emptied == ()
+    assert pending.settle(["a"]).unlisted == ()
 
 
 @pytest.mark.parametrize("seconds", [60, 3600, 6 * 86400, 9 * 86400])

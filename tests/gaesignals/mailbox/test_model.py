@@ -137,7 +137,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def settle_without_a_delivery(self) -> None:
-        emptied = set(Index(self.box).settle(NAMES).emptied)
+        emptied = set(Index(self.box).settle(NAMES).unlisted)
         assert not emptied & self._busy()
 
     @rule(name=names)

@@ -115,19 +115,19 @@ class TestTrouble:
 class TestAFanOut:
     def test_holds_names_back_and_keeps_them_listed(self, mailbox: Mailbox) -> None:
         send_many([("a", 1), ("b", 2)])
-        found = Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a", "quiet"])
-        assert (found.names, found.held, found.unmatched) == (("b",), ("a",), {})
+        found = Index(mailbox).fan_out(everything, redispatch_seconds=300, paused=["a", "quiet"])
+        assert (found.names, found.paused, found.unmatched) == (("b",), ("a",), {})
         assert sorted(Index(mailbox).entries()) == ["a", "b"]
 
     def test_of_names_holds_names_back_too(self, mailbox: Mailbox) -> None:
         Signal("a").send()
-        found = Index(mailbox).fan_out_named(["a", "quiet"], redispatch_seconds=300, hold=["a", "quiet"])
-        assert (found.names, found.held) == ((), ("a", "quiet"))
+        found = Index(mailbox).fan_out_named(["a", "quiet"], redispatch_seconds=300, paused=["a", "quiet"])
+        assert (found.names, found.paused) == ((), ("a", "quiet"))
         assert list(Index(mailbox).entries()) == ["a"]
 
     def test_lets_go_of_them_at_once_when_they_are_resumed(self, mailbox: Mailbox, clock: ManualClock) -> None:
         Signal("a").send()
-        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, paused=["a"])
         assert Index(mailbox).fan_out(everything, redispatch_seconds=300).names == ("a",)
 
     def test_keeps_them_from_being_dropped_for_their_age(
@@ -138,7 +138,7 @@ class TestAFanOut:
         Signal("a").send()
         for _ in range(16):
             clock.advance(MAX_OVERDUE_MS / 1000 / 15)
-            Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+            Index(mailbox).fan_out(everything, redispatch_seconds=300, paused=["a"])
         Signal("b").send()
         assert "a" in Index(mailbox).entries()
 
@@ -147,9 +147,9 @@ class TestAFanOut:
     ) -> None:
         Signal("a").send()
         before = len(store.calls)
-        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, paused=["a"])
         assert {call.verb for call in store.calls[before:]} == {"gets"}
         clock.advance(LONG_OVERDUE_MS / 1000 + 1)
         before = len(store.calls)
-        Index(mailbox).fan_out(everything, redispatch_seconds=300, hold=["a"])
+        Index(mailbox).fan_out(everything, redispatch_seconds=300, paused=["a"])
         assert [call.verb for call in store.calls[before:]].count("write") == 1

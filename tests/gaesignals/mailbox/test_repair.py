@@ -26,7 +26,7 @@ def test_messages_in_a_lane_are_found_after_the_home_page_was_evicted(
     seen: list[object] = []
     store.evict([page_key("a")])
     clock.advance(60)
-    assert Index(mailbox).settle(["a"]).emptied == ("a",)
+    assert Index(mailbox).settle(["a"]).unlisted == ("a",)
     assert deliver([("a", seen.append)]).is_idle
     assert repair(mailbox, ["a", "b"]) == ("a",)
     assert "a" in Index(mailbox).entries()

@@ -52,7 +52,7 @@ class Appending:
                 is_mine = (lambda stored: self.word in stored.words) if self.is_marked else None
                 yield Plan(key, each, words, before=self.before, is_mine=is_mine)
 
-    def settle(self, plan: Plan, fate: Fate) -> None:
+    def learn(self, plan: Plan, fate: Fate) -> None:
         self.told.append((plan.key, fate))
         if fate in (Fate.STORED, Fate.FOUND, Fate.UNSURE):
             del self.todo[plan.key]

@@ -21,7 +21,7 @@ check = functools.partial(check_settings, receivers=None)
 def test_receivers_that_can_be_imported_have_no_problem(directory: Directory) -> None:
     assert directory.problems(check) == []
     environ = {"SIGNALS_RECEIVERS": "shop.receivers:receivers", "SIGNALS_LOCATION": "local"}
-    assert preflight(directory.path, environ) == settings.Verdict((), ("ship",))
+    assert preflight(directory.path, environ) == settings.Imported((), ("ship",))
 
 
 def test_nothing_is_written_where_they_are(directory: Directory) -> None:
