@@ -1816,6 +1816,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             what = fault.breaks if fault else "nothing: the tree as it is"
             caught_by = verdict.caught_by or ("passes" if fault is None else "SURVIVES")
             print(f"{number:3}  {what:82}  {verdict.seconds:6.1f} s  {caught_by}", flush=True)
+            if fault is None and not is_right:
+                print("the tests do not pass without a fault, so that a fault they fail with is not caught by them")
+                pool.shutdown(cancel_futures=True)
+                return 1
     print(f"{len(chosen)} tried, {wrong} not as they should be")
     return 1 if wrong else 0
 

@@ -52,6 +52,14 @@ def test_without_numbers_all_faults_are_tried(
     assert f"{len(FAULTS) + 1} tried, 0 not as they should be" in capsys.readouterr().out
 
 
+def test_nothing_is_said_of_faults_where_the_tests_fail_without_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mutants, "judge", lambda fault: Verdict("a test", 0.0))
+    assert main([]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 @pytest.mark.parametrize("number", ["-1", str(len(FAULTS) + 1), "all"])
 def test_a_number_that_no_fault_has_is_refused(number: str) -> None:
     with pytest.raises(SystemExit):
