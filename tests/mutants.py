@@ -681,15 +681,15 @@ FAULTS = (
     # Sending
     Fault(
         "a slot is not touched where the name is there already",
-        "gaesignals/mailbox/send.py",
-        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
-        "is_touching = not is_listed",
+        "gaesignals/mailbox/parcel.py",
+        "    return not (page.is_waiting and slot.is_listed_since(",
+        "    return not (slot.is_listed_since(",
     ),
     Fault(
-        "a name that is missing from its slot is not listed where messages wait",
-        "gaesignals/mailbox/send.py",
-        "is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)",
-        "is_touching = parcel.width == 1 and not page.is_waiting",
+        "a name that is missing from its slot, or will be soon, is not listed where messages wait",
+        "gaesignals/mailbox/parcel.py",
+        "        if not slot.is_keeping(self.name, self.planned_ms):",
+        "        if False:",
     ),
     # The service's own messages
     Fault(
@@ -1096,10 +1096,28 @@ FAULTS = (
         " | before.bodies",
     ),
     Fault(
-        "a sender relies on a slot that it read long before the page",
+        "a sender relies on a slot that it read before the page",
+        "gaesignals/mailbox/parcel.py",
+        "slot.is_listed_since(self.name, page.listed_ms, self.planned_ms)",
+        "slot.is_listed_since(self.name, 0, self.planned_ms)",
+    ),
+    Fault(
+        "a page does not say when its name was listed",
         "gaesignals/mailbox/send.py",
-        " and not self._is_read_slow\n",
-        "\n",
+        "            filled = replace(filled, listed_ms=now_ms)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a name that was pushed counts as listed when it was pushed",
+        "gaesignals/format/slot.py",
+        "listed_ms -= self.pushed_ms[name] + FRESH_MS",
+        "listed_ms -= self.pushed_ms[name]",
+    ),
+    Fault(
+        "a time ahead counts as a time of listing",
+        "gaesignals/format/slot.py",
+        "return at_ms <= listed_ms <= now_ms",
+        "return at_ms <= listed_ms",
     ),
     Fault(
         "receivers of one id are counted together",

@@ -24,7 +24,7 @@ from .entries import Ref, are_counts, is_due, is_id, is_list_of
 from .inline import NOTHING, Inline, joined
 from .lease import Lease
 
-VERSION: Final = 3
+VERSION: Final = 4
 FULL_MESSAGES: Final = 16
 FULL_INLINE_BYTES: Final = 8 * 1024
 FULL_REFERENCED_BYTES: Final = 256 * 1024
@@ -59,6 +59,7 @@ class Page:
     `sealed_count` how many messages they hold together. `claim` is the token of the last claim. `width` is how many
     lanes the name has, and `hot_ms` when a sender last met others there; both are a home page's. `loss` is a mark that
     changes when something of it was found missing. `wake_ms` and `is_wake_second` are what it promises of wake tasks.
+    `listed_ms` is when the last sender wrote it that listed the name as well, in the same call.
     """
 
     epoch: str
@@ -75,6 +76,7 @@ class Page:
     loss: str = ""
     wake_ms: int = 0
     is_wake_second: bool = False
+    listed_ms: int = 0
 
     @property
     def is_full(self) -> bool:
@@ -230,6 +232,7 @@ class Page:
             self.loss,
             self.wake_ms,
             self.is_wake_second,
+            self.listed_ms,
             self.messages.to_wire(),
             [lease.to_wire() for lease in self.leases],
             [ref.to_wire() for ref in self.retries],
@@ -242,11 +245,11 @@ class Page:
         wire = codec.unseal(value, version=VERSION)
         if not is_list_of(wire, _WIRE):
             raise DecodeError("not a page")
-        epoch, first, next_, heaviest, sealed, width, hot_ms, claim, loss, wake_ms, is_second, messages, *held = wire
-        leases, retries = held
+        epoch, first, next_, heaviest, sealed, width, hot_ms, claim, loss, wake_ms, is_second, *held = wire
+        listed_ms, messages, leases, retries = held
         if not (
             is_id(epoch)
-            and are_counts(first, heaviest, sealed, hot_ms, wake_ms)
+            and are_counts(first, heaviest, sealed, hot_ms, wake_ms, listed_ms)
             and first <= next_ <= first + MAX_SEGMENTS
             and 1 <= width <= MAX_WIDTH
             and len(leases) <= MAX_LEASES
@@ -268,10 +271,11 @@ class Page:
             loss,
             wake_ms,
             is_second,
+            listed_ms,
         )
 
 
-_WIRE: Final = (str, int, int, int, int, int, int, str, str, int, bool, list, list, list)
+_WIRE: Final = (str, int, int, int, int, int, int, str, str, int, bool, int, list, list, list)
 
 
 def _are_full(entries: Inline) -> bool:

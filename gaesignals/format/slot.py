@@ -46,6 +46,17 @@ class Slot:
         """Whether `name` is listed, and not so long overdue that it may soon be dropped."""
         return self.due_ms.get(name, 0) > now_ms - MAX_OVERDUE_MS // 2
 
+    def is_listed_since(self, name: str, at_ms: int, now_ms: int) -> bool:
+        """Whether `name` was listed at that time or later; False where the slot does not say when.
+
+        A time ahead is when something can be done, or of another clock. A name that was pushed may be taken out at once
+        and another be listed in its place, by a clock that is behind: `FRESH_MS` is for the difference.
+        """
+        listed_ms = self.due_ms.get(name, 0)
+        if name in self.pushed_ms:
+            listed_ms -= self.pushed_ms[name] + FRESH_MS
+        return at_ms <= listed_ms <= now_ms
+
     def is_fresh(self, name: str, now_ms: int) -> bool:
         """Whether a sender has just listed `name`: the message it is about may be on its way to the page still."""
         return name in self.due_ms and abs(self.due_ms[name] - now_ms) < FRESH_MS

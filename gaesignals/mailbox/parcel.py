@@ -12,6 +12,7 @@ from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import Page
 from gaesignals.format.replacing import without_replaced
 from gaesignals.format.rescue import Place
+from gaesignals.format.slot import Slot
 from gaesignals.format.wake import promise
 
 from .bundles import Bundle
@@ -100,6 +101,18 @@ class Parcel:
     def gather_ms(self) -> int | None:
         """How long a task that wakes the worker waits for more; None if none of the messages wakes it."""
         return min((record.wake_ms for record in self.records if record.wake_ms is not None), default=None)
+
+    def has_to_list(self, page: Page, slot: Slot) -> bool:
+        """Whether the name has to be listed in the call that writes `page`.
+
+        What waits was listed by the sender of the first of it. But a reading is not one moment: the slot may have been
+        read before the name was taken out, and the page after somebody had begun anew and not come as far as the slot.
+        """
+        if not slot.is_keeping(self.name, self.planned_ms):
+            return True
+        if self.width > 1:
+            return False  # its home page keeps it in the index
+        return not (page.is_waiting and slot.is_listed_since(self.name, page.listed_ms, self.planned_ms))
 
     def replacing(self, page: Page) -> Page:
         """The page without what the messages take the place of, in the first plan alone.

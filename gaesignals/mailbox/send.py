@@ -7,6 +7,7 @@ it raises, the error says which messages are stored, which are not, and for whic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gaesignals.errors import SendError
@@ -30,9 +31,8 @@ from .waker import Waker
 INLINE_BYTES = 2048
 # More than the calls of an attempt may take together, and far less than a name stays wide that senders use no more.
 _LATE_MS = 30_000
-# Far more than a call takes, and about what a fan-out, its task and their settling do; or, for a read, what the end of
-# that settling and the send of another do.
-_SLOW_MS, _SLOW_READ_MS = 1000, 250
+# Far more than a call takes, and about what a fan-out, its task and their settling do.
+_SLOW_MS = 1000
 
 
 def send(
@@ -96,10 +96,8 @@ class _Sending:
         self._touched: dict[bytes, list[Parcel]] = {}
         self._unlisted: list[Parcel] = []
         self._by_page: dict[bytes, Parcel] = {}
-        self._asked_ms, self._is_read_slow = 0, False
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
-        self._asked_ms = self._asked_ms or self._connection.now_ms()
         pages: dict[bytes, Kind[Page]] = {}
         slots: dict[bytes, Kind[Slot]] = {}
         for parcel in self._at(*OPEN):
@@ -127,8 +125,6 @@ class _Sending:
         return [parcel for parcel in self._parcels if parcel.stage in stages]
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        self._is_read_slow = self._connection.now_ms() - self._asked_ms > _SLOW_READ_MS
-        self._asked_ms = 0
         self._refuse_newer({key for key, each in seen.items() if each.state is State.NEWER})
         seen = {key: each for key, each in seen.items() if each.is_writable}
         self._touched = {}
@@ -199,10 +195,7 @@ class _Sending:
         """The page with the parcel's messages; a full one is sealed first."""
         page, now_ms = parcel.page, parcel.planned_ms
         assert page is not None
-        slot: Slot = seen[parcel.slot_key].value or Slot()
-        # Nor is a reading one moment: after a slow one the name may be in its slot no more, whatever waits in the page.
-        is_listed = slot.is_keeping(parcel.name, now_ms) and not self._is_read_slow
-        parcel.is_touching = not is_listed or (parcel.width == 1 and not page.is_waiting)
+        parcel.is_touching = parcel.has_to_list(page, seen[parcel.slot_key].value or Slot())
         if parcel.is_touching:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
         self._by_page[parcel.key] = parcel
@@ -219,6 +212,8 @@ class _Sending:
         if parcel.lane != parcel.target:
             parcel.hot_ms = parcel.planned_ms
             filled = filled.heated(parcel.lane, parcel.hot_ms)
+        if parcel.is_touching:
+            filled = replace(filled, listed_ms=now_ms)
         entries, filled = parcel.entries, parcel.promising(page, filled)
         return Plan(
             parcel.key,

@@ -42,7 +42,7 @@ def test_a_page_comes_back_from_its_bytes_as_it_was() -> None:
     held = Holding(1, 3, some(record(1), ref(2)), 32, 900)
     lease = Lease("l", 5000, held, (1, 2, 3), (Mark((1, 0, 0), 2, 7, ("r",), "e"),))
     retries = (ref(3, not_before_ms=9),)
-    page = Page("e", some(record(1), ref(1)), 3, 5, 700, 32, (lease,), retries, 8, 5, "token", "loss", 9, True)
+    page = Page("e", some(record(1), ref(1)), 3, 5, 700, 32, (lease,), retries, 8, 5, "token", "loss", 9, True, 8)
     assert Page.from_bytes(page.to_bytes()) == page
 
 
@@ -51,21 +51,21 @@ def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
     assert entries_from_bytes(some(known).to_bytes()) == (known,)
 
 
-GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, "", "", 0, False, [0, 0, 0, b""], [], []]
+GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, "", "", 0, False, 0, [0, 0, 0, b""], [], []]
 WRONG: list[tuple[int, list[object]]] = [
     (0, [1, "", "x" * 61, "é"]),
     (1, [-1, 1, 2**50, True, 1.0]),
     (2, [-1, 2**25, None]),
-    *((number, [-1, 2**48, "", True]) for number in (3, 4, 6, 9)),
+    *((number, [-1, 2**48, "", True]) for number in (3, 4, 6, 9, 11)),
     (5, [0, 65, True]),
     (7, [b"", None]),
     (8, [b"", None]),
     (10, [0, None]),
-    (11, [3, [], [0, 0, 0], [0, 0, 0, ""], [0, 0, 0, b"x"], [1, 1, 0, b""], [2, 1, 0, b"xx"], [2, 2, 0, b"x"]]),
-    (11, [[1, 2**48, 0, b"x"], [1, 1, 2**48, b"x"], [1, 1, -1, b"x"], [-1, 1, 0, b"x"], [True, 1, 0, b"x"]]),
-    (12, [{}, [{}], [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [0, 0, 0, b""], "s": 0, "h": 0}]]),
-    (12, [[{"i": "l", "x": 1, "f": 0, "n": 1, "m": [], "s": 0, "h": 0}]]),
-    (13, [{}, [["a"]], [[2**60, "key", 1, 0]], [[1, "k" * 61, 1, 0]], [[1, "key", 0, 0]], [[True, "key", 1, 0]]]),
+    (12, [3, [], [0, 0, 0], [0, 0, 0, ""], [0, 0, 0, b"x"], [1, 1, 0, b""], [2, 1, 0, b"xx"], [2, 2, 0, b"x"]]),
+    (12, [[1, 2**48, 0, b"x"], [1, 1, 2**48, b"x"], [1, 1, -1, b"x"], [-1, 1, 0, b"x"], [True, 1, 0, b"x"]]),
+    (13, [{}, [{}], [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [0, 0, 0, b""], "s": 0, "h": 0}]]),
+    (13, [[{"i": "l", "x": 1, "f": 0, "n": 1, "m": [], "s": 0, "h": 0}]]),
+    (14, [{}, [["a"]], [[2**60, "key", 1, 0]], [[1, "k" * 61, 1, 0]], [[1, "key", 0, 0]], [[True, "key", 1, 0]]]),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.format.slot import (
+    FRESH_MS,
     LISTED_AHEAD_MS,
     MAX_AHEAD_MS,
     MAX_BYTES,
@@ -95,6 +96,22 @@ def test_a_slot_has_room_for_names_until_memcache_would_not_take_it() -> None:
     assert not full.has_room_for(["one more".ljust(200, "x")], NOW_MS)
     assert full.without(names[:1]).has_room_for(["one more".ljust(200, "x")], NOW_MS)
     assert full.has_room_for(["one more".ljust(200, "x")], NOW_MS + MAX_OVERDUE_MS), "what is dropped makes room"
+
+
+@pytest.mark.parametrize(
+    ("slot", "is_listed"),
+    [
+        (Slot(), False),
+        (Slot({"a": NOW_MS - 3}), False),
+        (Slot({"a": NOW_MS - 2}), True),
+        (Slot({"a": NOW_MS}), True),
+        (Slot({"a": NOW_MS + 1}), False),
+        (Slot({"a": NOW_MS + 60_000 - 2 + FRESH_MS}, {"a": 60_000}), True),
+        (Slot({"a": NOW_MS + 60_000}, {"a": 60_000}), False),
+    ],
+)
+def test_a_slot_says_whether_a_name_was_listed_since(slot: Slot, is_listed: bool) -> None:
+    assert slot.is_listed_since("a", NOW_MS - 2, NOW_MS) is is_listed
 
 
 def test_an_entry_half_way_to_being_dropped_does_not_count_as_kept() -> None:
