@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
         help="show what a message that is listed carries; the worker logs who asks",
         exits="the message is not among the first hundred any more, or memcache evicted what it carries",
     )
-    gone = "not all of the given IDs are to be retried any more"
+    gone = "not all of the given IDs are to be retried: run, drop and kill are for nothing else"
     now = commands.add("run", run_now, help="run retries of a name now, whenever they were to be run", exits=gone)
     drop = commands.add(
         "drop",
@@ -92,9 +92,20 @@ def _change(action: str, done: str, said: str, options: argparse.Namespace, cont
         context.terminal.say_json(answer)
     else:
         context.terminal.say(f"{said} {count_of(answer[done], 'message')} of {options.name}")
-    if missing:
-        context.terminal.remark(f"{count_of(missing, 'message')} not to be retried any more")
+    _remark_others(context.terminal, action, missing, answer.get("which", {}))
     return ExitCode.FAILED if missing else ExitCode.DONE
+
+
+def _remark_others(terminal: Terminal, action: str, missing: int, which: Mapping[str, Sequence[str]]) -> None:
+    """Say why nothing was done with messages that are not to be retried."""
+    waiting, leased = (len(which.get(state, ())) for state in ("waiting", "leased"))
+    if waiting:
+        what = f"{count_of(waiting, 'message')} not run yet: {action} is for what failed and is to be retried"
+        terminal.remark(f"{what}; see `gaesignals drain` and `gaesignals discard`, which take all of a name")
+    if leased:
+        terminal.remark(f"{count_of(leased, 'message')} left to the delivery that has it: {action} is for retries")
+    if gone := missing - waiting - leased:
+        terminal.remark(f"{count_of(gone, 'message')} not there any more, or done")
 
 
 def _say_messages(terminal: Terminal, name: str, answer: Mapping[str, Any]) -> None:

@@ -34,6 +34,8 @@ COUNTS = (
     "letters",
     "messages",
     "missing",
+    "waiting",
+    "leased",
 )
 
 

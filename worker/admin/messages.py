@@ -91,19 +91,19 @@ def add_routes(admin: Blueprint, moves: Moves) -> None:
     @door(Door.ADMIN)
     def run_messages() -> Response:
         """Run retries now, whenever they were to be run."""
-        return _change("run", moves.run)
+        return _change("run", Moves.run, moves)
 
     @admin.post("/messages/drop")
     @door(Door.ADMIN)
     def drop_messages() -> Response:
         """Throw retries away, for good."""
-        return _change("drop", moves.drop)
+        return _change("drop", Moves.drop, moves)
 
     @admin.post("/messages/kill")
     @door(Door.ADMIN)
     def kill_messages() -> Response:
         """Make dead letters of retries, without the attempts that they have left."""
-        return _change("kill", moves.kill)
+        return _change("kill", Moves.kill, moves)
 
 
 def _add_looks(admin: Blueprint, mailbox: Mailbox) -> None:
@@ -187,7 +187,7 @@ def _message_json(listed: Listed) -> dict[str, Any]:
     }
 
 
-def _change(action: str, change: Callable[[str, Collection[str]], Collection[str]]) -> Response:
+def _change(action: str, change: Callable[[Moves, str, Collection[str]], Collection[str]], moves: Moves) -> Response:
     """Do something with the retries of the ids, which have to be given: none does not stand for all."""
     fields = any_fields(request, allowed={"name": False, "ids": True})
     name = _whose(fields)
@@ -195,7 +195,7 @@ def _change(action: str, change: Callable[[str, Collection[str]], Collection[str
         raise BadRequest("ids is missing: say which messages")
     ids = checked_strings("ids", fields["ids"], at_most=MAX_IDS)
     try:
-        changed = change(name, ids)
+        changed = change(moves, name, ids)
     except StoreError as error:
         logger.error("an administrator's change of messages failed", extra={"detail": str(error)})
         return refuse(503, f"Memcache failed: {error}")
@@ -208,7 +208,24 @@ def _change(action: str, change: Callable[[str, Collection[str]], Collection[str
             "caller": escaped(caller()),
         },
     )
-    counts = {"missing": len(set(ids).difference(changed))}
+    missing = set(ids).difference(changed)
+    which = _others(moves.mailbox, name, missing) if missing else {}
     if wants_page(request):
-        return back(ACTIONS[action], {"messages": len(changed), **counts}, endpoint="admin.messages", name=name)
-    return jsonify({ACTIONS[action]: len(changed), **counts})
+        counts = {"messages": len(changed), "missing": len(missing)}
+        counts |= {standing: len(others) for standing, others in which.items()}
+        return back(ACTIONS[action], counts, endpoint="admin.messages", name=name)
+    return jsonify({ACTIONS[action]: len(changed), "missing": len(missing), "which": which})
+
+
+def _others(mailbox: Mailbox, name: str, ids: Collection[str]) -> dict[str, list[str]]:
+    """Which of messages that are not to be retried wait or are leased, as far as they are listed."""
+    others = (Standing.WAITING, Standing.LEASED)
+    which: dict[str, list[str]] = {}
+    try:
+        found = [each for standing in others for each in contents(mailbox, name, [standing]).messages]
+    except StoreError:
+        return which  # what was done is done
+    for each in found:
+        if each.record.id in ids:
+            which.setdefault(each.standing.value, []).append(each.record.id)
+    return which

@@ -75,9 +75,19 @@ class TestChanging:
         yes = ["--yes"] if action == "drop" else []
         outcome = ask("messages", action, "again", retries[0], "x", *yes)
         assert (outcome.code, outcome.output) == (1, f"{said} of again\n")
-        assert outcome.errors == "1 message not to be retried any more\n"
+        assert outcome.errors == "1 message not there any more, or done\n"
         outcome = ask("messages", action, "again", retries[1], "--json", *yes)
-        assert (outcome.code, outcome.json) == (0, {field: 1, "missing": 0})
+        assert (outcome.code, outcome.json) == (0, {field: 1, "missing": 0, "which": {}})
+
+    @pytest.mark.parametrize("action", ["run", "drop", "kill"])
+    def test_of_what_was_not_run_yet_says_what_is_for_that(self, ask: Ask, worker: Worker, action: str) -> None:
+        (id_,) = worker.send("again")
+        outcome = ask("messages", action, "again", id_, *(["--yes"] if action == "drop" else []))
+        assert outcome.code == 1
+        assert outcome.errors == (
+            f"1 message not run yet: {action} is for what failed and is to be retried; "
+            "see `gaesignals drain` and `gaesignals discard`, which take all of a name\n"
+        )
 
     def test_runs_what_it_says(self, ask: Ask, worker: Worker, retries: list[str]) -> None:
         ask("messages", "run", "again", retries[0])
