@@ -40,7 +40,7 @@ LAYERS = {
         __main__
     """,
     "worker": """
-        log ending context
+        log visible ending context
         config origin
         loading
         queue

@@ -50,6 +50,7 @@ from .safety import SafetyCheck
 from .sampling import Sampling
 from .travel import Travel
 from .version import Version
+from .visible import show_text
 from .working import Working
 
 MAX_BODY_BYTES = 2**20
@@ -211,6 +212,7 @@ def _configure(app: Worker) -> None:
     # A style sheet and an icon: error pages need them too.
     door(Door.ANYONE)(app.view_functions["static"])
     answer_errors(app)
+    show_text(app)
 
     @app.after_request
     def write_history(response: Response) -> Response:

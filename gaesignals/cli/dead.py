@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gaesignals.format.letter import BURIED
+
 from .context import Context
 from .errors import ExitCode
 from .options import Commands, signal_name
@@ -119,8 +121,9 @@ def _say_names(terminal: Terminal, names: Mapping[str, int]) -> None:
 
 
 def _last_line(traceback: str) -> str:
-    """What a traceback comes to; all of it is in the JSON."""
-    return (traceback.strip().splitlines() or [""])[-1]
+    """What a traceback comes to, whoever ended the attempts; all of it is in the JSON."""
+    lines = traceback.strip().splitlines() or [""]
+    return f"{lines[-2]} ({BURIED})" if lines[-1] == BURIED and len(lines) > 1 else lines[-1]
 
 
 def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, Any]]) -> None:

@@ -35,6 +35,10 @@ _MAX_PAGE_BYTES = 900_000
 MAX_ERROR_CHARACTERS = 1500
 
 
+BURIED = "an administrator made it a dead letter"
+"""The last line of the error of a message that a person gave no further attempt."""
+
+
 _MAX_INDEX_BYTES = 600_000
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from gaesignals.errors import StoreError
 from gaesignals.format.entries import Record, Ref, entries_from_bytes
 from gaesignals.format.keys import bundle_key
-from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
+from gaesignals.format.letter import BURIED, KEPT_LETTERS, DeadLetter, DeadPage
 from gaesignals.format.page import Page
 from gaesignals.stores.client import Connection, Kind, Seen, State, decoded
 
@@ -30,7 +30,6 @@ from .rewrite import PAGE, Fate, Plan, rewrite
 
 logger = logging.getLogger("gaesignals")
 
-BURIED: Final = "an administrator made it a dead letter"
 MAX_SEARCHED_BYTES: Final = 64_000_000
 """About what is read of the bundles to find messages by their ids, those that are due first at the beginning."""
 _READ_BYTES: Final = 8_000_000

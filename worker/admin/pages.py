@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from gaesignals.format.history import EVERYTHING
+from gaesignals.format.letter import BURIED
 
 from ..access.doors import Door, door
 from ..config import Environment, Settings
@@ -140,6 +141,7 @@ def template_names(settings: Settings) -> dict[str, Any]:
         "resume_queue": resume,
         "needs_token": needs_token,
         "here": here,
+        "buried": BURIED,
         **back_pages.template_names(window_asked_for),
     }
 

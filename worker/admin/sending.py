@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, jsonify, make_response, render_template, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
 from werkzeug.wrappers import Response
 
 from gaesignals.data import codec
@@ -19,7 +19,7 @@ from gaesignals.way import Way
 
 from ..access.callers import caller
 from ..access.doors import Door, door
-from ..answer import refuse, wants_page
+from ..answer import wants_page
 from ..fields import any_fields, checked_name, checked_number, checked_seconds, checked_way, json_value
 from ..log import escaped, escaped_names
 from .flash import back, done
@@ -55,14 +55,14 @@ def add_routes(admin: Blueprint, mailbox: Mailbox) -> None:
     @admin.post("/send")
     @door(Door.ADMIN)
     def send() -> Response:
-        """Send a signal to try a receiver out. A person whose form cannot be used has it back as it was filled in."""
+        """Send a signal to try a receiver out. A person whose form was not sent has it back as it was filled in."""
         try:
             return _send(mailbox)
-        except BadRequest as error:
+        except (BadRequest, ServiceUnavailable) as error:
             if not wants_page(request):
                 raise
             text = render_template("send.html", name="", given=request.form, done=None, error=error.description)
-            return make_response(text, 400)
+            return make_response(text, error.code)
 
 
 def _send(mailbox: Mailbox) -> Response:
@@ -75,7 +75,7 @@ def _send(mailbox: Mailbox) -> Response:
     except StoreError as error:
         # Our errors say what became of the messages, and hold nothing of them.
         logger.error("test signals were not all sent", extra={"detail": str(error), "caller": escaped(caller())})
-        return refuse(503, f"Not everything was sent: {error}")
+        raise ServiceUnavailable(f"Not everything was sent: {error}") from error
     logger.info(
         "test signals sent",
         extra={

@@ -335,6 +335,17 @@ class TestSending:
         error = client.http.post_json("/admin/send", {"name": "a"}, status=503).json["error"]
         assert "0 stored, 1 not stored" in error
 
+    def test_keeps_the_form_of_a_person_while_memcache_is_down(
+        self, client: Client, break_memcache: Callable[[], None]
+    ) -> None:
+        break_memcache()
+        fields = {"name": "a", "data": '{"order": 7}', "count": "3", "latest": "true"}
+        page = client.submit("/admin/send", fields, status=503).html
+        assert "Not everything was sent" in page.select_one(".flash.bad").text
+        assert page.select_one("#send-data").text.strip() == '{"order": 7}'
+        assert (page.select_one("#send-name")["value"], page.select_one("#send-count")["value"]) == ("a", "3")
+        assert page.select_one("[name=latest]").has_attr("checked")
+
     def test_logs_no_payload(self, client: Client, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         client.http.post_json("/admin/send", {"name": "a", "data": "hunter2"})

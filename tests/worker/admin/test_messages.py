@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Message, Receivers, send_many
+from gaesignals import Message, Receivers, current_message, send_many
 from gaesignals.cloudlog import fields_of
 from gaesignals.testing import MemoryStore
 
@@ -142,6 +142,7 @@ class TestRunning:
         assert client.http.post_json("/admin/messages/run", {"name": "firm", "ids": [one, "x"]}).json == {
             "run": 1,
             "missing": 1,
+            "which": {},
         }
         client.run_tasks()
         assert shop.handled == [1]
@@ -151,7 +152,44 @@ class TestRunning:
         assert client.queue.tasks == []
 
 
+class TestWhatIsNotToBeRetried:
+    @pytest.mark.parametrize("action", ["run", "drop", "kill"])
+    def test_is_left_alone_and_the_answer_says_how_it_stands(self, client: Client, action: str) -> None:
+        (id_,) = send_many([("firm", 1)])
+        answer = client.http.post_json(f"/admin/messages/{action}", {"name": "firm", "ids": [id_, "gone"]}).json
+        assert (answer["missing"], answer["which"]) == (2, {"waiting": [id_]})
+        assert listed(client)["counts"] == {"retrying": 0, "leased": 0, "waiting": 1}
+
+    def test_is_told_to_a_person(self, client: Client) -> None:
+        (id_,) = send_many([("firm", 1)])
+        answer = client.submit("/admin/messages/drop", [("name", "firm"), ("ids", id_), ("ids", "gone")])
+        told = client.browse(answer.location).html.select_one(".flash [role=status]").text
+        assert "1 message waits for its first run: only what is to be retried" in told
+        assert "1 message is not there any more, or done" in told
+
+    def test_is_left_to_the_delivery_that_has_it(self, make_client: MakeClient) -> None:
+        answers = []
+
+        def handle(data: object) -> None:
+            ids = [current_message().id]
+            answers.append(client.http.post_json("/admin/messages/run", {"name": "firm", "ids": ids}).json)
+
+        receivers = Receivers()
+        receivers.connect("firm", handle, reliable=True)
+        client = make_client(receivers)
+        (id_,) = send_many([("firm", 1)])
+        client.task({"names": ["firm"]})
+        assert answers == [{"run": 0, "missing": 1, "which": {"leased": [id_]}}]
+
+
 class TestKilling:
+    def test_keeps_in_sight_what_failed(self, client: Client) -> None:
+        (id_,) = fail(client, 1)
+        client.http.post_json("/admin/messages/kill", {"name": "firm", "ids": [id_]})
+        headline = client.browse("/admin/dead?name=firm").html.select_one(".letters h2")
+        assert "cannot" in headline.select_one("code").text
+        assert headline.select_one(".badge").text == "an administrator made it a dead letter"
+
     def test_makes_a_dead_letter_and_tells_on_dead(
         self, client: Client, shop: Shop, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -248,7 +286,7 @@ class TestThePage:
 
     def test_says_what_a_delivery_has_taken_meanwhile(self, client: Client) -> None:
         done = client.submit("/admin/messages/drop", {"name": "firm", "ids": "x"}).follow(headers=HTML)
-        assert "1 message is not to be retried any more" in done.html.select_one(".flash").text
+        assert "1 message is not there any more, or done" in done.html.select_one(".flash").text
 
     def test_of_messages_that_only_wait_offers_nothing_to_change(self, client: Client) -> None:
         send_many([("firm", number) for number in range(3)])

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from bs4 import BeautifulSoup
@@ -239,6 +240,18 @@ class TestAName:
         assert text(page, ".deeds li")[-1] == "Nothing waits or is to be retried: there is nothing to discard."
         assert text(client.browse("/admin/name?name=firm"), ".deeds button") == ["Pause firm"]
 
+    def test_that_is_listed_and_has_nothing_is_not_drained(self, make_client: MakeClient, store: MemoryStore) -> None:
+        receivers = Receivers()
+        receivers.connect("firm", lambda data: None, reliable=True)
+        client = make_client(receivers, store=store)
+        Mailbox(store).send([("firm", codec.dumps(1))])
+        store.delete([page_key("firm")])
+        page = client.browse("/admin/name?name=firm")
+        assert "none: nothing is listed" not in text(page, ".facts dd")[2]
+        assert text(page, ".totals dd") == ["0", "0", "0", "0"]
+        assert text(page, ".deeds button") == ["Pause firm"]
+        assert text(page, ".deeds li")[-1] == "Nothing waits or is to be retried: there is nothing to drain or discard."
+
     def test_that_draining_would_leave_alone_has_nothing_drained(self, client: Client) -> None:
         for name in ("nobodys", "weak"):
             Signal(name).send()
@@ -421,8 +434,73 @@ class TestConfirmation:
         assert len("&".join(f"ids={each}" for each in ids)) < 3_000
 
 
+class TestANameThatMirrorsWhatStandsBesideIt:
+    NAME = "\u202egnp.exe"
+
+    @pytest.fixture
+    def client(self, make_client: MakeClient) -> Client:
+        receivers = Receivers()
+
+        @receivers.receiver(self.NAME, reliable=True, backoff=[3600], id="shop.firm")
+        def explode(data: object) -> None:
+            raise RuntimeError("no such \u202e thing")
+
+        client = make_client(receivers)
+        Signal(self.NAME).send("\u202e")
+        client.task({"names": [self.NAME]})
+        return client
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/admin/",
+            "/admin/?search=",
+            "/admin/name?name=",
+            "/admin/messages?name=",
+            "/admin/receivers",
+            "/admin/deliveries",
+            "/admin/send?name=",
+            "/admin/history?name=",
+        ],
+    )
+    def test_is_written_out_wherever_it_is_shown(self, client: Client, path: str) -> None:
+        self.check(client.browse(path + quote(self.NAME) if path.endswith("=") else path))
+
+    def test_is_written_out_where_it_is_dead(self, client: Client) -> None:
+        (message,) = client.http.get("/admin/messages", {"name": self.NAME}).json["messages"]
+        client.http.post_json("/admin/messages/kill", {"name": self.NAME, "ids": [message["id"]]})
+        (letter,) = client.http.get("/admin/dead", {"name": self.NAME}).json["letters"]
+        for path in ("/admin/dead", f"/admin/dead?name={quote(self.NAME)}"):
+            self.check(client.browse(path))
+        payload = f"/admin/dead/payload?name={quote(self.NAME)}&id={letter['id']}"
+        assert "\u202e" not in client.browse(payload).text
+        self.check(client.submit("/admin/dead/names/confirm", {"action": "drop", "names": self.NAME}))
+
+    def test_is_sent_back_as_it_is(self, client: Client) -> None:
+        page = client.browse(f"/admin/send?name={quote(self.NAME)}")
+        assert page.html.select_one("#send-name")["value"] == self.NAME
+        told = client.submit("/admin/send", {"name": self.NAME, "data": "\u202e"}, status=400)
+        assert told.html.select_one("#send-name")["value"] == self.NAME
+        assert told.html.select_one("#send-data").text.strip("\n") == "\u202e"
+
+    def check(self, page: TestResponse) -> None:
+        html = page.html
+        for field in html.select("[value]"):
+            del field["value"]
+        for area in html.select("textarea"):
+            area.clear()
+        assert "\u202e" not in str(html)
+        assert r"\u202e" in str(html)
+
+
+def test_a_command_shows_nothing_that_is_invisible_and_sends_it_all_the_same() -> None:
+    assert curl("http://localhost/admin/pause", [("names", "a\u202eb c")]) == (
+        "curl --fail-with-body --request POST \\\n  --data names=a%E2%80%AEb+c \\\n  http://localhost/admin/pause"
+    )
+
+
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no shell")
-@pytest.mark.parametrize("value", AWKWARD)
+@pytest.mark.parametrize("value", [each for each in AWKWARD if each.isprintable()])
 def test_a_command_hands_curl_exactly_what_it_shall_send(value: str) -> None:
     command = curl("http://localhost/admin/send", [("name", value), ("data", '{"a": 1}')], needs_token=True)
     script = f"""curl() {{ printf '%s\\0' "$@"; }}; TOKEN=t; {command}"""

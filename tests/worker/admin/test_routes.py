@@ -491,7 +491,7 @@ class TestPage:
         client = make_client(receivers)
         send_many([(name, 1)])
         page = soup(client.browse("/admin/"))
-        assert page.select("section tbody th bdi")[0].text == name
+        assert page.select("section tbody th bdi")[0].text == name.replace("\u202e", r"\u202e")
         assert [script.text for script in page.select("script")] == [""]
         assert {field["value"] for field in page.select("input[name=names]")} == {name}
 
