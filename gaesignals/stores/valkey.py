@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 from gaesignals.errors import InvalidOptionError
 
@@ -31,6 +31,10 @@ logger = logging.getLogger("gaesignals")
 _NAMESPACE: Final = re.compile(r"[0-9A-Za-z._-]{0,100}")
 _SCHEMES: Final = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
 _REPLICAS: Final = "replicas"
+_DEADLINES: Final = frozenset({"socket_timeout", "socket_connect_timeout"})
+_SHAPE: Final = (
+    "write user:password@host:port/database?option=value, with '/', '?' and '@' in a password as %2F, %3F and %40"
+)
 _ID_BYTES: Final = 8
 _WHATEVER: Final = b"whatever it is"
 # Of each key: the id that it has to have, none if it must not be there; what to store; for how many seconds.
@@ -90,15 +94,20 @@ class ValkeyStore:
         self.deadline_seconds = deadline_seconds
         self.address = f"{options['host']}:{options.get('port', 6379)}"
         self._prefix = f"{namespace}:".encode() if namespace else b""
+        options |= dict(client_options or {})
+        for name in _DEADLINES.intersection(options):
+            raise InvalidOptionError(
+                f"{name} cannot be an option: deadline_seconds, which SIGNALS_MEMCACHE_SECONDS sets, is both"
+            )
         try:
             self._wire = Wire(
-                options | dict(client_options or {}),
+                options,
                 prefix=self._prefix,
                 deadline_seconds=deadline_seconds,
                 replicas=replicas,
                 on_connect=self._warn,
             )
-        except TypeError as error:
+        except (TypeError, ValueError, RedisError) as error:
             raise InvalidOptionError(f"an option of the store {self.address} cannot be: {error}") from None
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
@@ -214,22 +223,27 @@ def _parsed(url: str) -> tuple[dict[str, Any], int]:
     """Divide a URL into the client's options and the number of replicas. What is wrong is said without its password."""
     if not isinstance(url, str):
         raise InvalidOptionError(f"the URL of a store is a str, not {type(url).__name__}")
-    if not re.fullmatch(r"[!-~]+", url):
-        raise InvalidOptionError("the URL of a store is printable ASCII; write other characters as %XX")
+    # Where a password has a character that divides a URL, its pieces look like a host, a port or a database: none of
+    # them is repeated.
+    if not re.fullmatch(r"[!-~]+", url) or "#" in url:
+        raise InvalidOptionError("the URL of a store is printable ASCII without '#'; write other characters as %XX")
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise InvalidOptionError(f"the URL of a store: {error}") from None
+        port = parts.port
+    except ValueError:
+        raise InvalidOptionError(f"the URL of a store cannot be read; {_SHAPE}") from None
     if parts.scheme not in _SCHEMES:
         raise InvalidOptionError("the URL of a store begins with valkey://, valkeys://, redis:// or rediss://")
     if not parts.hostname:
         raise InvalidOptionError(f"the URL of a store needs a host, as in {parts.scheme}://10.0.0.3:6379")
-    if not re.fullmatch(r"/?\d*", parts.path):
-        raise InvalidOptionError(f"after the host, the URL of a store has the number of a database: {parts.path!r:.40}")
-    query = dict(parse_qsl(parts.query))
+    if port == 0 or not re.fullmatch(r"/?\d*", parts.path):
+        raise InvalidOptionError(f"after a host, the URL of a store has a port and the number of a database; {_SHAPE}")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     replicas = query.pop(_REPLICAS, "0")
     if not re.fullmatch(r"\d", replicas):
         raise InvalidOptionError(f"replicas={replicas!r:.40} cannot be: give a number from 0 to 9")
+    if not all(query.values()):
+        raise InvalidOptionError(f"an option in the URL of a store has no value; {_SHAPE}")
     try:
         options = parse_url(parts._replace(scheme=_SCHEMES[parts.scheme], query=urlencode(query)).geturl())
     except ValueError as error:

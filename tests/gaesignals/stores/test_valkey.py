@@ -319,12 +319,24 @@ def test_a_write_is_stored_once_as_many_replicas_have_it_as_are_asked_for(
         ("memcached", "valkey://"),
         ("valkey://", "needs a host"),
         ("valkey://:secret@host/name", "number of a database"),
-        ("valkey://:secret@host:port", "Port"),
+        ("valkey://:secret@host:port", "cannot be read"),
+        ("valkey://:secret@host:0", "port"),
         ("valkey://:secret@[host", "URL"),
         ("valkey://:secret@host?replicas=many", "from 0 to 9"),
+        ("valkey://:secret@host?replicas=", "from 0 to 9"),
         ("valkey://:secret@host?socket_timeout=long", "socket_timeout"),
+        ("valkey://:secret@host?socket_timeout=60", "SIGNALS_MEMCACHE_SECONDS"),
+        ("valkey://:secret@host?socket_connect_timeout=0", "SIGNALS_MEMCACHE_SECONDS"),
+        ("valkey://:secret@host?max_connections=-1", "max_connections"),
+        ("valkeys://:secret@host?ssl_cert_reqs=perhaps", "perhaps"),
         ("valkey://:secret@host?colour=blue", "colour"),
         (b"valkey://host", "bytes"),
+        # Passwords that divide the URL themselves: what comes before that looks like a port, a database or an option.
+        ("valkey://user:secret#1@host", "%XX"),
+        ("valkey://user:secret/1@host", "%2F"),
+        ("valkey://user/secret@host", "%2F"),
+        ("valkey://user:secret?1@host", "%3F"),
+        ("valkey://user:1?secret@host", "%3F"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: Any, says: str) -> None:
@@ -333,9 +345,19 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: Any, say
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"namespace": "a b"}, {"namespace": None}, {"deadline_seconds": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"namespace": "a b"},
+        {"namespace": None},
+        {"deadline_seconds": 0},
+        {"client_options": {"socket_timeout": None}},
+        {"client_options": {"colour": "blue"}},
+    ],
+)
 def test_an_option_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidOptionError, match=next(iter(options))):
+    name, value = next(iter(options.items()))
+    with pytest.raises(InvalidOptionError, match=next(iter(value)) if isinstance(value, dict) else name):
         ValkeyStore("valkey://127.0.0.1", **options)
 
 
