@@ -12,7 +12,7 @@ from google.appengine.api import wrap_wsgi_app
 from google.appengine.api.runtime import set_shutdown_hook
 
 from gaesignals.cloudlog import RequestTrace
-from gaesignals.stores.opening import MEMCACHE, STORE_VARIABLE
+from gaesignals.stores.opening import STORE_VARIABLE, is_memcache
 
 from .app import create_app
 from .log import log_to_stderr
@@ -23,7 +23,7 @@ log_to_stderr(os.environ)
 # The SDK's middleware answers /_ah/stop on App Engine by itself; this is how it tells.
 set_shutdown_hook(app.stop)
 app.stopping.on_signal()
-if os.environ.get(STORE_VARIABLE, MEMCACHE) != MEMCACHE:
+if not is_memcache(os.environ.get(STORE_VARIABLE, "")):
     # App Engine's memcache is called inside requests alone; another store takes what is left when the process ends.
     atexit.register(app.stop)
 app.wsgi_app = RequestTrace(wrap_wsgi_app(app.wsgi_app))  # type: ignore[method-assign]  # how the SDK documents it

@@ -66,6 +66,25 @@ def test_a_process_that_is_ended_writes_what_it_has_counted_where_the_store_take
         assert store.command("KEYS", "*gs:h:*")
 
 
+AT_EXIT = """
+import atexit
+registered = []
+atexit.register = lambda function, *arguments, **options: registered.append(function)
+from worker.main import app
+print(app.stop in registered)
+"""
+
+
+@pytest.mark.parametrize(("store", "is_told"), [(" memcache ", "False"), ("valkey://127.0.0.1:1", "True")])
+def test_memcache_is_not_called_when_a_process_ends_which_is_outside_of_requests(
+    directory: Path, store: str, is_told: str
+) -> None:
+    environ = {**os.environ, **GOOD, "SIGNALS_STORE": store, "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-W", "ignore", "-c", AT_EXIT]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == [is_told], done.stderr
+
+
 STOP = """
 import os, signal, threading
 from worker import main
