@@ -154,7 +154,7 @@ class ValkeyStore:
         return gone
 
     def server_info(self) -> ServerInfo | None:
-        """What the server says of itself, or None if it cannot be asked."""
+        """What the server says of itself, or None if it cannot be asked. Whoever asks first has its advice from it."""
         info = self._wire.info()
         return None if isinstance(info, Exception) else info
 

@@ -46,7 +46,7 @@ class ServerInfo:
             return ""
         what = "anything" if self.eviction.startswith("allkeys") else "segments and bundles of messages, which expire"
         return (
-            f"with maxmemory-policy {self.eviction} the server evicts {what} when its memory is full; "
+            f"with maxmemory-policy {self.eviction} a server whose memory is full evicts {what}; "
             "set noeviction, so that a send raises an error instead"
         )
 
@@ -55,8 +55,8 @@ class Wire:
     """The connections of this process to a server, or to all nodes of its Cluster. Safe in threads and after a fork.
 
     `client_options` are redis-py's for a connection, `host` and `port` among them; `prefix` is what keys begin with on
-    the server. Whether there is a Cluster is asked on first use, and told to `on_connect`. Where `replicas` is not 0,
-    so many have to confirm each write in half of `deadline_seconds`.
+    the server. Whether there is a Cluster is asked on first use, and told to `on_connect` unless somebody has asked for
+    `info` before. Where `replicas` is not 0, so many have to confirm each write in half of `deadline_seconds`.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Wire:
         self._lock = threading.Lock()
         self._lines: dict[Address, Lines] = {}
         self._info: ServerInfo | None = None
+        self._is_connected = False
         self._slots: dict[int, Address] = {}
         self._is_stale = True
         self._suspect: Address | None = None
@@ -90,7 +91,7 @@ class Wire:
 
         An exception is an answer too.
         """
-        info = self._info or self.info()
+        info = self._info or self._first_info()
         if isinstance(info, Exception):
             return [(keys, info)]
         parts: Iterable[Sequence[bytes]] = [[key] for key in keys] if info.is_cluster else [keys]
@@ -109,12 +110,18 @@ class Wire:
             if isinstance(command.answer, Exception):
                 return command.answer
             fields = dict(line.partition(":")[::2] for line in command.answer.decode().splitlines())
-            with self._lock:
-                is_first = self._info is None
-                self._info = ServerInfo(fields.get("cluster_enabled") == "1", fields.get("maxmemory_policy", ""))
-            if is_first:
-                self._on_connect(self._info)
+            self._info = ServerInfo(fields.get("cluster_enabled") == "1", fields.get("maxmemory_policy", ""))
         return self._info
+
+    def _first_info(self) -> ServerInfo | Exception:
+        """As `info`, and tell whoever wants to know it."""
+        info = self.info()
+        if not isinstance(info, Exception):
+            with self._lock:
+                is_first, self._is_connected = not self._is_connected, True
+            if is_first:
+                self._on_connect(info)
+        return info
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -67,8 +67,21 @@ def test_a_sender_that_stores_where_no_worker_looks_is_a_problem(directory: Dire
     assert "secret" not in str(problem)
 
 
+@pytest.mark.parametrize("url", ["valkey://[secret", "valkey://:se/secret@127.0.0.1", "http://:secret@127.0.0.1"])
+def test_a_value_that_is_no_store_is_the_one_problem_of_a_service(directory: Directory, url: str) -> None:
+    directory.write("app.yaml", SENDER.replace(URL, url).replace(CONNECTOR, ""))
+    problem = directory.only(check_store)
+    assert (problem.file, problem.code, problem.what) == ("app.yaml", "store", "SIGNALS_STORE='...'")
+    assert "valkey://" in problem.remedy or "%2F" in problem.remedy
+    assert "secret" not in str(problem)
+    use(directory, url, connector="")
+    assert directory.only(check_store).file == "app.yaml", "the worker's settings say it of the worker"
+
+
 @pytest.mark.parametrize(("policy", "what"), [("allkeys-lru", "anything"), ("volatile-ttl", "segments and bundles")])
-def test_a_server_that_answers_from_here_and_evicts_is_a_problem(directory: Directory, policy: str, what: str) -> None:
+def test_a_server_that_answers_from_here_and_evicts_is_a_problem_and_no_line_of_the_log(
+    directory: Directory, policy: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with Server(*NO_FILES, "--maxmemory-policy", policy) as server:
         use(directory, server.url)
         directory.write("app.yaml", SENDER.replace(URL, server.url))
@@ -76,6 +89,7 @@ def test_a_server_that_answers_from_here_and_evicts_is_a_problem(directory: Dire
         assert (problem.file, problem.code) == ("worker.yaml", "eviction")
         assert what in problem.what
         assert "noeviction" in problem.remedy
+        assert not caplog.records
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
         assert directory.problems(check_store) == []
 
