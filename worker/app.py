@@ -150,7 +150,7 @@ def create_app(
         deliveries=deliveries,
     )
     dead_letters = DeadLetters(mailbox)
-    health = HealthCheck(mailbox, queue)
+    health = HealthCheck(mailbox, queue, cron_seconds=settings.cron_seconds)
     archive = Archive(history, recorder, labels, receivers)
     inspector = Inspector(
         mailbox=mailbox,

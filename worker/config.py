@@ -80,6 +80,7 @@ class Settings:
     safety_seconds: float = 600.0
     redispatch_seconds: float = 300.0
     lease_seconds: float = 300.0
+    cron_seconds: float = 60.0
     admins: frozenset[str] = frozenset()
     iap_audience: str = ""
     oidc_audience: str = ""
@@ -136,6 +137,7 @@ class _Reader:
             safety_seconds=self._seconds("SIGNALS_SAFETY_SECONDS", 600.0, least=5.0, most=900.0),
             redispatch_seconds=self._seconds("SIGNALS_REDISPATCH_SECONDS", 300.0),
             lease_seconds=self._seconds("SIGNALS_LEASE_SECONDS", 300.0),
+            cron_seconds=self._seconds("SIGNALS_CRON_SECONDS", 60.0, least=60.0),
             admins=self._emails("SIGNALS_ADMINS"),
             iap_audience=self._text(
                 "SIGNALS_IAP_AUDIENCE", "", _IAP_AUDIENCE, "it looks like /projects/NUMBER/apps/PROJECT_ID"

@@ -24,7 +24,8 @@ from .queue import QueueState, TaskQueue
 
 logger = logging.getLogger("gaesignals.worker")
 
-LATE_SECONDS = 180.0
+# A fan-out is late when cron has missed this many; App Engine's cron itself may miss one.
+LATE_RUNS = 3
 QUEUE_SECONDS = 10.0
 UNKNOWN_QUEUE_SECONDS = 60.0
 _VERSION = 1
@@ -37,7 +38,7 @@ class Health:
 
     `is_memcache_silent`: it answered for nothing that was asked. `has_flushed`: since this instance looked last,
     memcache was flushed, or evicted the marker that tells. `flushed_at` is when this instance last noticed that.
-    `last_fan_out_at` is None where there was none or memcache does not know.
+    `last_fan_out_at` is None where there was none or memcache does not know; cron should come every `cron_seconds`.
     """
 
     is_memcache_up: bool = True
@@ -46,12 +47,17 @@ class Health:
     flushed_at: datetime | None = None
     last_fan_out_at: datetime | None = None
     last_fan_out_age_seconds: float | None = None
+    cron_seconds: float = 60.0
     queue: QueueState = QueueState.UNKNOWN
+
+    @property
+    def late_after_seconds(self) -> float:
+        return LATE_RUNS * self.cron_seconds
 
     @property
     def is_fan_out_late(self) -> bool:
         age = self.last_fan_out_age_seconds
-        return age is None or age > LATE_SECONDS
+        return age is None or age > self.late_after_seconds
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +66,7 @@ class Health:
             "last_fan_out_at": self.last_fan_out_at.isoformat(timespec="seconds") if self.last_fan_out_at else None,
             "last_fan_out_age_seconds": self.last_fan_out_age_seconds,
             "is_fan_out_late": self.is_fan_out_late,
+            "late_after_seconds": self.late_after_seconds,
             "queue": self.queue.value,
         }
 
@@ -67,9 +74,17 @@ class Health:
 class HealthCheck:
     """Looks at memcache in one call, two after a flush, and asks the queue every few seconds. Safe in threads."""
 
-    def __init__(self, mailbox: Mailbox, queue: TaskQueue, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        queue: TaskQueue,
+        *,
+        cron_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._mailbox = mailbox
         self._queue = queue
+        self._cron_seconds = cron_seconds
         self._clock = clock
         self._marker: str | None = None
         self._flushed_at: datetime | None = None
@@ -96,6 +111,7 @@ class HealthCheck:
             flushed_at=self._flushed_at,
             last_fan_out_at=None if fan_out.value is None else datetime.fromtimestamp(fan_out.value, timezone.utc),
             last_fan_out_age_seconds=None if fan_out.value is None else max(0.0, round(now - fan_out.value, 1)),
+            cron_seconds=self._cron_seconds,
             queue=self._state_of_queue(),
         )
 

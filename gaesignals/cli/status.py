@@ -16,7 +16,7 @@ from .terminal import Terminal
 from .wording import NOT_KNOWN, age, clock_time, count_of, distance, number, parse_time
 
 _TOTALS = ("waiting", "leased", "retrying", "dead", "unmatched", "paused")
-# A worker that has just started has not been called by cron yet.
+# A worker that has just started has not been called by cron yet. What an older one does not say.
 _STARTING_SECONDS = 180.0
 # A person wants the head of the list, and the health above it, on one screen.
 TERMINAL_LIMIT = 20
@@ -122,7 +122,7 @@ def _has_just_started(status: Mapping[str, Any]) -> bool:
     now = parse_time(status.get("looked_at"))
     if status["health"].get("last_fan_out_at") or started is None or now is None:
         return False
-    return (now - started).total_seconds() < _STARTING_SECONDS
+    return (now - started).total_seconds() < status["health"].get("late_after_seconds", _STARTING_SECONDS)
 
 
 def _fan_out(health: Mapping[str, Any]) -> str:

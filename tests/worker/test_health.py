@@ -10,7 +10,7 @@ from gaesignals import Receivers
 from gaesignals.format.keys import FLUSH_MARKER, LAST_FAN_OUT
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.testing import Call, ManualClock, MemoryStore
-from worker.health import LATE_SECONDS, QUEUE_SECONDS, UNKNOWN_QUEUE_SECONDS, HealthCheck
+from worker.health import LATE_RUNS, QUEUE_SECONDS, UNKNOWN_QUEUE_SECONDS, HealthCheck
 from worker.queue import QueueState
 
 from .conftest import Client, MakeClient
@@ -49,10 +49,21 @@ class TestTheLastFanOut:
 
     def test_is_late_after_three_minutes(self, check: HealthCheck, clock: ManualClock) -> None:
         check.note_fan_out()
-        clock.advance(LATE_SECONDS)
-        assert (check.look().last_fan_out_age_seconds, check.look().is_fan_out_late) == (LATE_SECONDS, False)
+        clock.advance(180)
+        assert (check.look().last_fan_out_age_seconds, check.look().is_fan_out_late) == (180, False)
         clock.advance(1)
         assert check.look().is_fan_out_late
+
+    def test_is_late_later_where_cron_comes_seldom(
+        self, store: MemoryStore, clock: ManualClock, queue: RecordingQueue
+    ) -> None:
+        check = HealthCheck(Mailbox(store, clock=clock), queue, cron_seconds=600, clock=clock)
+        check.note_fan_out()
+        clock.advance(LATE_RUNS * 600)
+        assert not check.look().is_fan_out_late
+        clock.advance(1)
+        assert check.look().is_fan_out_late
+        assert check.look().to_json()["late_after_seconds"] == LATE_RUNS * 600
 
     def test_is_told_by_every_instance(
         self, check: HealthCheck, store: MemoryStore, clock: ManualClock, queue: RecordingQueue

@@ -13,12 +13,10 @@ from datetime import datetime, timedelta
 from ..queue import QueueState
 from .status import NameStatus, Status, at_seconds
 
-# Cron comes every minute and a task that got lost is made up for within five.
+# Cron comes every minute and a task that got lost is made up for within five; later where cron comes seldom.
 STUCK = timedelta(minutes=5)
 # A flush or an error that is longer ago than this is history.
 RECENT = timedelta(minutes=15)
-# An instance that has just started has not met cron yet.
-GRACE = timedelta(minutes=3)
 MAX_STUCK = 3
 
 
@@ -54,7 +52,8 @@ def _of_services(status: Status) -> Iterator[Problem]:
     if health.flushed_at and now - health.flushed_at < RECENT:
         yield Problem("flushed", Level.BAD, health.flushed_at)
     if health.is_memcache_up and health.is_fan_out_late:
-        is_young = health.last_fan_out_at is None and now - status.version.started_at < GRACE
+        # An instance that has just started has not met cron yet.
+        is_young = health.last_fan_out_at is None and now - status.version.started_at < _late_after(status)
         yield Problem("no_fan_out", Level.NOTE if is_young else Level.BAD, health.last_fan_out_at)
     if health.queue in (QueueState.PAUSED, QueueState.DISABLED):
         yield Problem(f"queue_{health.queue.value}", Level.BAD)
@@ -62,7 +61,8 @@ def _of_services(status: Status) -> Iterator[Problem]:
 
 def _of_names(status: Status) -> Iterator[Problem]:
     read = status.mailbox.read
-    stuck = sorted(_stuck((each for each in read if not each.is_unmatched), status.looked_at))
+    patience = max(STUCK, _late_after(status))
+    stuck = sorted(_stuck((each for each in read if not each.is_unmatched), status.looked_at, patience))
     for since, count, name in stuck[:MAX_STUCK]:
         yield Problem("stuck", Level.BAD, since, count, (name,))
     if len(stuck) > MAX_STUCK:
@@ -78,11 +78,15 @@ def _of_names(status: Status) -> Iterator[Problem]:
         yield Problem("paused", Level.NOTE, since, len(status.paused), tuple(sorted(status.paused)))
 
 
-def _stuck(names: Iterable[NameStatus], now: datetime) -> Iterator[tuple[datetime, int, str]]:
+def _late_after(status: Status) -> timedelta:
+    return timedelta(seconds=status.health.late_after_seconds)
+
+
+def _stuck(names: Iterable[NameStatus], now: datetime, patience: timedelta) -> Iterator[tuple[datetime, int, str]]:
     """Since when how many messages wait under a name that nobody paused and that no delivery is at."""
     for each in names:
         waiting = [(each.waits_since, each.waiting), (each.next_retry_at, each.retrying)]
-        late = [(at, count) for at, count in waiting if at and count and now - at > STUCK]
+        late = [(at, count) for at, count in waiting if at and count and now - at > patience]
         if late and not (each.is_paused or each.is_at_work):
             yield min(at for at, _ in late), sum(count for _, count in late), each.name
 

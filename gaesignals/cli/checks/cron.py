@@ -12,7 +12,8 @@ from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import Service
 from gaesignals.cli.entries import DRAIN_PATH, SEND_PATH
 
-# The worker calls a fan-out late after this long.
+# How often cron comes to a worker that does not say, and how far apart two runs may be then.
+_CRON_SECONDS = "SIGNALS_CRON_SECONDS"
 _LATE = datetime.timedelta(minutes=3)
 
 
@@ -45,9 +46,31 @@ def _check_drain(service: Service, jobs: Jobs | None, file: str) -> Iterator[Pro
         what = f"the job {DRAIN_PATH} goes to the service {targets[0]}, and the worker is {service.name}"
         yield Problem(file, "cron-target", what, f"set `target: {service.name}`")
     for job in jobs.usable:
-        if job.url.partition("?")[0] == DRAIN_PATH and job.service == service.name and _longest_gap(job) > _LATE:
-            what = f"the job {DRAIN_PATH} runs {job.schedule_text!r}, and signals wait for that long"
-            yield Problem(file, "cron-rare", what, "set `schedule: every 1 minutes`")
+        if job.url.partition("?")[0] == DRAIN_PATH and job.service == service.name:
+            yield from _check_rare(service, job, file)
+
+
+def _check_rare(service: Service, job: CronJob, file: str) -> Iterator[Problem]:
+    """Two runs may be further apart than usual where the worker is told how far: every signal wakes it there."""
+    gap = _longest_gap(job)
+    told = service.environ.get(_CRON_SECONDS, "")
+    if gap <= max(_LATE, datetime.timedelta(seconds=_number(told))):
+        return
+    seconds = f'{_CRON_SECONDS}: "{gap.total_seconds():.0f}"'
+    what = f"the job {DRAIN_PATH} runs {job.schedule_text!r}, and signals that wake nobody wait for that long"
+    remedy = f"set `schedule: every 1 minutes`; or, where every signal wakes the worker, `{seconds}` in {service.file}"
+    if told:
+        what, remedy = f"{what}; {service.file} says {_CRON_SECONDS}={told}", f"set `{seconds}`, or a schedule to match"
+    yield Problem(file, "cron-rare", what, remedy)
+
+
+def _number(text: str) -> float:
+    """The seconds that a setting says; of one that cannot be read, another check tells."""
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        return 0.0
+    return seconds if 0 <= seconds <= 86_400 else 0.0
 
 
 def _longest_gap(job: CronJob) -> datetime.timedelta:

@@ -97,6 +97,18 @@ def test_cron_is_missed_after_three_minutes_but_for_an_instance_that_is_younger(
     assert found(health=late, started_minutes_ago=minutes) == expected
 
 
+@pytest.mark.parametrize(("minutes", "expected"), [(29, []), (31, [("stuck", Level.BAD)])])
+def test_where_cron_comes_seldom_a_name_waits_for_three_of_its_runs(
+    minutes: float, expected: list[tuple[str, Level]]
+) -> None:
+    seldom = replace(WELL, cron_seconds=600, last_fan_out_at=ago(9), last_fan_out_age_seconds=540)
+    name = replace(IDLE, waiting=1, oldest_sent_at=ago(minutes))
+    assert found(name, health=seldom) == expected
+    assert found(
+        health=replace(seldom, last_fan_out_at=None, last_fan_out_age_seconds=None), started_minutes_ago=20
+    ) == [("no_fan_out", Level.NOTE)]
+
+
 @pytest.mark.parametrize(("minutes", "is_told"), [(0, True), (14, True), (16, False)])
 def test_a_flush_is_told_for_a_quarter_of_an_hour(minutes: float, is_told: bool) -> None:
     assert found(health=replace(WELL, flushed_at=ago(minutes))) == ([("flushed", Level.BAD)] if is_told else [])

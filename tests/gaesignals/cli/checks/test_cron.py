@@ -53,6 +53,24 @@ def test_schedules_that_are_often_enough(directory: Directory, schedule: str) ->
     assert directory.problems(check_cron) == []
 
 
+def test_cron_may_come_as_seldom_as_the_worker_is_told(directory: Directory) -> None:
+    directory.change("cron.yaml", "every 1 minutes", "every 10 minutes")
+    assert 'SIGNALS_CRON_SECONDS: "600"` in worker.yaml' in directory.only(check_cron).remedy
+    directory.change("worker.yaml", "env_variables:\n", 'env_variables:\n  SIGNALS_CRON_SECONDS: "600"\n')
+    assert directory.problems(check_cron) == []
+    directory.change("cron.yaml", "every 10 minutes", "every 20 minutes")
+    problem = directory.only(check_cron)
+    assert "worker.yaml says SIGNALS_CRON_SECONDS=600" in problem.what
+    assert 'set `SIGNALS_CRON_SECONDS: "1200"`' in problem.remedy
+
+
+@pytest.mark.parametrize("told", ["soon", "-1", "nan", "inf"])
+def test_a_setting_that_cannot_be_excuses_nothing(directory: Directory, told: str) -> None:
+    directory.change("cron.yaml", "every 1 minutes", "every 10 minutes")
+    directory.change("worker.yaml", "env_variables:\n", f'env_variables:\n  SIGNALS_CRON_SECONDS: "{told}"\n')
+    assert directory.only(check_cron).code == "cron-rare"
+
+
 def test_a_version_may_be_named_in_the_target(directory: Directory) -> None:
     directory.change("cron.yaml", "target: worker", "target: worker:v2")
     assert directory.problems(check_cron) == []
