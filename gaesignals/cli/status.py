@@ -122,7 +122,8 @@ def _has_just_started(status: Mapping[str, Any]) -> bool:
     now = parse_time(status.get("looked_at"))
     if status["health"].get("last_fan_out_at") or started is None or now is None:
         return False
-    return (now - started).total_seconds() < status["health"].get("late_after_seconds", _STARTING_SECONDS)
+    grace: float = status["health"].get("late_after_seconds", _STARTING_SECONDS)
+    return (now - started).total_seconds() < grace
 
 
 def _fan_out(health: Mapping[str, Any]) -> str:
