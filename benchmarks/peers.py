@@ -2,7 +2,7 @@
 
 It makes an environment of its own, `.venv-peers`, with the libraries as they are installed by default, and starts a
 server without files. Of each in turn one process sends, and then one process works that off. The table has the medians
-of the rounds. `--with DIR` uses an environment that is there.
+of the rounds, and under it stands what it says of this library. `--with DIR` uses an environment that is there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ PACKAGES = (
     "opentelemetry-api",
 )
 OURS = "gaesignals"
+WEAK, RELIABLE, BATCHES = f"{OURS} weak", f"{OURS} reliable", ", batches"
 SLOW = ("rq",)
 _COLUMNS = {"sent": 0, "drained": 0, "calls": 3, "bytes": 0, "send cpu": 0, "cpu": 0, "memory": 0}
 
@@ -100,11 +101,39 @@ def table(rounds: dict[str, list[dict[str, float]]]) -> str:
         "| | sent a second | drained a second | requests | bytes | µs of CPU to send | to handle | MB of the worker |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, results in rounds.items():
-        median = {key: statistics.median(result[key] for result in results) for key in results[0]}
+    for name, median in medians(rounds).items():
         numbers = [f"{median[key]:,.{digits}f}" for key, digits in _COLUMNS.items()]
         lines.append(f"| {' | '.join([name, *numbers])} |")
     return "\n".join(lines)
+
+
+def medians(rounds: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: statistics.median(result[key] for result in results) for key in results[0]}
+        for name, results in rounds.items()
+    }
+
+
+def comparison(rounds: dict[str, list[dict[str, float]]]) -> str:
+    """What the table says of this library beside the others, as a list in Markdown."""
+    of = medians(rounds)
+    others = [median for name, median in of.items() if not name.startswith(OURS)]
+    drained = max(other["drained"] for other in others)
+    sent = [other["sent"] for other in others]
+
+    def times(suffix: str) -> str:
+        return " and ".join(f"{of[name + suffix]['drained'] / drained:.1f}" for name in (WEAK, RELIABLE))
+
+    def a_second(suffix: str) -> str:
+        return " and ".join(f"{of[name + suffix]['sent']:,.0f}" for name in (WEAK, RELIABLE))
+
+    return (
+        f"- Drained, as a multiple of the best of the others: {times('')} (weak and reliable) singly, "
+        f"{times(BATCHES)} in batches.\n"
+        f"- `send` one by one: {a_second('')} a second; the median of the others is {statistics.median(sent):,.0f}, "
+        f"the best {max(sent):,.0f}.\n"
+        f"- `send_many`: {a_second(BATCHES)} a second."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rounds[name].append(measure(python, server, name))
                 print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
     print(table(rounds))
+    if set(options.only) == set(CONTENDERS):
+        print(f"\n{comparison(rounds)}")
 
 
 if __name__ == "__main__":
