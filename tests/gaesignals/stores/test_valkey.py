@@ -423,6 +423,24 @@ def test_a_key_is_found_while_it_moves_and_after_it(nodes: list[Server], spread:
     assert is_found(spread, key, b"moving"), "it was looked for where it had been"
 
 
+def test_a_cluster_that_lacks_a_slot_and_refuses_everything_calls_nothing_missing(
+    opened: Callable[..., ValkeyStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(*NO_FILES, "--cluster-enabled", "yes") as alone:
+        alone.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: is_whole(alone))
+        store = opened(alone.url)
+        assert store.write([Set(b"a", b"1")]) == {b"a": Outcome.STORED}
+        alone.command("CLUSTER", "DELSLOTS", key_slot(b"b"))
+        wait_until(lambda: not is_whole(alone))
+        assert store.gets([b"a", b"b"]) == {b"a": Absent.FAILED, b"b": Absent.FAILED}
+        assert "ClusterDown" in caplog.records[-1].signals_error  # type: ignore[attr-defined]
+        assert store.write([Set(b"a", b"2")]) == {b"a": Outcome.FAILED}
+        alone.command("CLUSTER", "ADDSLOTS", key_slot(b"b"))
+        wait_until(lambda: is_whole(alone))
+        assert is_found(store, b"a", b"1")
+
+
 def test_a_node_that_dies_fails_its_own_keys_until_its_replica_takes_over(
     nodes: list[Server], spread: ValkeyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
