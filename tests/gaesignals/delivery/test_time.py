@@ -153,6 +153,33 @@ def test_a_lease_that_ran_out_and_that_nobody_took_is_still_its_holders(store: M
     assert process.deliver(lambda data: None).is_idle
 
 
+def test_what_is_quick_is_not_run_again_beside_a_handler_of_an_hour(store: MemoryStore, clock: ManualClock) -> None:
+    """All leases of one delivery are as long as the longest that is declared, and others come by every few minutes."""
+    here, there = Process(store, clock, 0), Process(store, clock, 0)
+    begun: Counter[Any] = Counter()
+    receivers = Receivers()
+
+    @receivers.receiver("slow", reliable=True, lease_seconds=2 * 3600)
+    def slow(data: Any) -> None:
+        begun[data] += 1
+        for _ in range(12):
+            clock.advance(300)
+            deliver(others, mailbox=there.box)
+
+    receivers.connect("quick", lambda data: begun.update([data]), reliable=True, id="quick")
+    # Nobody else begins anything slow meanwhile, as nothing slow is left.
+    others = Receivers()
+    others.connect("slow", lambda data: begun.update([data]), reliable=True, id="slow", lease_seconds=2 * 3600)
+    others.connect("quick", lambda data: begun.update([data]), reliable=True, id="quick")
+
+    sent = [("slow", "film"), *(("quick", number) for number in range(40))]
+    here.box.send([(name, codec.dumps(data)) for name, data in sent])
+    report = deliver(receivers, mailbox=here.box)
+    deliver(others, mailbox=there.box)
+    assert begun == Counter(data for _, data in sent)
+    assert report.overtaken == 0
+
+
 @pytest.mark.parametrize("is_finished", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_acknowledgement_of_a_stale_holder_changes_nothing(
