@@ -27,7 +27,8 @@ _NEVER_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build
 GROUPS = (
     "gaesignals/format/test_page.py gaesignals/format/test_inline.py gaesignals/format/test_slot.py "
     "gaesignals/format/test_lease.py gaesignals/format/test_taking.py gaesignals/mailbox/test_rewrite.py "
-    "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_budgets.py "
+    "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_budgets.py gaesignals/mailbox/test_lanes.py "
+    "gaesignals/delivery/test_pace.py gaesignals/delivery/test_rounds.py "
     "gaesignals/mailbox/test_send.py gaesignals/stores/test_client.py gaesignals/mailbox/test_index.py "
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
     "gaesignals/delivery/test_takeover.py gaesignals/mailbox/test_dead.py gaesignals/delivery/test_time.py "
@@ -85,6 +86,7 @@ FIRST = {
     "worker/app.py": "simulation/test_stalled_senders.py",
     "worker/sibling_tasks.py": "contract",
     "worker/tasks.py": "contract",
+    "worker/travel.py": "contract",
     "worker/access/callers.py": "worker/access/test_tokens.py",
     "worker/config.py": "worker/access/test_tokens.py",
     "worker/origin.py": "worker/access/test_tokens.py",
@@ -1752,6 +1754,321 @@ FAULTS = (
         "gaesignals/integrations/django.py",
         "if not isinstance(found, Task):",
         "if False:",
+    ),
+    # Small claims
+    Fault(
+        "claims: a page is full at sixty-four messages",
+        "gaesignals/format/page.py",
+        "FULL_MESSAGES: Final = 16\n",
+        "FULL_MESSAGES: Final = 64\n",
+    ),
+    Fault(
+        "claims: what one send has for a name is in few large bundles",
+        "gaesignals/mailbox/bundles.py",
+        "most = most or page.FULL_MESSAGES",
+        "most = most or MAX_BUNDLE_MESSAGES",
+    ),
+    Fault(
+        "claims: a full page is sealed as one segment, however much it holds",
+        "gaesignals/format/page.py",
+        "for entry in self.messages.split():",
+        "for entry in (self.messages,):",
+    ),
+    Fault(
+        "claims: one send seals, and one claim burns, any number of groups",
+        "gaesignals/format/page.py",
+        "if len(groups) == MAX_GROUPS:",
+        "if False:",
+    ),
+    Fault(
+        "claims: the inline messages of a page are taken all together",
+        "gaesignals/format/taking.py",
+        "return joined(_within(entries.split(), budget))",
+        "return entries if budget.messages else NOTHING",
+    ),
+    Fault(
+        "claims: the first is of a thousand messages",
+        "gaesignals/delivery/pace.py",
+        "FIRST_CLAIM: Final = 16\n",
+        "FIRST_CLAIM: Final = 1000\n",
+    ),
+    Fault(
+        "claims: one is of all that waits, where it is quick",
+        "gaesignals/delivery/pace.py",
+        "LARGEST_CLAIM: Final = 1000\n",
+        "LARGEST_CLAIM: Final = 100_000\n",
+    ),
+    Fault(
+        "claims: one is of ten seconds' work",
+        "gaesignals/delivery/pace.py",
+        "CLAIM_SECONDS: Final = 1.0\n",
+        "CLAIM_SECONDS: Final = 10.0\n",
+    ),
+    Fault(
+        "claims: one is of more than the rest of the round is enough for",
+        "gaesignals/delivery/pace.py",
+        "seconds = min(CLAIM_SECONDS, seconds_left)",
+        "seconds = CLAIM_SECONDS",
+    ),
+    Fault(
+        "claims: one is of sixteen messages in each lane of a name",
+        "gaesignals/mailbox/claim.py",
+        "sizes[address.name] -= claim.holding.count",
+        "pass",
+    ),
+    Fault(
+        "claims: of handlers of an hour, sixteen are claimed at once",
+        "gaesignals/delivery/pace.py",
+        "if is_cautious or longest_lease(0, group) > LEASE_SECONDS}",
+        "if is_cautious}",
+    ),
+    Fault(
+        "claims: help is asked for before the rest of a segment is back",
+        "gaesignals/delivery/fresh.py",
+        "            works = self._set_aside(works)\n"
+        "            self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})\n"
+        "            # Where all leases are taken, a helper would find nothing.\n"
+        "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n",
+        "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n"
+        "            works = self._set_aside(works)\n"
+        "            self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})\n",
+    ),
+    Fault(
+        "claims: help is asked for when the handlers have run",
+        "gaesignals/delivery/fresh.py",
+        "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n"
+        "            self._turns.take(works)\n",
+        "            self._turns.take(works)\n"
+        "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n",
+    ),
+    Fault(
+        "claims: a round takes longer than a short lease lasts",
+        "gaesignals/delivery/limits.py",
+        "return min(MAX_ROUND_SECONDS, self.lease_seconds / 4)",
+        "return MAX_ROUND_SECONDS",
+    ),
+    Fault(
+        "claims: who has little time always begins with the same names",
+        "gaesignals/delivery/fresh.py",
+        "if round_.limits.is_bounded:",
+        "if False:",
+    ),
+    Fault(
+        "claims: a mapping's order is not kept where there is time for all",
+        "gaesignals/delivery/fresh.py",
+        "if round_.limits.is_bounded:",
+        "if True:",
+    ),
+    Fault(
+        "claims: names that had no turn in a round wait for those that had",
+        "gaesignals/delivery/turns.py",
+        "deque(sorted(works, key=lambda work: self._pace.seconds(work.name)))",
+        "deque(works)",
+    ),
+    Fault(
+        "claims: what was not begun goes back in one piece, where it is little",
+        "gaesignals/mailbox/hold.py",
+        "-(-len(due) // 2)",
+        "len(due)",
+    ),
+    Fault(
+        "claims: what failed together goes back in small bundles",
+        "gaesignals/mailbox/hold.py",
+        "in_bundles(later, most=MAX_BUNDLE_MESSAGES)",
+        "in_bundles(later)",
+    ),
+    Fault(
+        "claims: what was not begun is charged an attempt",
+        "gaesignals/delivery/work.py",
+        "for record in verdict.unbegun] + [*self.waiting]",
+        "for record in verdict.unbegun] + [r.charged(receivers=(), not_before_ms=0, error='') for r in self.waiting]",
+    ),
+    Fault(
+        "claims: a small one takes all that was handed back",
+        "gaesignals/format/taking.py",
+        "        refs = refs[:1]\n",
+        "        pass\n",
+    ),
+    Fault(
+        "claims: a large one takes a single bundle of what was handed back",
+        "gaesignals/format/taking.py",
+        "if budget.messages is not None and budget.messages <= pages.FULL_MESSAGES:",
+        "if True:",
+    ),
+    Fault(
+        "claims: what is fresh comes before what was handed back",
+        "gaesignals/format/taking.py",
+        "        partial(_take_handed_back, page, budget),\n        partial(_take_fresh, page, lease_id, budget),\n",
+        "        partial(_take_fresh, page, lease_id, budget),\n        partial(_take_handed_back, page, budget),\n",
+    ),
+    Fault(
+        "claims: what was handed back is before the coin, and what failed waits for as long as it comes",
+        "gaesignals/format/taking.py",
+        "kinds.insert(0 if failed_first else 2,",
+        "kinds.insert(1 if failed_first else 2,",
+    ),
+    Fault(
+        "claims: bundles that are due are claimed only to be written together",
+        "gaesignals/format/page.py",
+        "later = [ref for ref in self.retries if not is_due(ref.not_before_ms, now_ms)]",
+        "later = [*self.retries]",
+    ),
+    Fault(
+        "claims: what is not due has its turn in this delivery again",
+        "gaesignals/delivery/fresh.py",
+        "self._count_back(work.name, len(work.unrun))",
+        "self._count_back(work.name, len(work.back))",
+    ),
+    Fault(
+        "claims: a takeover ends with the round and not with the delivery",
+        "gaesignals/delivery/takeover.py",
+        "if walk.unrun or self._round.is_over or",
+        "if walk.unrun or self._round.is_late or",
+    ),
+    Fault(
+        "claims: a takeover keeps all other names of its task waiting",
+        "gaesignals/delivery/fresh.py",
+        "if self._on_expired is None or len(self._matches) == 1:",
+        "if True:",
+    ),
+    Fault(
+        "claims: a delivery does not ask between messages whether it is to stop",
+        "gaesignals/delivery/round.py",
+        "if self.messages_left == 0 or self.limits.should_stop():",
+        "if self.messages_left == 0:",
+    ),
+    Fault(
+        "claims: a lease lasts as long as its caller says, whatever the receivers declare",
+        "gaesignals/delivery/limits.py",
+        "return max([lease_seconds, *(match.receiver.lease_seconds or 0 for match in matches)])",
+        "return lease_seconds",
+    ),
+    Fault(
+        "claims: handlers of an hour share a task with quick names",
+        "worker/travel.py",
+        "            if self.is_alone(name):",
+        "            if False:",
+    ),
+    Fault(
+        "claims: a lease that somebody took over counts as ended by its holder",
+        "gaesignals/mailbox/hold.py",
+        "return self._connection.now_ms() < lease_of(claim).expires_ms + GRACE_MS",
+        "return True",
+    ),
+    Fault(
+        "claims: what goes back is lost with a page that came anew",
+        "gaesignals/mailbox/hold.py",
+        "elif page is None or page.epoch != back.claim.epoch:",
+        "elif page is None:",
+    ),
+    Fault(
+        "claims: a name is weak as long as one of its receivers is",
+        "gaesignals/delivery/fresh.py",
+        "if any(match.receiver.reliable for match in group)",
+        "if all(match.receiver.reliable for match in group)",
+    ),
+    Fault(
+        "pause: a delivery learns of it with its first round alone",
+        "gaesignals/delivery/fresh.py",
+        "paused=self._find_paused,",
+        "paused=self._find_paused if expired_first else None,",
+    ),
+    Fault(
+        "siblings: a backlog has the one task that cron gave it",
+        "worker/sibling_tasks.py",
+        "        if self._may_ask:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "siblings: a task brings in one for each of its names",
+        "worker/sibling_tasks.py",
+        "            self._may_ask = False\n",
+        "",
+    ),
+    # Hot names
+    Fault(
+        "width: one loss widens a name",
+        "gaesignals/mailbox/lanes.py",
+        "LOSSES_TO_WIDEN = 2\n",
+        "LOSSES_TO_WIDEN = 1\n",
+    ),
+    Fault(
+        "width: a name has more lanes than a page may say",
+        "gaesignals/mailbox/lanes.py",
+        "range(width, 2 * width) if width < MAX_WIDTH else range(MAX_WIDTH)",
+        "range(width, 2 * width)",
+    ),
+    Fault(
+        "width: a loss at a wide name that has cooled counts towards doubling it",
+        "gaesignals/mailbox/parcel.py",
+        "return self.is_hot or self.width == 1",
+        "return True",
+    ),
+    Fault(
+        "width: a name that has cooled is never hot again",
+        "gaesignals/mailbox/send.py",
+        "if parcel.lane != parcel.target:",
+        "if parcel.lane >= parcel.width:",
+    ),
+    Fault(
+        "width: any send keeps a name hot",
+        "gaesignals/mailbox/send.py",
+        "if parcel.lane != parcel.target:",
+        "if not parcel.target and (parcel.lane or parcel.width > 1):",
+    ),
+    Fault(
+        "width: senders use a lane that the home page does not have",
+        "gaesignals/mailbox/send.py",
+        "parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0",
+        "parcel.lane",
+    ),
+    Fault(
+        "width: a lane that works is forgotten at once",
+        "gaesignals/mailbox/lanes.py",
+        "            self._lanes[name] = lane, hot_ms\n",
+        "",
+    ),
+    Fault(
+        "width: a process remembers its lane for a minute after each send",
+        "gaesignals/mailbox/send.py",
+        "self._lanes.keep(parcel.name, lane, parcel.hot_ms)",
+        "self._lanes.keep(parcel.name, lane, self._connection.now_ms())",
+    ),
+    Fault(
+        "width: a name is narrowed as soon as senders do not use its lanes",
+        "gaesignals/format/page.py",
+        "COLD_MS: Final = 300_000\n",
+        "COLD_MS: Final = 60_000\n",
+    ),
+    Fault(
+        "width: a home page that somebody changed is narrowed by lanes that were read before",
+        "gaesignals/mailbox/claim.py",
+        "            self._lanes = {}\n",
+        "            pass\n",
+    ),
+    Fault(
+        "width: who vouches for a lane does not list its name",
+        "gaesignals/mailbox/send.py",
+        "parcel.stage = Stage.SLOT if fate is Fate.STORED else Stage.LANE",
+        "parcel.stage = Stage.DONE if fate is Fate.STORED else Stage.LANE",
+    ),
+    Fault(
+        "width: who vouches for a lane does not make the home page hot",
+        "gaesignals/mailbox/send.py",
+        "heated(parcel.target, self._connection.now_ms())",
+        "heated(parcel.target, home.value.hot_ms if home.value else 0)",
+    ),
+    Fault(
+        "width: who narrows a name leaves it in the index",
+        "gaesignals/delivery/fresh.py",
+        "self._mailbox.emptied.add(sorted(claimed.narrowed))",
+        "pass",
+    ),
+    Fault(
+        "width: nobody finds the lanes of a home page that was evicted",
+        "gaesignals/mailbox/repair.py",
+        "for lane in range(page.width, MAX_WIDTH) if",
+        "for lane in range(page.width, page.width) if",
     ),
 )
 

@@ -149,3 +149,11 @@ def test_too_many_small_bundles_that_are_not_due_are_claimed_early_and_large_one
     assert made
     assert made.holding.entries == some(*small)
     assert leased(Page("e", retries=small)) is None
+
+
+def test_many_bundles_that_were_handed_back_are_not_claimed_to_be_written_together() -> None:
+    back = tuple(ref(number, count=16) for number in range(MANY_RETRIES + 1))
+    page = Page("e", retries=(*back, ref(99, not_before_ms=50)))
+    made = leased(page, Budget(PLENTY.bytes, messages=16), failed_first=True)
+    assert made
+    assert made.holding.entries == some(back[0])
