@@ -88,9 +88,15 @@ def log_to_stderr(environ: Mapping[str, str], *, level: int = logging.INFO) -> N
     On App Engine it is JSON for Cloud Logging, elsewhere text for people. Where the application has given the root
     logger a handler of its own, as its receivers were imported, that stays the only one: no line is written twice.
     """
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_news)
     if environ.get("GAE_ENV") == "standard":
         log_to_cloud(project=environ.get("GOOGLE_CLOUD_PROJECT", ""), level=level)
         return
     handler = logging.StreamHandler()
     handler.setFormatter(FieldsFormatter())
     logging.basicConfig(level=level, handlers=[handler])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False where the SDK's pool says that it keeps ten connections and no more: that is so with every busy worker."""
+    return not str(record.msg).startswith("Connection pool is full")

@@ -37,7 +37,7 @@ def blueprint(mailbox: Mailbox) -> Blueprint:
         503 says how many are stored: those that may be, sent again, may come twice.
         """
         outgoing, ways = _read(json_body(request))
-        names = escaped_names(name for name, _ in outgoing)
+        names = escaped_names(dict.fromkeys(name for name, _ in outgoing))
         try:
             ids = mailbox.send(outgoing, ways=ways)
         except InvalidDataError as error:

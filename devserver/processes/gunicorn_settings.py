@@ -40,6 +40,11 @@ def when_ready(server: Any) -> None:
     ignore_interrupts()
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Called in the process that is to run the app, before it is loaded: it is an instance of its own."""
+    os.environ["GAE_INSTANCE"] = f"pid{os.getpid()}"
+
+
 def post_worker_init(worker: Any) -> None:
     """Called in the process that runs the app, when it was loaded."""
     ignore_interrupts()

@@ -107,6 +107,17 @@ def test_the_log_is_json_on_app_engine_and_text_elsewhere(
     assert json.loads(line)["severity"] == "INFO"
 
 
+def test_that_the_sdk_closes_its_eleventh_connection_is_no_news_and_other_trouble_of_it_is(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root.handlers.clear()
+    log_to_stderr({})
+    pool = logging.getLogger("urllib3.connectionpool")
+    pool.warning("Connection pool is full, discarding connection: %s. Connection pool size: %s", "127.0.0.1", 10)
+    pool.warning("Retrying (%r) after connection broken by '%r': %s", 2, "reset", "/rpc_http")
+    assert capsys.readouterr().err.startswith("WARNING urllib3.connectionpool: Retrying")
+
+
 @pytest.fixture
 def own_loggers() -> Iterator[list[logging.Logger]]:
     loggers = [logging.getLogger(name) for name in ("gaesignals", "gaesignals.worker")]

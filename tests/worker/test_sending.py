@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,13 @@ def test_a_list_is_stored_as_one_send_and_data_may_be_left_out(
     client.http.get("/cron/drain", headers={"X-Appengine-Cron": "true"})
     client.run_tasks()
     assert sorted(handled, key=str) == [("a", None), ("a", None), ("b", [1])]
+
+
+def test_the_log_has_each_name_once(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "gaesignals.worker"):
+        post([{"name": name} for name in ("a", "b", "a", "a")])
+    (record,) = [each for each in caplog.records if each.message == "messages of a sender"]
+    assert (record.__dict__["signals_count"], record.__dict__["signals_names"]) == (4, ["'a'", "'b'"])
 
 
 @pytest.mark.parametrize(

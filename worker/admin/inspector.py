@@ -196,14 +196,19 @@ def _running(mailboxes: Iterable[MailboxStatus]) -> tuple[Running, ...]:
 
 
 def _with_holders(running: Iterable[Running], instances: Sequence[InstanceStatus]) -> tuple[Running, ...]:
-    """The leases with what is known of those who hold them: of several processes of an instance, the last heard of."""
+    """The leases with what is known of those who hold them: of several processes of an instance, the last heard of.
+
+    What it told of its work at a name is that of a lease only where it has no other work at it.
+    """
     heard: dict[str, InstanceStatus] = {}
-    works: dict[tuple[str, str], AtWork] = {}
+    works: dict[tuple[str, str], list[AtWork]] = {}
     for each in sorted(instances, key=lambda each: each.heard_at):
         heard[each.id] = each
-        works |= {(each.id, work.name): work for work in each.works}
+        for work in each.works:
+            works.setdefault((each.id, work.name), []).append(work)
+    sure = {key: found[0] for key, found in works.items() if len(found) == 1}
     return tuple(
-        replace(each, holder=heard.get(each.instance), work=works.get((each.instance, each.name))) for each in running
+        replace(each, holder=heard.get(each.instance), work=sure.get((each.instance, each.name))) for each in running
     )
 
 

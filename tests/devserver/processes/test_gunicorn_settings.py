@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from devserver.processes import gunicorn_settings
+from gaesignals.mailbox.box import short_instance
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,13 @@ def serve(method: str, path: str, status: int = 200, headers: list[tuple[str, st
     gunicorn_settings.pre_request(None, request)
     gunicorn_settings.post_request(None, request, {}, SimpleNamespace(status_code=status))
     return request
+
+
+def test_each_process_is_an_instance_that_the_page_can_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the end of an instance's id."""
+    monkeypatch.delenv("GAE_INSTANCE", raising=False)
+    gunicorn_settings.post_fork(None, None)
+    assert short_instance(os.environ["GAE_INSTANCE"]).endswith(str(os.getpid()))
 
 
 def test_a_request_gets_a_ticket_and_not_the_one_that_a_client_sent() -> None:

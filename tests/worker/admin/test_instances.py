@@ -81,6 +81,19 @@ def test_the_holder_of_a_lease_that_was_not_heard_of_is_told(client: Client, sto
     assert "1 of an instance that was not heard of lately" in more
 
 
+def test_of_several_works_at_a_name_none_is_said_to_be_that_of_a_lease(client: Client, store: MemoryStore) -> None:
+    """An instance with two tasks at one backlog has two leases and tells of two works: nobody knows which is which."""
+    leave_a_lease(client, store)
+    recorder = client.worker.recorder
+    assert recorder is not None
+    recorder.write = lambda: None  # type: ignore[method-assign]
+    tell(store, "6ff64563", seconds_ago=20, works=2)
+    assert cells(client, "running")[0][2:4] == ["–", "6ff64563"]
+    (running,) = client.http.get("/admin/status").json["running"]
+    assert (running["instance"], running["done"], running["claimed"]) == ("6ff64563", None, None)
+    assert running["heard_at"] is not None
+
+
 def test_one_that_was_not_heard_of_for_a_while_is_not_counted_as_up(client: Client, store: MemoryStore) -> None:
     tell(store, "gone", seconds_ago=1000, works=1)
     tell(store, "stopped", seconds_ago=30, stopped=True)
