@@ -352,14 +352,14 @@ FAULTS = (
     Fault(
         "what failed is always before the rest",
         "gaesignals/mailbox/claim.py",
-        "failed_first=self._connection.random.random() < 0.5",
-        "failed_first=True",
+        "kinds=FAILED_FIRST if self._connection.random.random() < 0.5 else FAILED_LAST",
+        "kinds=FAILED_FIRST",
     ),
     Fault(
         "what failed is always behind the rest",
         "gaesignals/mailbox/claim.py",
-        "failed_first=self._connection.random.random() < 0.5",
-        "failed_first=False",
+        "kinds=FAILED_FIRST if self._connection.random.random() < 0.5 else FAILED_LAST",
+        "kinds=FAILED_LAST",
     ),
     Fault(
         "a name is narrowed while its lanes hold something",
@@ -585,20 +585,20 @@ FAULTS = (
     ),
     Fault(
         "a delivery goes on for as long as messages come",
-        "gaesignals/delivery/fresh.py",
-        "if name in self._round.tally.more and count > 0]",
-        "if name in self._round.tally.more]",
+        "gaesignals/delivery/backlog.py",
+        "if name in names and count > 0]",
+        "if name in names]",
     ),
     Fault(
         "leases that ran out wait for what is fresh",
         "gaesignals/delivery/fresh.py",
-        "claimed = self._claim(self._matches, expired_first=True)",
-        "claimed = self._claim(self._matches)",
+        ".claim_unless_expired())",
+        ".claim())",
     ),
     Fault(
         "weak messages that were not begun are not sent back",
-        "gaesignals/delivery/fresh.py",
-        "self._send_again([(work.name, record) for work in works for record in work.back])",
+        "gaesignals/delivery/returning.py",
+        "self._send_again([(work.name, record) for work, back in ends for record in back])",
         "pass",
     ),
     Fault(
@@ -609,8 +609,8 @@ FAULTS = (
     ),
     Fault(
         "a long handler keeps the rest of its segment",
-        "gaesignals/delivery/fresh.py",
-        "return not self._pace.is_first_of_few(work.name) or self._hand_back(work, most)",
+        "gaesignals/delivery/returning.py",
+        "return not self._pace.is_of_one_batch(work.name) or self._hand_back(work, most)",
         "return True",
     ),
     # Data
@@ -827,8 +827,8 @@ FAULTS = (
     Fault(
         "the weak messages of a name whose turn did not come are not sent back",
         "gaesignals/delivery/fresh.py",
-        "self._send_back([work for work in works if not work.is_reliable])",
-        "self._send_back([work for work in works if not work.is_reliable and (work.runs or not work.unrun)])",
+        "self._returning.send_back([work for work in works if not work.is_reliable])",
+        "self._returning.send_back([work for work in works if not work.is_reliable and (work.runs or not work.unrun)])",
     ),
     Fault(
         "a lease is acknowledged though part of it could not be read",
@@ -941,8 +941,8 @@ FAULTS = (
     Fault(
         "weak receivers run in a takeover",
         "gaesignals/delivery/verdict.py",
-        "is_first = record.attempt == 1 and not is_takeover",
-        "is_first = record.attempt == 1",
+        "    return _planned(record, matches, _reliable(matches))",
+        "    return _planned(record, matches, matches)",
     ),
     Fault(
         "a receiver that succeeded runs again with one that failed",
@@ -1167,9 +1167,9 @@ FAULTS = (
     ),
     Fault(
         "whoever lost a lease deletes the tasks of what goes back",
-        "gaesignals/delivery/fresh.py",
-        "release(self._mailbox.safety, [work for work in works if id(work.claim) not in missed])",
-        "release(self._mailbox.safety, works)",
+        "gaesignals/delivery/returning.py",
+        "release(self._mailbox.safety, [(work, back) for work, back in ends if id(work.claim) not in missed])",
+        "release(self._mailbox.safety, ends)",
     ),
     Fault(
         "a rescue takes a page with something in it for done",
@@ -1216,8 +1216,8 @@ FAULTS = (
     Fault(
         "a durable message splits into one record a receiver",
         "gaesignals/delivery/work.py",
-        "return merged(back)",
-        "return back",
+        "return merged([",
+        "return list([",
     ),
     Fault(
         "a durable message that memcache does not take is not brought",
@@ -1252,8 +1252,8 @@ FAULTS = (
     Fault(
         "weak receivers see what is brought back",
         "gaesignals/delivery/verdict.py",
-        "and not is_takeover and not record.is_resent",
-        "and not is_takeover",
+        "is_new = not record.is_resent and (",
+        "is_new = (",
     ),
     Fault(
         "a busy name wakes the worker for every message",
@@ -1467,8 +1467,8 @@ FAULTS = (
     ),
     Fault(
         "a weak delivery leaves the tasks of what it ran",
-        "gaesignals/delivery/fresh.py",
-        "        release(self._mailbox.safety, works)\n        for work in works:\n            self._count(work)",
+        "gaesignals/delivery/returning.py",
+        "        release(self._mailbox.safety, ends)\n        for work in works:\n            self._count(work)",
         "        for work in works:\n            self._count(work)",
     ),
     Fault(
@@ -1631,13 +1631,13 @@ FAULTS = (
     Fault(
         "siblings: who goes on with what others left takes sixteen of each name",
         "worker/tasks.py",
-        "is_cautious=siblings is not None)",
-        "is_cautious=False)",
+        "ALONE if siblings is None else JOINING",
+        "ALONE",
     ),
     Fault(
         "siblings: who finds that others have everything does not look again",
         "gaesignals/delivery/fresh.py",
-        "elif self._is_cautious and not claimed.claims and any(claimed.live.values()):",
+        "elif not claimed.claims and self._opening.looks_again(claimed):",
         "elif False:",
     ),
     Fault(
@@ -1818,19 +1818,19 @@ FAULTS = (
     ),
     Fault(
         "claims: of handlers of an hour, sixteen are claimed at once",
-        "gaesignals/delivery/pace.py",
-        "if is_cautious or longest_lease(0, group) > LEASE_SECONDS}",
-        "if is_cautious}",
+        "gaesignals/delivery/opening.py",
+        "if longest_lease(0, group) > LEASE_SECONDS}",
+        "if False}",
     ),
     Fault(
         "claims: help is asked for before the rest of a segment is back",
         "gaesignals/delivery/fresh.py",
-        "            works = self._set_aside(works)\n"
+        "            works = self._returning.set_aside(works)\n"
         "            self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})\n"
         "            # Where all leases are taken, a helper would find nothing.\n"
         "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n",
         "            self._leftovers.note(self._round.tally.more & {work.name for work in works})\n"
-        "            works = self._set_aside(works)\n"
+        "            works = self._returning.set_aside(works)\n"
         "            self._mailbox.observer.claimed({work.name: len(work.waiting) for work in works})\n",
     ),
     Fault(
@@ -1898,14 +1898,14 @@ FAULTS = (
     Fault(
         "claims: what is fresh comes before what was handed back",
         "gaesignals/format/taking.py",
-        "        partial(_take_handed_back, page, budget),\n        partial(_take_fresh, page, lease_id, budget),\n",
-        "        partial(_take_fresh, page, lease_id, budget),\n        partial(_take_handed_back, page, budget),\n",
+        "FAILED_LAST: Final = (_take_handed_back, _take_fresh, ",
+        "FAILED_LAST: Final = (_take_fresh, _take_handed_back, ",
     ),
     Fault(
         "claims: what was handed back is before the coin, and what failed waits for as long as it comes",
         "gaesignals/format/taking.py",
-        "kinds.insert(0 if failed_first else 2,",
-        "kinds.insert(1 if failed_first else 2,",
+        "FAILED_FIRST: Final = (_take_failed, _take_handed_back, ",
+        "FAILED_FIRST: Final = (_take_handed_back, _take_failed, ",
     ),
     Fault(
         "claims: bundles that are due are claimed only to be written together",
@@ -1915,9 +1915,9 @@ FAULTS = (
     ),
     Fault(
         "claims: what is not due has its turn in this delivery again",
-        "gaesignals/delivery/fresh.py",
+        "gaesignals/delivery/returning.py",
         "self._count_back(work.name, len(work.unrun))",
-        "self._count_back(work.name, len(work.back))",
+        "self._count_back(work.name, len(work.going_back()))",
     ),
     Fault(
         "claims: a takeover ends with the round and not with the delivery",
@@ -1971,7 +1971,7 @@ FAULTS = (
         "pause: a delivery learns of it with its first round alone",
         "gaesignals/delivery/fresh.py",
         "paused=self._find_paused,",
-        "paused=self._find_paused if expired_first else None,",
+        "paused=None if self._round.run_count else self._find_paused,",
     ),
     Fault(
         "siblings: a backlog has the one task that cron gave it",

@@ -22,6 +22,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMediaType
 
 from gaesignals.delivery.deliver import deliver
+from gaesignals.delivery.opening import ALONE, JOINING, Opening
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.index.unlisting import Settled
@@ -129,7 +130,8 @@ class Deliverer:
             raise ServiceUnavailable("this instance is shutting down")
         started, started_at = self._clock(), self._mailbox.clock()
         helpers = Siblings(self._dispatcher, siblings, waited_seconds=waited_seconds)
-        report, is_time_up = self._rounds(names, started + seconds, helpers, is_cautious=siblings is not None)
+        opening = ALONE if siblings is None else JOINING
+        report, is_time_up = self._rounds(names, started + seconds, helpers, opening)
         rest = report.more if is_time_up else ()
         refused = helpers.hand_over(rest, report.unbegun)
         handed_over = set(rest).difference(refused) | helpers.passed_on
@@ -141,7 +143,7 @@ class Deliverer:
         return Shift(report, tuple(sorted(handed_over)), refused, helpers.is_used, paused)
 
     def _rounds(
-        self, names: Sequence[str], deadline: float, helpers: Siblings, *, is_cautious: bool
+        self, names: Sequence[str], deadline: float, helpers: Siblings, opening: Opening
     ) -> tuple[DeliveryReport, bool]:
         """Deliver until nothing is found, and say whether time was up before that."""
         total = DeliveryReport()
@@ -160,7 +162,7 @@ class Deliverer:
                 paused=self._pauses.learn,
                 on_expired=helpers.pass_on,
                 # Who goes on with what others left takes a share of it, not all.
-                is_cautious=is_cautious or total.has_progressed,
+                opening=JOINING if total.has_progressed else opening,
             )
             total = replace(total + report, errors=(total.errors + report.errors)[:_MAX_ERRORS])
             vain = 0 if report.has_progressed else vain + 1

@@ -27,6 +27,7 @@ from gaesignals.stores.client import Seen
 from .coroutines import Coroutines, is_loop_running, reject_running_loop
 from .fresh import FreshDelivery
 from .limits import LEASE_SECONDS, Limits, check_options, longest_lease
+from .opening import ALONE, Opening
 from .round import Round
 
 logger = logging.getLogger("gaesignals")
@@ -45,7 +46,7 @@ def deliver(
     should_stop: Callable[[], bool] | None = None,
     paused: Callable[[Seen[PausedNames]], Collection[str]] | None = None,
     on_expired: Callable[[Sequence[str]], Collection[str]] | None = None,
-    is_cautious: bool = False,
+    opening: Opening = ALONE,
     **unknown: NoReturn,
 ) -> DeliveryReport:
     """Run the handlers of `mapping` for what waits, in short rounds, until as much as waited at first has had its turn.
@@ -62,8 +63,8 @@ def deliver(
     called with the names that it claimed from and that have more waiting, once for each, before a handler is run.
     `on_expired` is called with the names that have leases which ran out, if there
     are other names too, and returns those that go on elsewhere: a takeover is run message by message, and the others
-    would wait for it. With `is_cautious` it claims one batch of each name at first, and not sixteen messages: whoever
-    helps with slow messages leaves the others their share.
+    would wait for it. `opening` is how it begins: `JOINING` claims one batch of each name at first, and not sixteen
+    messages, so that whoever helps with slow messages leaves the others their share.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
@@ -95,7 +96,7 @@ def deliver(
             on_backlog,
             paused,
             on_expired=on_expired,
-            is_cautious=is_cautious,
+            opening=opening,
         )
         report = delivery.run()
         if not report.is_idle:

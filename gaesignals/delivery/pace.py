@@ -7,7 +7,7 @@ from typing import Final
 
 from gaesignals.receiver import Match
 
-from .limits import LEASE_SECONDS, longest_lease
+from .opening import ALONE, Opening
 
 FIRST_CLAIM: Final = 16
 LARGEST_CLAIM: Final = 1000
@@ -18,12 +18,12 @@ CLAIM_SECONDS: Final = 1.0
 class Pace:
     """The pace of one delivery. `chunks` are how many messages of a name are begun together.
 
-    The first claim of a name is of one batch where it declares more than the default lease, or with `is_cautious`.
+    The first claim is of that many for the names of which `opening` says so.
     """
 
-    def __init__(self, matches: Mapping[str, Sequence[Match]], *, is_cautious: bool = False) -> None:
+    def __init__(self, matches: Mapping[str, Sequence[Match]], opening: Opening = ALONE) -> None:
         self.chunks = {name: max(match.receiver.chunk for match in group) for name, group in matches.items()}
-        self._slow = {name for name, group in matches.items() if is_cautious or longest_lease(0, group) > LEASE_SECONDS}
+        self._of_one_batch = frozenset(opening.of_one_batch(matches))
         self._seconds_each: dict[str, float] = {}
         self._seconds = dict.fromkeys(matches, 0.0)
 
@@ -38,7 +38,7 @@ class Pace:
 
     def size(self, name: str, *, seconds_left: float) -> int:
         """How many messages to claim: a few at first, then what a second is enough for, as long as the round lasts."""
-        if self.is_first_of_few(name):
+        if self.is_of_one_batch(name):
             return self.chunks[name]
         size = FIRST_CLAIM
         if name in self._seconds_each:
@@ -48,10 +48,10 @@ class Pace:
 
     def most_at_once(self, name: str) -> int | None:
         """How many messages of a name to keep of a claim that took more; None where that makes no difference."""
-        if self.is_first_of_few(name) or self._seconds_each.get(name, 0) > CLAIM_SECONDS:
+        if self.is_of_one_batch(name) or self._seconds_each.get(name, 0) > CLAIM_SECONDS:
             return self.chunks[name]
         return None
 
-    def is_first_of_few(self, name: str) -> bool:
+    def is_of_one_batch(self, name: str) -> bool:
         """Whether this is the first claim of a name, and is to be of one batch."""
-        return name in self._slow and name not in self._seconds_each
+        return name in self._of_one_batch and name not in self._seconds_each

@@ -24,7 +24,7 @@ from gaesignals.stores.store import Outcome as Written
 
 from .round import Round
 from .runner import LeaseLostError, Runner
-from .verdict import DIED, Failed, Run, plan
+from .verdict import DIED, Failed, Run, plan_again
 
 logger = logging.getLogger("gaesignals")
 
@@ -85,7 +85,7 @@ class Takeover:
         record = dict(walk.loaded.items).get(position) if position is not None else None
         if record is None or position is None:
             return
-        run = plan(record, matches, is_takeover=True)
+        run = plan_again(record, matches)
         run.failures += [_died(match) for match in run.matches]
         self._judge(walk, position, run)
 
@@ -118,7 +118,7 @@ class Takeover:
         walk.claim = claim
         if claim.lease is not None and claim.lease.position == position:
             walk.spilled = []  # otherwise the page is gone, and what was spilled is in none
-        run = plan(record, matches, is_takeover=True)
+        run = plan_again(record, matches)
         self._round.run_count += 1
         try:
             runner = Runner(self._round.coroutines, self._mailbox, claim.name, guard=lambda: self._guard(walk.claim))

@@ -40,7 +40,7 @@ class Turns:
         while work.waiting and not self._round.is_ending:
             size = min(self._round.allowance(self._pace.chunks[work.name]), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
-            runs = [plan(work.waiting.popleft(), work.matches, is_takeover=False) for _ in range(size)]
+            runs = [plan(work.waiting.popleft(), work.matches) for _ in range(size)]
             self._round.run_count += size
             self._round.tally.begun.add(work.name)
             try:

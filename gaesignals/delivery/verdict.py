@@ -97,29 +97,35 @@ class Run:
         return (replace(self.record, receivers=tuple(self.unbegun)),) if self.unbegun else ()
 
 
-def plan(record: Record, matches: Sequence[Match], *, is_takeover: bool) -> Run:
+def plan(record: Record, matches: Sequence[Match]) -> Run:
     """Find out which of `matches` the record has yet to see.
 
     Weak receivers see its first attempt only, and never one that is made up for. Receivers that it names and nobody
     knows are left for later; for a name that is weak, where nothing can wait, they are failures for good.
     """
+    is_new = not record.is_resent and (record.attempt == 1 or bool(record.receivers))
+    return _planned(record, matches, matches if is_new else _reliable(matches))
+
+
+def plan_again(record: Record, matches: Sequence[Match]) -> Run:
+    """As `plan`, of a record whose lease ran out: weak receivers may have seen it before its process died."""
+    return _planned(record, matches, _reliable(matches))
+
+
+def _planned(record: Record, matches: Sequence[Match], left: Sequence[Match]) -> Run:
+    """The run of a record for those of `left`, of `matches`, that are to see it."""
     if not record.receivers:
-        is_first = record.attempt == 1 and not is_takeover and not record.is_resent
-        return Run(record, tuple(matches if is_first else filter(_is_reliable, matches)), [])
+        return Run(record, tuple(left), [])
     known = {match.receiver.id for match in matches}
-    named = tuple(
-        match
-        for match in matches
-        if match.receiver.id in record.receivers and (match.receiver.reliable or not (is_takeover or record.is_resent))
-    )
+    named = tuple(match for match in left if match.receiver.id in record.receivers)
     unknown = tuple(receiver for receiver in record.receivers if receiver not in known)
-    if any(map(_is_reliable, matches)):
+    if _reliable(matches):
         return Run(record, named, [], unknown=unknown)
     return Run(record, named, [_gone(receiver) for receiver in unknown])
 
 
-def _is_reliable(match: Match) -> bool:
-    return match.receiver.reliable
+def _reliable(matches: Sequence[Match]) -> tuple[Match, ...]:
+    return tuple(match for match in matches if match.receiver.reliable)
 
 
 def _gone(receiver: str) -> Failed:

@@ -61,24 +61,21 @@ class Work:
         """What could be run at once, and was not or not by all its receivers."""
         return [record for verdict in self.verdicts for record in verdict.unbegun] + [*self.waiting]
 
-    @property
-    def back(self) -> list[Record]:
+    def going_back(self) -> list[Record]:
         """All that is to be run again, at once or later."""
-        back = [*self.unrun, *(record for verdict in self.verdicts for record in verdict.retries), *self.later]
-        return merged(back)
+        return merged([*self.unrun, *(record for verdict in self.verdicts for record in verdict.retries), *self.later])
 
-    @property
-    def finished(self) -> list[Record]:
-        """The durable messages that are done, or of which another copy is run."""
+    def finished(self, back: Iterable[Record]) -> list[Record]:
+        """The durable messages that are done, since they are not among those that go `back`, or another copy is run."""
         durable = [record for _, record in self.loaded.items if record.safety]
-        return finished(durable, [*self.back, *self.handed_back]) if durable else []
+        return finished(durable, [*back, *self.handed_back]) if durable else []
 
 
-def release(safety: Safety, works: Iterable[Work]) -> None:
-    """Delete the tasks of the durable messages that are done."""
+def release(safety: Safety, ends: Iterable[tuple[Work, Iterable[Record]]]) -> None:
+    """Delete the tasks of the durable messages that are done, of works with what goes back of each."""
     done: list[Record] = []
-    for work in works:
-        of_work = work.finished
+    for work, back in ends:
+        of_work = work.finished(back)
         if of_work and not work.is_reliable:
             safety.tell_of_weak(work.name)
         done += of_work

@@ -5,9 +5,8 @@ Small claims let many workers share a backlog; what each rule is for is said in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias, TypeVar
 
 from gaesignals.values import replace, value
 
@@ -38,6 +37,10 @@ class Budget:
         if messages is None:
             return self
         return replace(self, messages=max(0, messages if self.messages is None else min(messages, self.messages)))
+
+
+Taking: TypeAlias = Callable[[Page, Budget, str, int], "tuple[Page, Holding] | None"]
+"""Takes messages of one kind out of a page within a budget, for a lease of that id, now; None if there are none."""
 
 
 def take(page: Page, token: str, budget: Budget) -> tuple[Page, Holding]:
@@ -82,22 +85,17 @@ def lease(
     now_ms: int,
     expires_ms: int,
     budget: Budget,
+    kinds: Sequence[Taking],
     holder: str = "",
-    failed_first: bool = False,
 ) -> tuple[Page, Lease] | None:
     """Turn what can be run now into a lease; None if that is nothing, or if the page has no room for one.
 
-    A lease holds one kind: failed messages that are due, ones handed back, or fresh ones. `failed_first` says
-    whether the failed ones come before the rest or after it; what was handed back comes before what is fresh.
+    A lease holds one kind, the first of `kinds` that there is any of: failed messages that are due, ones handed back,
+    or fresh ones.
     """
     if not page.has_room_for_lease or budget.messages == 0:
         return None
-    kinds: list[Callable[[], tuple[Page, Holding] | None]] = [
-        partial(_take_handed_back, page, budget),
-        partial(_take_fresh, page, lease_id, budget),
-    ]
-    kinds.insert(0 if failed_first else 2, partial(_take_failed, page, budget, now_ms))
-    taken = next((taken for kind in kinds if (taken := kind()) is not None), None)
+    taken = next((taken for kind in kinds if (taken := kind(page, budget, lease_id, now_ms)) is not None), None)
     if taken is None:
         return None
     left, holding = taken
@@ -105,21 +103,26 @@ def lease(
     return replace(left, leases=(*left.leases, made), claim=lease_id), made
 
 
-def _take_failed(page: Page, budget: Budget, now_ms: int) -> tuple[Page, Holding] | None:
+def _take_failed(page: Page, budget: Budget, _: str, now_ms: int) -> tuple[Page, Holding] | None:
     refs = _within(page.failed(now_ms), budget) or _within(page.small_retries(now_ms), replace(budget, messages=None))
     return _without(page, refs)
 
 
-def _take_handed_back(page: Page, budget: Budget) -> tuple[Page, Holding] | None:
+def _take_handed_back(page: Page, budget: Budget, *_: object) -> tuple[Page, Holding] | None:
     refs = page.handed_back()
     if budget.messages is not None and budget.messages <= pages.FULL_MESSAGES:
         refs = refs[:1]
     return _without(page, _within(refs, budget))
 
 
-def _take_fresh(page: Page, lease_id: str, budget: Budget) -> tuple[Page, Holding] | None:
+def _take_fresh(page: Page, budget: Budget, lease_id: str, _: int) -> tuple[Page, Holding] | None:
     left, holding = take(page, lease_id, budget)
     return None if left is page else (left, holding)
+
+
+# Fresh messages come last: more of them may come all the time.
+FAILED_FIRST: Final = (_take_failed, _take_handed_back, _take_fresh)
+FAILED_LAST: Final = (_take_handed_back, _take_fresh, _take_failed)
 
 
 def _without(page: Page, refs: tuple[Ref, ...]) -> tuple[Page, Holding] | None:

@@ -15,7 +15,7 @@ from gaesignals.format.keys import PAUSED_NAMES, Address
 from gaesignals.format.lease import Holding, Lease, is_expired
 from gaesignals.format.page import Page
 from gaesignals.format.pauses import PausedNames
-from gaesignals.format.taking import Budget, lease, take
+from gaesignals.format.taking import FAILED_FIRST, FAILED_LAST, Budget, lease, take
 from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.values import value
 
@@ -96,8 +96,8 @@ class Claimer:
     """The planner of one round of claims, by what `orders` say of each name.
 
     In no order: where the bytes or messages end before the pages do, it is not always the same names, or lanes, that go
-    without. With `expired_first` nothing is claimed where a lease has run out. `paused` is given the page of paused
-    names, read in the call that reads the home pages, and says which names to leave alone.
+    without. `paused` is given the page of paused names, read in the call that reads the home pages, and says which
+    names to leave alone. A claimer makes one round.
     """
 
     def __init__(
@@ -107,14 +107,12 @@ class Claimer:
         *,
         max_messages: int | None = None,
         holder: str = "",
-        expired_first: bool = False,
         paused: Callable[[Seen[PausedNames]], Collection[str]] | None = None,
     ) -> None:
         self._connection = connection
         self._orders = orders
         self._max_messages = max_messages
         self._holder = holder
-        self._expired_first = expired_first
         self._paused = paused
         self._todo: dict[bytes, Address] = {}
         self._lanes: Mapping[Address, Seen[Page]] = {}
@@ -122,14 +120,21 @@ class Claimer:
         self._unreadable: set[Address] = set()
         self._result = Claimed()
 
-    def run(self) -> Claimed:
+    def claim(self) -> Claimed:
+        return self._claim_of(with_lanes(self._connection, self._read_homes()))
+
+    def claim_unless_expired(self) -> Claimed:
+        """As `claim`, and nothing at all where a lease has run out: those are taken over first."""
         seen = with_lanes(self._connection, self._read_homes())
+        if not any(self._expired(address, each.value) for address, each in seen.items()):
+            return self._claim_of(seen)
+        for address, each in seen.items():
+            self._note(address, each.value or Page(""))
+        return self._result
+
+    def _claim_of(self, seen: Mapping[Address, Seen[Page]]) -> Claimed:
         self._lanes = seen
         drawn = self._connection.random.sample(sorted(seen, key=lambda at: (at.name, at.lane)), len(seen))
-        if self._expired_first and any(self._expired(address, each.value) for address, each in seen.items()):
-            for address, each in seen.items():
-                self._note(address, each.value or Page(""))
-            return self._result
         self._todo = {address.key: address for address in drawn}
         first = {address.key: seen[address] for address in drawn}
         # A claim that nobody knows the outcome of may have taken messages: it is not given up early.
@@ -162,15 +167,15 @@ class Claimer:
             address = self._todo[key]
             if each.state is State.CORRUPT:
                 self._result.lost += 1
-                yield self._try(address, None, Page(self._connection.new_id()), each)
+                yield self._try(address, _Attempt(None, Page(self._connection.new_id())), each)
             elif each.value is not None:
-                claim, page = self._claim(address, each.value, budget.at_most(sizes[address.name]))
+                claim, page = self._taken_from(address, each.value, budget.at_most(sizes[address.name]))
                 if claim is not None:
                     budget = budget.less(claim.holding)
                     sizes[address.name] -= claim.holding.count
-                    yield self._try(address, claim, page, each)
+                    yield self._try(address, _Attempt(claim, page), each)
                 elif self._is_unused(address, each.value):
-                    yield self._try(address, None, each.value.narrowed(), each, is_narrowing=True)
+                    yield self._try(address, _Attempt(None, each.value.narrowed(), is_narrowing=True), each)
                 else:
                     self._note(address, each.value)
                     del self._todo[key]
@@ -184,7 +189,7 @@ class Claimer:
         """What was won, and what may turn out to be."""
         return self._result.claims + [attempt.claim for attempt in self._attempts.values() if attempt.claim]
 
-    def _claim(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
+    def _taken_from(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
         token = self._connection.new_id()
         order = self._orders[address.name]
         if not order.is_reliable:
@@ -198,7 +203,7 @@ class Claimer:
             expires_ms=now_ms + int(order.lease_seconds * 1000),
             budget=budget,
             holder=self._holder,
-            failed_first=self._connection.random.random() < 0.5,
+            kinds=FAILED_FIRST if self._connection.random.random() < 0.5 else FAILED_LAST,
         )
         if leased is None:
             return None, page
@@ -211,11 +216,10 @@ class Claimer:
         lanes = [self._lanes.get(Address(address.name, lane)) for lane in range(1, page.width)]
         return all(each is not None and _is_empty(each) for each in lanes)
 
-    def _try(
-        self, address: Address, claim: Claim | None, page: Page, seen: Seen[Page], *, is_narrowing: bool = False
-    ) -> Plan:
-        """The write that is to make a claim. The page knows it again by its token, and as long as it is held."""
-        self._attempts[address.key] = _Attempt(claim, page, is_narrowing)
+    def _try(self, address: Address, attempt: _Attempt, seen: Seen[Page]) -> Plan:
+        """The write that is to make a claim. The page knows it again by its token, and as long as it has the lease."""
+        self._attempts[address.key] = attempt
+        claim, page = attempt.claim, attempt.page
         token = page.claim
 
         def is_mine(stored: Page) -> bool:

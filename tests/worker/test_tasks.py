@@ -16,7 +16,7 @@ from gaesignals.data.codec import dumps
 from gaesignals.errors import StoreError
 from gaesignals.format.keys import PAUSED_NAMES, page_key
 from gaesignals.format.page import Page
-from gaesignals.format.taking import Budget, lease
+from gaesignals.format.taking import FAILED_LAST, Budget, lease
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.pause import Pauses
@@ -384,7 +384,9 @@ class TestALeaseThatRanOut:
         world.send("held")
         page = world.mailbox.read([page_key("held")], Page.from_bytes)[page_key("held")].value
         assert page is not None
-        made = lease(page, "l", now_ms=0, expires_ms=world.mailbox.now_ms() - 60_000, budget=Budget(1000))
+        made = lease(
+            page, "l", now_ms=0, expires_ms=world.mailbox.now_ms() - 60_000, budget=Budget(1000), kinds=FAILED_LAST
+        )
         assert made is not None
         world.mailbox.write([Set(page_key("held"), made[0].to_bytes())])
         world.send("quick")
@@ -469,7 +471,7 @@ class TestSiblings:
         page = world.mailbox.read([page_key("slow")], Page.from_bytes)[page_key("slow")].value
         assert page is not None
         now = world.mailbox.now_ms()
-        made = lease(page, "theirs", now_ms=now, expires_ms=now + 300_000, budget=Budget(10**6))
+        made = lease(page, "theirs", now_ms=now, expires_ms=now + 300_000, budget=Budget(10**6), kinds=FAILED_LAST)
         assert made is not None
         world.mailbox.write([Set(page_key("slow"), made[0].to_bytes())])
         handed_back_at = len(world.store.calls) + 3

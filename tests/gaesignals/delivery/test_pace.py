@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers
+from gaesignals.delivery.opening import JOINING
 from gaesignals.delivery.pace import LARGEST_CLAIM, Pace
 from gaesignals.receiver import Match
 
@@ -40,8 +41,8 @@ def test_the_first_claim_is_of_one_batch_where_handlers_take_longer_than_a_lease
     assert Pace(matches(lease_seconds=300)).size("a", seconds_left=PLENTY) == 16
 
 
-def test_whoever_is_cautious_begins_with_one_batch_too() -> None:
-    assert Pace(matches(), is_cautious=True).size("a", seconds_left=PLENTY) == 1
+def test_whoever_joins_others_begins_with_one_batch_too() -> None:
+    assert Pace(matches(), JOINING).size("a", seconds_left=PLENTY) == 1
 
 
 @pytest.mark.parametrize(("seconds_each", "size"), [(0.01, 100), (0.25, 4), (1.0, 1), (10.0, 1)])

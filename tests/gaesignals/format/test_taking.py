@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from gaesignals.format.entries import Entry, Record, Ref
 from gaesignals.format.inline import NOTHING, Inline
 from gaesignals.format.lease import MAX_SEGMENTS_A_CLAIM, Holding, Lease
 from gaesignals.format.page import FULL_MESSAGES, MANY_RETRIES, MAX_LEASED_BYTES, MAX_LEASES, Page
-from gaesignals.format.taking import Budget, lease, take
+from gaesignals.format.taking import FAILED_FIRST, FAILED_LAST, Budget, Taking, lease, take
 
 PLENTY = Budget(16 * 2**20)
 
@@ -34,8 +35,10 @@ def sealed_page(segments: int, inline: int = 1) -> Page:
     return page.fill(some(*(record(100 + number) for number in range(inline))))[0]
 
 
-def leased(page: Page, budget: Budget = PLENTY, *, now_ms: int = 0, failed_first: bool = False) -> Lease | None:
-    made = lease(page, "l", now_ms=now_ms, expires_ms=99, budget=budget, failed_first=failed_first)
+def leased(
+    page: Page, budget: Budget = PLENTY, *, now_ms: int = 0, kinds: Sequence[Taking] = FAILED_LAST
+) -> Lease | None:
+    made = lease(page, "l", now_ms=now_ms, expires_ms=99, budget=budget, kinds=kinds)
     return made[1] if made else None
 
 
@@ -97,7 +100,7 @@ class TestALease:
     PAGE = Page("e", some(record(1)), retries=(FAILED, BACK, ref(3, count=4)))
 
     def test_holds_what_failed_alone_when_the_coin_says_so(self) -> None:
-        made = leased(self.PAGE, now_ms=9, failed_first=True)
+        made = leased(self.PAGE, now_ms=9, kinds=FAILED_FIRST)
         assert made
         assert made.holding.entries == some(self.FAILED)
 
@@ -122,7 +125,7 @@ class TestALease:
         assert made.holding.entries == some(self.FAILED)
 
     def test_leaves_the_rest_where_it_is(self) -> None:
-        made = lease(self.PAGE, "l", now_ms=9, expires_ms=99, budget=PLENTY, failed_first=True)
+        made = lease(self.PAGE, "l", now_ms=9, expires_ms=99, budget=PLENTY, kinds=FAILED_FIRST)
         assert made
         assert made[0].retries == self.PAGE.handed_back()
         assert made[0].messages == self.PAGE.messages

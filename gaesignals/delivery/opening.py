@@ -1,0 +1,37 @@
+"""Openings: how a delivery begins, alone or where others are at work on the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from gaesignals.mailbox.claim import Claimed
+from gaesignals.receiver import Match
+
+from .limits import LEASE_SECONDS, longest_lease
+
+
+class Opening:
+    """Nobody else is supposed to be at work: all that can be found is there at the first look."""
+
+    def of_one_batch(self, matches: Mapping[str, Sequence[Match]]) -> Collection[str]:
+        """The names of which the first claim is one batch: those that declare more than the default lease."""
+        return {name for name, group in matches.items() if longest_lease(0, group) > LEASE_SECONDS}
+
+    def looks_again(self, claimed: Claimed) -> bool:
+        """Whether to look again in the next moment where the first look claimed nothing."""
+        return False
+
+
+class Joining(Opening):
+    """Others are at work, who may hand some of it back: whoever joins them takes a share of it, not all."""
+
+    def of_one_batch(self, matches: Mapping[str, Sequence[Match]]) -> Collection[str]:
+        return matches.keys()
+
+    def looks_again(self, claimed: Claimed) -> bool:
+        return any(claimed.live.values())
+
+
+ALONE: Final = Opening()
+JOINING: Final = Joining()
