@@ -16,7 +16,7 @@ from gaesignals.format.entries import Entry, Record, count_messages, entries_fro
 from gaesignals.format.inline import NOTHING
 from gaesignals.format.keys import Address, bundle_key, segment_key
 from gaesignals.format.page import SEGMENT_BYTES, Page
-from gaesignals.stores.client import Connection, Kind, Seen, State, decoded
+from gaesignals.stores.client import Connection, Kind, Seen, decoded
 
 from .box import Mailbox
 from .index.unlisting import settle
@@ -83,8 +83,6 @@ class _Discarding:
             page: Page | None = each.value
             if page is not None and is_discardable(page):
                 yield self._empty(key, each, page)
-            elif each.state is State.NEWER:
-                self.give_up(key, "a later version of gaesignals wrote the page")
             elif each.is_writable:
                 del self._todo[key]
 

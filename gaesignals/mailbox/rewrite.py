@@ -6,6 +6,8 @@ Everything else is here: calls for many keys together, jitter, bounds, and givin
 After any answer that is not "stored" the key is read again and the plan's own mark looked for, before that counts as a
 loss: the network may carry a write out twice, and answer for the second time. A write of unknown outcome whose key is
 as it was is repeated as it is. If the key has changed and the mark is not there, nobody can tell.
+
+A value that a later version of gaesignals wrote is left alone: no other reading makes it older, so its key is given up.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from gaesignals.stores.store import Outcome, Set, Write
 
 MAX_ATTEMPTS: Final = 100
 CONTENDED: Final = "every attempt lost to another writer"
+NEWER: Final = "a later version of gaesignals wrote what is stored"
 MAX_FAILURES: Final = 3
 
 PAGE: Final = Kind(Page.from_bytes)
@@ -84,7 +87,7 @@ class Planner(Protocol):
         """What became of `plan`. Called once for each, in the order of the plans."""
 
     def give_up(self, key: bytes, reason: str) -> None:
-        """Called where the store failed too often for `key`, or others changed it at every attempt."""
+        """Called where the store failed too often for `key`, others changed it at every attempt, or it is newer."""
 
 
 def rewrite(
@@ -131,7 +134,7 @@ class _Rewriting:
                 wanted = self._planner.wanted()
                 seen = {key: each for key, each in seen.items() if key in wanted and key not in self._open}
             self._write([*again, *self._prepared(list(self._planner.plan(seen)))])
-            self._give_up_on(self._failing())
+            self._give_up_on(self._failing() | _newer(seen))
         if self._open:
             self._resolve(self._read({}))
         left = [*self._open, *self._planner.wanted()]
@@ -223,3 +226,7 @@ class _Rewriting:
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
             self._failures.pop(key, None)
+
+
+def _newer(seen: Mapping[bytes, Seen[Any]]) -> dict[bytes, str]:
+    return {key: NEWER for key, each in seen.items() if each.state is State.NEWER}

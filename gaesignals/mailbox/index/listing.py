@@ -11,7 +11,7 @@ from typing import Any
 from gaesignals.errors import StoreError
 from gaesignals.format.slot import Slot
 from gaesignals.mailbox.rewrite import MANY_SLOTS, Fate, Plan, rewrite
-from gaesignals.stores.client import Connection, Kind, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen
 
 from .slots import by_slot
 
@@ -46,9 +46,7 @@ class _Listing:
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         now_ms = self._connection.now_ms()
         for key, each in seen.items():
-            if each.state is State.NEWER:
-                self.give_up(key, "a later version of gaesignals wrote the slot")
-            elif each.is_writable:
+            if each.is_writable:
                 due = {name: self._due_ms[name] for name in self._groups[key]}
                 yield Plan(key, each, (each.value or Slot()).with_due(due, now_ms))
 

@@ -10,7 +10,7 @@ import pytest
 
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.format.page import EMPTY_TTL_SECONDS
-from gaesignals.mailbox.rewrite import CONTENDED, Fate, Plan, rewrite
+from gaesignals.mailbox.rewrite import CONTENDED, NEWER, Fate, Plan, rewrite
 from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Outcome, Set, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
@@ -270,3 +270,22 @@ def test_a_conflict_says_nothing_of_an_earlier_write_of_unknown_outcome(
     interrupt(store, arrive_and_take)
     rewrite(connection, planner)
     assert planner.told == [(b"a", Fate.UNSURE)]
+
+
+def test_what_a_later_version_wrote_is_given_up_at_once_and_the_others_go_on(
+    connection: Connection, store: TroubledStore
+) -> None:
+    store.set_raw(b"a", b"newer")
+    planner = Appending(b"a", b"b")
+    rewrite(connection, planner)
+    assert planner.told == [(b"b", Fate.STORED), (b"a", NEWER)]
+    assert [call.verb for call in store.calls] == ["gets", "write"]
+    assert store.raw(b"a") == b"newer"
+
+
+def test_what_a_later_version_writes_in_between_is_given_up_too(connection: Connection, store: TroubledStore) -> None:
+    interrupt(store, lambda: store.set_raw(b"a", b"newer"))
+    planner = Appending(b"a")
+    rewrite(connection, planner)
+    assert planner.told == [(b"a", Fate.LOST), (b"a", NEWER)]
+    assert [call.verb for call in store.calls] == ["gets", "write", "gets"]
