@@ -8,7 +8,6 @@ to anything.
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -54,6 +53,7 @@ MAX_ROUNDS: Final = 1000
 # Rounds in a row that find something and get none of it.
 MAX_VAIN_ROUNDS: Final = 3
 _SECONDS_BETWEEN_TRIES: Final = 600.0
+_MAX_ADVANCE_SECONDS: Final = 100 * 366 * 86400
 
 
 class DrainError(SignalsError, RuntimeError):
@@ -142,10 +142,12 @@ class SignalsFixture:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass on the clock of signals, so that retries become due and leases run out.
 
-        Nothing is run by this, and no other clock moves. Raises `InvalidOptionError` for less than nothing.
+        Nothing is run by this, and no other clock moves. Raises `InvalidOptionError` for less than nothing, and for
+        more than a hundred years.
         """
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-            raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give a number from 0")
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not 0 <= seconds <= _MAX_ADVANCE_SECONDS:
+            raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give from 0 to {_MAX_ADVANCE_SECONDS}")
         self.clock.advance(seconds)
 
     def drain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -51,12 +52,13 @@ def longest_lease(lease_seconds: float, matches: Iterable[Match]) -> float:
 def check_options(lease_seconds: float, max_messages: int | None, max_seconds: float | None) -> None:
     """Raise `InvalidOptionError` for a bound that makes no sense."""
     if not _is_number(lease_seconds) or not 1 <= lease_seconds <= MAX_LEASE_SECONDS:
-        raise InvalidOptionError(f"lease_seconds is {lease_seconds!r}; give from 1 to {MAX_LEASE_SECONDS}")
+        raise InvalidOptionError(f"lease_seconds is {lease_seconds!r:.80}; give from 1 to {MAX_LEASE_SECONDS}")
     if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
-        raise InvalidOptionError(f"max_messages is {max_messages!r}; give a whole number from 1, or None for no limit")
+        raise InvalidOptionError(f"max_messages is {max_messages!r:.80}; give a whole number, or None for no limit")
     if max_seconds is not None and not (_is_number(max_seconds) and max_seconds > 0):
-        raise InvalidOptionError(f"max_seconds is {max_seconds!r}; give more than 0, or None for no limit")
+        raise InvalidOptionError(f"max_seconds is {max_seconds!r:.80}; give more than 0, or None for no limit")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a clock may be moved by: a whole one may be larger than any float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
