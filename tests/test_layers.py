@@ -87,7 +87,7 @@ FOLDERS = {
     "gaesignals.appyaml": """errors problem retry_policy schedule sdk gunicorn uvicorn service queues jobs project
         preflight""",
     "gaesignals.cli": """errors entries text waiting terminal address token client context options wording past status
-        draining sending pausing dead messages regions finding checks checking init local main""",
+        draining sending pausing payload dead messages regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens callers doors gate",
     "worker.admin": """commands flash status archive inspector openmetrics metrics pictures rows problems payload

@@ -8,6 +8,7 @@ from typing import Any
 
 from gaesignals.format.letter import BURIED
 
+from . import payload
 from .context import Context
 from .errors import ExitCode
 from .options import Commands, signal_name
@@ -20,14 +21,12 @@ def add(commands: Commands) -> None:
     """Add the four commands."""
     look = commands.add("list", run_list, help="list the names with dead letters, or those of a name", exits="never")
     look.add_argument("name", nargs="?", type=signal_name, metavar="NAME")
-    payload = commands.add(
-        "payload",
-        run_payload,
-        help="show what a dead letter carries; the worker logs who asks",
+    payload.add(
+        commands,
+        "/admin/dead/payload",
+        what="a dead letter",
         exits="the letter is not there any more, or memcache evicted its payload",
     )
-    payload.add_argument("name", type=signal_name, metavar="NAME")
-    payload.add_argument("id", metavar="ID")
     requeue = commands.add(
         "requeue",
         run_requeue,
@@ -67,16 +66,6 @@ def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
     return ExitCode.DONE
 
 
-def run_payload(options: argparse.Namespace, context: Context) -> ExitCode:
-    """Show one payload, as Python writes it."""
-    answer = context.client(options).find("/admin/dead/payload", having="data", name=options.name, id=options.id)
-    if options.json:
-        context.terminal.say_json(answer)
-    else:
-        context.terminal.say(answer["data"])
-    return ExitCode.DONE
-
-
 def run_requeue(options: argparse.Namespace, context: Context) -> ExitCode:
     """Send letters again."""
     fields = {"receivers": "current"} if options.to_current else {}
@@ -86,8 +75,8 @@ def run_requeue(options: argparse.Namespace, context: Context) -> ExitCode:
 def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
     """Drop letters, if that is wanted."""
     which = count_of(len(options.ids), "dead letter") if options.ids else "all dead letters"
-    if not context.terminal.confirm(f"Drop {which} of {options.name}?", is_agreed=options.yes):
-        context.terminal.remark("nothing was dropped")
+    question = f"Drop {which} of {options.name}?"
+    if not context.terminal.confirm(question, is_agreed=options.yes, otherwise="nothing was dropped"):
         return ExitCode.FAILED
     return _change("drop", "dropped", options, context)
 

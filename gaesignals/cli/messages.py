@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from . import payload
 from .context import Context
 from .errors import ExitCode
 from .options import Commands, signal_name
@@ -21,10 +22,10 @@ def add(commands: Commands) -> None:
     """Add the five commands."""
     look = commands.add("list", run_list, help="list the first hundred messages of a name", exits="never")
     look.add_argument("--state", choices=STATES, help="only those that are to be retried, are leased or wait")
-    payload = commands.add(
-        "payload",
-        run_payload,
-        help="show what a message that is listed carries; the worker logs who asks",
+    payload.add(
+        commands,
+        "/admin/messages/payload",
+        what="a message that is listed",
         exits="the message is not among the first hundred any more, or memcache evicted what it carries",
     )
     gone = "not all of the given IDs are to be retried: run, drop and kill are for nothing else"
@@ -36,9 +37,8 @@ def add(commands: Commands) -> None:
         exits=f"{gone}, or the answer was no",
     )
     kill = commands.add("kill", run_kill, help="make dead letters of retries of a name", exits=gone)
-    for parser in (look, payload, now, drop, kill):
+    for parser in (look, now, drop, kill):
         parser.add_argument("name", type=signal_name, metavar="NAME")
-    payload.add_argument("id", metavar="ID")
     for parser in (now, drop, kill):
         parser.add_argument("ids", nargs="+", metavar="ID", help="the messages, at most a hundred")
     add_yes(drop)
@@ -55,16 +55,6 @@ def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
     return ExitCode.DONE
 
 
-def run_payload(options: argparse.Namespace, context: Context) -> ExitCode:
-    """Show one payload, as Python writes it."""
-    answer = context.client(options).find("/admin/messages/payload", having="data", name=options.name, id=options.id)
-    if options.json:
-        context.terminal.say_json(answer)
-    else:
-        context.terminal.say(answer["data"])
-    return ExitCode.DONE
-
-
 def run_now(options: argparse.Namespace, context: Context) -> ExitCode:
     """Have retries run now."""
     return _change("run", "run", "due now:", options, context)
@@ -73,8 +63,8 @@ def run_now(options: argparse.Namespace, context: Context) -> ExitCode:
 def run_drop(options: argparse.Namespace, context: Context) -> ExitCode:
     """Drop retries, if that is wanted."""
     which = count_of(len(set(options.ids)), "message")
-    if not context.terminal.confirm(f"Drop {which} of {options.name}?", is_agreed=options.yes):
-        context.terminal.remark("nothing was dropped")
+    question = f"Drop {which} of {options.name}?"
+    if not context.terminal.confirm(question, is_agreed=options.yes, otherwise="nothing was dropped"):
         return ExitCode.FAILED
     return _change("drop", "dropped", "dropped", options, context)
 

@@ -51,8 +51,8 @@ def run_resume(options: argparse.Namespace, context: Context) -> ExitCode:
 def run_discard(options: argparse.Namespace, context: Context) -> ExitCode:
     """Discard what waits, if that is wanted."""
     which = ", ".join(options.names[:3]) + (f" and {len(options.names) - 3} more" if len(options.names) > 3 else "")
-    if not context.terminal.confirm(f"Discard everything that waits for {which}?", is_agreed=options.yes):
-        context.terminal.remark("nothing was discarded")
+    question = f"Discard everything that waits for {which}?"
+    if not context.terminal.confirm(question, is_agreed=options.yes, otherwise="nothing was discarded"):
         return ExitCode.FAILED
     answer = _post("discard", "discarded", options, context)
     if not options.json:

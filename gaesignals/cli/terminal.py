@@ -78,15 +78,21 @@ class Terminal:
         with _output():
             self._output.write(_CLEAR_SCREEN if self._output.isatty() else "\n")
 
-    def confirm(self, question: str, *, is_agreed: bool) -> bool:
-        """Ask a person, unless it `is_agreed` beforehand; UsageError where there is nobody to ask."""
+    def confirm(self, question: str, *, is_agreed: bool, otherwise: str) -> bool:
+        """Ask a person, unless it `is_agreed` beforehand, and remark `otherwise` if the answer is no.
+
+        UsageError where there is nobody to ask.
+        """
         if is_agreed:
             return True
         if not self._input.isatty():
             raise UsageError("this cannot be undone, and there is no terminal to ask on: give --yes")
         self._errors.write(f"{printable(question)} [y/N] ")
         self._errors.flush()
-        return self._input.readline().strip().lower() in ("y", "yes")
+        is_yes = self._input.readline().strip().lower() in ("y", "yes")
+        if not is_yes:
+            self.remark(otherwise)
+        return is_yes
 
     def flush(self) -> None:
         """Write out what is buffered."""
