@@ -74,26 +74,26 @@ def _check_keeping(service: Service, queue: QueueSettings, file: str, kind: str)
     if policy.max_retries is not None or policy.max_age_seconds is not None:
         what = f"queue {queue.name} gives tasks up, and holds messages that are {kind}: those would be lost"
         yield Problem(file, "queue-gives-up", what, "remove its task_retry_limit and task_age_limit")
-    if not queue.rate_per_second:
-        what = f"queue {queue.name} has the rate 0, so it is paused, and holds messages that are {kind}"
-        yield Problem(file, "queue-paused", what, "set `rate: 100/s`")
-    if queue.target not in (None, service.name):
-        what = f"queue {queue.name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
-        yield Problem(file, "queue-target", what, f"remove its target, or set `target: {service.name}`")
+    yield from _check_way(service, queue, file, paused=f"holds messages that are {kind}", rate="100/s")
 
 
 def _check_queue(service: Service, queue: QueueSettings, file: str) -> Iterator[Problem]:
-    if not queue.rate_per_second:
-        what = f"queue {queue.name} has the rate 0, so it is paused, and nothing is delivered"
-        yield Problem(file, "queue-paused", what, "set `rate: 50/s`")
-    if queue.target not in (None, service.name):
-        what = f"queue {queue.name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
-        yield Problem(file, "queue-target", what, f"remove its target, or set `target: {service.name}`")
+    yield from _check_way(service, queue, file, paused="nothing is delivered", rate="50/s")
     capacity, wanted = _capacity(service), queue.max_concurrent_requests
     if capacity is not None and capacity < wanted:
         what = f"queue {queue.name} runs {wanted} tasks at once, and {service.file} has threads for {capacity}"
         remedy = f"set `max_concurrent_requests: {capacity}`, or add --threads or max_instances"
         yield Problem(file, "queue-capacity", what, remedy)
+
+
+def _check_way(service: Service, queue: QueueSettings, file: str, *, paused: str, rate: str) -> Iterator[Problem]:
+    """What keeps the tasks of a queue from the worker; `paused` is what comes of a queue that runs none."""
+    if not queue.rate_per_second:
+        what = f"queue {queue.name} has the rate 0, so it is paused, and {paused}"
+        yield Problem(file, "queue-paused", what, f"set `rate: {rate}`")
+    if queue.target not in (None, service.name):
+        what = f"queue {queue.name} sends all its tasks to the service {queue.target}, and the worker is {service.name}"
+        yield Problem(file, "queue-target", what, f"remove its target, or set `target: {service.name}`")
 
 
 def _capacity(service: Service) -> int | None:
