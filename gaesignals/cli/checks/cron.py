@@ -1,4 +1,4 @@
-"""cron.yaml: the job that asks the worker to hand out what waits."""
+"""cron.yaml: the job that asks the worker to hand out what waits, and those that have it send."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _LATE = datetime.timedelta(minutes=3)
 
 
 def check_cron(project: Project) -> Iterator[Problem]:
-    """What leaves a worker without its fan-out."""
+    """What leaves a worker without its fan-out, and what would be sent by nobody."""
     if project.jobs is None and CRON in project.files:
         return
     for service in project.workers:
         yield from _check_drain(service, project.jobs, project.name_of(CRON))
+    yield from _check_sends(project)
 
 
 def cron_names(project: Project, service: Service) -> list[str]:
@@ -71,6 +72,15 @@ def _number(text: str) -> float:
     except ValueError:
         return 0.0
     return seconds if 0 <= seconds <= 86_400 else 0.0
+
+
+def _check_sends(project: Project) -> Iterator[Problem]:
+    """A job without a target goes to the default service, which answers 404 for it."""
+    workers = [service.name for service in project.workers]
+    for path, target in project.jobs.targets if project.jobs and workers else ():
+        if path.startswith(SEND_PATH) and target not in workers:
+            what = f"the job {path} goes to the service {target}, and the worker is {workers[0]}: nothing is sent"
+            yield Problem(project.name_of(CRON), "cron-target", what, f"set `target: {workers[0]}`")
 
 
 def _longest_gap(job: CronJob) -> datetime.timedelta:

@@ -6,7 +6,7 @@ import pytest
 
 from gaesignals.cli.checks.cron import check_cron
 
-from .conftest import Directory
+from .conftest import GOOD, Directory
 
 
 def test_a_file_with_the_workers_job_has_no_problem(directory: Directory) -> None:
@@ -91,3 +91,22 @@ def test_a_missing_file_is_a_problem(directory: Directory) -> None:
 def test_a_file_that_cannot_be_read_is_no_second_problem(directory: Directory) -> None:
     directory.write("cron.yaml", "- a\n")
     assert directory.only(check_cron).code == "cron-yaml"
+
+
+@pytest.mark.parametrize("target", ["", "  target: shop\n"])
+def test_a_job_that_is_to_send_goes_to_the_worker(directory: Directory, target: str) -> None:
+    """Without a target it goes to the default service, which knows nothing of it."""
+    job = f"- url: /cron/send/order_paid?a=1\n  schedule: every 24 hours\n{target}"
+    directory.change("cron.yaml", "cron:\n", f"cron:\n{job}")
+    problem = directory.only(check_cron)
+    assert (problem.file, problem.code) == ("cron.yaml", "cron-target")
+    assert "/cron/send/order_paid goes to the service" in problem.what
+    assert "set `target: worker`" in problem.remedy
+
+
+def test_a_job_that_is_to_send_may_go_to_any_worker(directory: Directory) -> None:
+    directory.write("other.yaml", GOOD["worker.yaml"].replace("service: worker", "service: other"))
+    job = "- {url: /cron/send/order_paid, schedule: every 24 hours, target: other}\n"
+    drain = "- {url: /cron/drain, schedule: every 1 minutes, target: other}\n"
+    directory.change("cron.yaml", "cron:\n", f"cron:\n{job}{drain}")
+    assert directory.problems(check_cron) == []
