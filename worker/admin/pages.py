@@ -22,6 +22,7 @@ from .flash import behind, done, here
 from .inspector import MAX_NAMES, MAX_SORTED, Inspector
 from .pictures import gallery
 from .problems import problems
+from .receivers import mark_of, receiver_rows
 from .rows import MAX_ROWS, rows
 from .status import Status
 
@@ -99,7 +100,11 @@ def add_routes(admin: Blueprint, inspector: Inspector, labels: Labels) -> None:
     @admin.get("/receivers")
     @door(Door.ADMIN)
     def receivers_page() -> Response:
-        return _page("receivers.html", inspector.look())
+        search, id = looked_for()[0], request.args.get("id", "")
+        start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_PAGE)
+        status = inspector.look()
+        shown = receiver_rows(status.receivers, search=search, start=start, id=id)
+        return _page("receivers.html", status, search=search, shown=shown)
 
     @admin.get("/deliveries")
     @door(Door.ADMIN)
@@ -142,6 +147,7 @@ def template_names(settings: Settings) -> dict[str, Any]:
         "needs_token": needs_token,
         "here": here,
         "buried": BURIED,
+        "mark_of": mark_of,
         **back_pages.template_names(window_asked_for),
     }
 

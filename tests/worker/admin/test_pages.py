@@ -72,6 +72,43 @@ class TestReceivers:
         assert text(client.browse("/admin/deliveries"), "[data-label=Expired]") == ["1"]
         assert [each["queue"] for each in client.http.get("/admin/status").json["receivers"]] == ["slow", None]
 
+    def test_have_one_mark_an_id_which_is_no_other_on_the_page(self, make_client: MakeClient) -> None:
+        receivers = Receivers()
+        for name in ("one", "two"):
+            receivers.connect(name, lambda data: None, id="main")
+        page = make_client(receivers).browse("/admin/receivers")
+        ids = [each["id"] for each in page.html.select("[id]")]
+        assert len(ids) == len(set(ids))
+        assert [each.get("id") for each in page.html.select(".receivers tbody")] == ["receiver-main", None]
+
+    def test_are_paged_and_those_that_failed_come_first(self, make_client: MakeClient) -> None:
+        """Of five thousand on one page, that page had 4.5 MB."""
+        receivers = Receivers()
+        for number in range(1000):
+            receivers.connect(f"user_{number}_changed", lambda data: 1 / 0, id=f"shop.{number}")
+        client = make_client(receivers)
+        Signal("user_821_changed").send()
+        client.task({"names": ["user_821_changed"]})
+
+        page = client.browse("/admin/receivers")
+
+        assert len(page.html.select(".receivers tbody")) == 100
+        assert len(page.body) < 150_000
+        assert text(page, ".receivers tbody:first-of-type bdi") == ["user_821_changed"]
+        assert text(page, ".paging span") == ["1–100 of 1,000"]
+        after = client.browse(page.html.select(".paging a")[-1]["href"])
+        assert text(after, ".paging span") == ["101–200 of 1,000"]
+        assert text(after, ".paging a") == ["Previous", "Next"]
+        (link,) = client.browse("/admin/name?name=user_777_changed").html.select('a[href*="/admin/receivers?"]')
+        found = client.browse(str(link["href"]))
+        assert found.html.find(id="receiver-shop.777")
+        assert text(found, ".paging span") == ["701–800 of 1,000"]
+        assert text(client.browse("/admin/receivers?search=er_821_"), ".receivers .note") == ["shop.821"]
+        assert text(client.browse("/admin/receivers?search=nobody"), ".empty") == ["No receiver here contains nobody."]
+        last = client.browse("/admin/receivers?start=999999")
+        assert text(last, ".paging span") == ["901–1,000 of 1,000"]
+        client.http.get("/admin/receivers?start=-1", status=400)
+
 
 class TestTheVerdict:
     def test_is_that_all_is_well_when_it_is(self, client: Client) -> None:
@@ -213,8 +250,8 @@ class TestDeliveries:
         rows = text(page, ".deliveries .what")
         assert rows == ["firm shop.firm · a task", "weak shop.weak · drained by a person"]
         links = [each["href"] for each in page.html.select(".deliveries .what a")]
-        assert links[:2] == ["/admin/name?name=firm", "/admin/receivers#shop.firm"]
-        assert client.browse("/admin/receivers").html.find(id="shop.firm")
+        assert links[:2] == ["/admin/name?name=firm", "/admin/receivers?id=shop.firm#receiver-shop.firm"]
+        assert client.browse(links[1]).html.find(id="receiver-shop.firm")
 
 
 class TestAName:
