@@ -27,7 +27,8 @@ _NEVER_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build
 GROUPS = (
     "gaesignals/format/test_page.py gaesignals/format/test_inline.py gaesignals/format/test_slot.py "
     "gaesignals/format/test_lease.py gaesignals/format/test_taking.py gaesignals/mailbox/test_rewrite.py "
-    "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_budgets.py gaesignals/mailbox/test_lanes.py "
+    "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_hold.py gaesignals/mailbox/test_budgets.py "
+    "gaesignals/mailbox/test_lanes.py "
     "gaesignals/delivery/test_pace.py gaesignals/delivery/test_rounds.py "
     "gaesignals/mailbox/test_send.py gaesignals/stores/test_client.py gaesignals/mailbox/test_index.py "
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
