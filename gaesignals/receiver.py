@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from .data.codec import loads
 from .data.shape import Shape, from_plain
 from .errors import InvalidOptionError
 from .handler import Handler, is_coroutine_function
-from .raised import MAX_WAIT_SECONDS, is_wait
+from .raised import MAX_WAIT_SECONDS, Drop, Retry, is_wait
+from .tasks.queues import LATER, QUEUE_NAME, SAFETY
 from .template import Template, check_name
 
 MAX_BATCH: Final = 1000
 MAX_LEASE_SECONDS: Final = 86400
 MAX_CONCURRENCY: Final = 1000
 CONCURRENCY: Final = 10
-_QUEUE: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
+# What these say is said already by whoever raises one.
+_NOT_OURS: Final = "; Retry and Drop say themselves what becomes of a message"
 
 
 Backoff: TypeAlias = Callable[[int], float] | Sequence[float]
@@ -140,12 +141,12 @@ def check_options(receiver: Receiver) -> None:
             receiver.backoff is None or callable(receiver.backoff) or _is_waits(receiver.backoff),
             f"a function that takes the number of the attempt, or a list of seconds from 0 to {MAX_WAIT_SECONDS}",
         ),
-        "retry_on": (receiver.retry_on, _is_types(receiver.retry_on), "types of exceptions"),
+        "retry_on": (receiver.retry_on, _is_types(receiver.retry_on), f"types of exceptions{_NOT_OURS}"),
         "drop_on": (
             receiver.drop_on,
             _is_types(receiver.drop_on)
             and not (_is_types(receiver.retry_on) and {*receiver.drop_on} & {*receiver.retry_on}),
-            "types of exceptions, of which none is in retry_on",
+            f"types of exceptions, of which none is in retry_on{_NOT_OURS}",
         ),
         "max_age_seconds": (
             receiver.max_age_seconds,
@@ -162,7 +163,8 @@ def check_options(receiver: Receiver) -> None:
         "queue": (
             receiver.queue,
             receiver.queue is None or _is_queue(receiver.queue),
-            "the name of a queue in queue.yaml (A-Z a-z 0-9 -), or None for the worker's own",
+            "the name of a queue in queue.yaml (A-Z a-z 0-9 -), or None for the worker's own; "
+            f"{SAFETY} and {LATER} deliver nothing",
         ),
         "id": (receiver.id, _is_id(receiver.id), "a short text without control characters"),
     }
@@ -184,11 +186,14 @@ def _is_waits(value: object) -> bool:
 
 
 def _is_types(values: object) -> bool:
-    return isinstance(values, tuple) and all(isinstance(kind, type) and issubclass(kind, Exception) for kind in values)
+    return isinstance(values, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, (Retry, Drop))
+        for kind in values
+    )
 
 
 def _is_queue(value: object) -> bool:
-    return isinstance(value, str) and _QUEUE.fullmatch(value) is not None
+    return isinstance(value, str) and QUEUE_NAME.fullmatch(value) is not None and value not in (SAFETY, LATER)
 
 
 def _is_id(value: object) -> bool:

@@ -37,9 +37,21 @@ def read_environment(
         except SettingsError as error:
             problems += error.problems
             cause = error
+    if not problems and receivers is not None:
+        problems += queue_problems(settings, receivers)
     if problems or receivers is None:
         raise SettingsError(*problems) from cause
     return settings, receivers
+
+
+def queue_problems(settings: Settings, receivers: Receivers) -> list[str]:
+    """A line for each receiver whose queue is one of those that deliver nothing."""
+    kinds = {settings.safety_queue: "SIGNALS_SAFETY_QUEUE", settings.later_queue: "SIGNALS_LATER_QUEUE"}
+    return [
+        f"receiver {each.id}: queue={each.queue!r} is {kinds[each.queue]}, which delivers nothing; name another one"
+        for each in receivers
+        if each.queue in kinds
+    ]
 
 
 def load_receivers(path: str) -> Receivers:

@@ -17,7 +17,7 @@ from typing import Any
 from gaesignals.receivers import Receivers
 
 from .config import NAME_OF_RECEIVERS, Settings, SettingsError
-from .loading import load_receivers
+from .loading import load_receivers, queue_problems
 
 # Marks the line among all that modules may print while they are imported.
 VERDICT = "preflight: "
@@ -29,8 +29,9 @@ def look(environ: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, Any
     """Return what would be wrong with `environ` on App Engine; the modules of the receivers are imported."""
     problems: list[str] = []
     receivers: Receivers | None = None
+    settings: Settings | None = None
     try:
-        Settings.from_env({**_PLATFORM, **environ})
+        settings = Settings.from_env({**_PLATFORM, **environ})
     except SettingsError as error:
         problems += error.problems
     path = environ.get(NAME_OF_RECEIVERS, "").strip()
@@ -40,6 +41,8 @@ def look(environ: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, Any
             receivers = load_receivers(path)
         except SettingsError as error:
             problems += error.problems
+    if settings is not None and receivers is not None:
+        problems += queue_problems(settings, receivers)
     if receivers is not None and not len(receivers):
         problems.append(f"{NAME_OF_RECEIVERS}={path!r}: no receiver is connected to it; import the modules that do so")
     return {

@@ -178,7 +178,11 @@ def _retry(record: Record, failed: Failed, now_ms: int, random: random.Random) -
     delay = failed.after_seconds
     if delay is None:
         delay = wait_seconds(
-            record.attempt, backoff=failed.backoff, backoff_seconds=failed.backoff_seconds, random=random
+            record.attempt,
+            receiver=failed.receiver,
+            backoff=failed.backoff,
+            backoff_seconds=failed.backoff_seconds,
+            random=random,
         )
     not_before_ms = now_ms + int(delay * 1000)
     charged = record.charged(receivers=(failed.receiver,), not_before_ms=not_before_ms, error=failed.error)

@@ -13,6 +13,7 @@ import pytest
 
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError
 from gaesignals.handler import identity
+from gaesignals.raised import Drop, Retry
 from gaesignals.receivers import Receivers, as_receivers
 from gaesignals.signal import Signal
 from gaesignals.template import Template
@@ -509,6 +510,19 @@ def test_a_mapping_with_a_bad_name_is_refused(name: Any) -> None:
 def test_a_type_of_failure_cannot_be_both_tried_again_and_dropped() -> None:
     with pytest.raises(InvalidOptionError, match="types of exceptions, of which none is in retry_on"):
         Receivers().connect("a", handle, retry_on=(OSError, ValueError), drop_on=ValueError)
+
+
+@pytest.mark.parametrize("option", ["retry_on", "drop_on"])
+@pytest.mark.parametrize("kind", [Retry, Drop, type("NotYet", (Retry,), {})])
+def test_what_a_handler_raises_to_say_what_becomes_of_a_message_is_no_type_of_failure(option: str, kind: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="Retry and Drop say themselves"):
+        Receivers().connect("a", handle, **{option: (OSError, kind)})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("queue", ["signals-safety", "signals-later"])
+def test_a_queue_whose_tasks_deliver_nothing_is_refused(queue: str) -> None:
+    with pytest.raises(InvalidOptionError, match="signals-safety and signals-later deliver nothing"):
+        Receivers().connect("a", handle, queue=queue)
 
 
 def test_one_type_of_exceptions_stands_for_a_list_of_it_and_a_list_cannot_be_changed_later() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers, Signal, deliver
+from gaesignals.cloudlog import fields_of
 from gaesignals.delivery.backoff import wait_seconds
 from gaesignals.receiver import Backoff
 from gaesignals.testing import ManualClock
@@ -21,7 +22,8 @@ class Longest(random.Random):
 def waits(backoff: Backoff | None = None, *, backoff_seconds: float = 10, attempts: int = 4) -> list[float]:
     numbers = range(1, attempts + 1)
     return [
-        wait_seconds(number, backoff=backoff, backoff_seconds=backoff_seconds, random=Longest()) for number in numbers
+        wait_seconds(number, receiver="ship", backoff=backoff, backoff_seconds=backoff_seconds, random=Longest())
+        for number in numbers
     ]
 
 
@@ -45,6 +47,17 @@ def test_a_function_that_fails_or_answers_no_wait_is_done_without(
     assert waits(lambda attempt: answer) == waits()
     assert waits(lambda attempt: 1 // 0) == waits()
     assert {record.levelname for record in caplog.records} == {"ERROR"}
+
+
+@pytest.mark.usefixtures("mailbox")
+@pytest.mark.parametrize("backoff", [lambda attempt: 1 // 0, lambda attempt: -1])
+def test_the_log_of_a_function_that_fails_says_whose_it_is(caplog: pytest.LogCaptureFixture, backoff: Any) -> None:
+    receivers = Receivers()
+    receivers.connect("a", lambda data: 1 // 0, reliable=True, backoff=backoff, id="ship")
+    Signal("a").send()
+    deliver(receivers)
+    (told,) = [record for record in caplog.records if "backoff" in record.message]
+    assert fields_of(told) == {"signals_receiver": "ship", "signals_attempt": 1}
 
 
 @pytest.mark.usefixtures("mailbox")
