@@ -48,7 +48,7 @@ GROUPS = (
     "simulation/test_crashes.py",
     "simulation/test_interleavings.py",
     "simulation/test_worker_crashes.py",
-    "worker/test_wakes.py worker/test_travel.py "
+    "worker/test_wakes.py worker/test_travel.py worker/test_rescue.py "
     "worker/test_tasks.py worker/test_cron.py gaesignals/stores/test_app_engine.py gaesignals/stores/test_valkey.py "
     "contract",
     "worker/access/test_tokens.py worker/access/test_keys.py worker/access/test_doors.py worker/access/test_auth.py "
@@ -88,6 +88,8 @@ FIRST = {
     "worker/sibling_tasks.py": "contract",
     "worker/tasks.py": "contract",
     "worker/travel.py": "contract",
+    "worker/rescue.py": "contract",
+    "worker/cron.py": "contract",
     "worker/access/callers.py": "worker/access/test_tokens.py",
     "worker/config.py": "worker/access/test_tokens.py",
     "worker/origin.py": "worker/access/test_tokens.py",
@@ -2070,6 +2072,67 @@ FAULTS = (
         "gaesignals/mailbox/repair.py",
         "for lane in range(page.width, MAX_WIDTH) if",
         "for lane in range(page.width, page.width) if",
+    ),
+    # How names travel, what brings messages back, and what cron calls
+    Fault(
+        "a name that has to travel alone is delivered in the task of many that it came in",
+        "worker/travel.py",
+        "if self.queue_of(name) != arrived_in or (len(names) > 1 and self.is_alone(name))",
+        "if self.queue_of(name) != arrived_in",
+    ),
+    Fault(
+        "a name with a queue of its own goes out in the worker's",
+        "worker/travel.py",
+        "together.setdefault(queue, [])",
+        "together.setdefault(self._own, [])",
+    ),
+    Fault(
+        "the door does not know the queues of the receivers",
+        "worker/travel.py",
+        "frozenset([self._own, *(receiver.queue for receiver in self._receivers if receiver.queue)])",
+        "frozenset([self._own])",
+    ),
+    Fault(
+        "a rescue takes each try for the first",
+        "worker/rescue.py",
+        '_count(headers.get("X-AppEngine-TaskRetryCount"))',
+        "0",
+    ),
+    Fault(
+        "a rescue does not know which task it is, so that no marker ends it",
+        "worker/rescue.py",
+        'headers.get("X-AppEngine-TaskName", "")',
+        '""',
+    ),
+    Fault(
+        "a rescue that has to come again is answered as if it were done",
+        "worker/rescue.py",
+        "rescued.answer.value",
+        "200",
+    ),
+    Fault(
+        "a fan-out that the queue refused looks well to cron",
+        "worker/cron.py",
+        "503 if dispatch.has_failed else 200",
+        "200",
+    ),
+    Fault(
+        "a fan-out that the queue refused looks well on the page",
+        "worker/cron.py",
+        "        if not dispatch.has_failed:\n            note",
+        "        if True:\n            note",
+    ),
+    Fault(
+        "what cron sends waits for the next fan-out",
+        "worker/cron.py",
+        "Way(wake_ms=0)",
+        "Way()",
+    ),
+    Fault(
+        "fixed names are looked at once in the life of an instance",
+        "worker/cron.py",
+        "if self._last is None or now - self._last >= self._seconds:",
+        "if self._last is None:",
     ),
 )
 

@@ -69,8 +69,14 @@ class Client:
     def raw_task(self, body: bytes, content_type: str = "application/json", **options: Any) -> TestResponse:
         return self.http.post("/tasks/deliver", body, headers=TASK_HEADERS, content_type=content_type, **options)
 
-    def rescue(self, body: bytes, *, queue: str = "signals-later", tries: int = 0, **options: Any) -> TestResponse:
-        headers = {"X-AppEngine-QueueName": queue, "X-AppEngine-TaskRetryCount": str(tries)}
+    def rescue(
+        self, body: bytes, *, queue: str = "signals-later", task: str = "", tries: int = 0, **options: Any
+    ) -> TestResponse:
+        headers = {
+            "X-AppEngine-QueueName": queue,
+            "X-AppEngine-TaskName": task,
+            "X-AppEngine-TaskRetryCount": str(tries),
+        }
         return self.http.post(
             "/tasks/rescue", body, headers=headers, content_type="application/octet-stream", **options
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -197,6 +198,12 @@ class TestSend:
         client.http.get("/cron/send/a", headers=CRON_HEADERS)
         client.task({"names": ["a"]})
         assert handled == [None]
+
+    def test_has_it_handled_at_once(self, make_client: MakeClient) -> None:
+        client = make_client(Receivers())
+        client.http.get("/cron/send/a", headers=CRON_HEADERS)
+        (wake,) = client.tasks.waiting("signals")
+        assert json.loads(wake.task.body) == {"names": ["a"]}
 
     def test_takes_any_name(self, make_client: MakeClient) -> None:
         client = make_client(Receivers())

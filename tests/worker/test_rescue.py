@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from gaesignals import Message, Receivers, Signal
 from gaesignals.data.codec import seal
-from gaesignals.format.rescue import VERSION
+from gaesignals.format.keys import marker_key
+from gaesignals.format.rescue import VERSION, Rescue
 from gaesignals.mailbox.box import use_mailbox
 from gaesignals.message import current_message
+from gaesignals.stores.store import Outcome, Set
+from gaesignals.tasks.memory import QueuedTask
 
 from .conftest import Client, MakeClient
 
-LATER = "signals-later"
+LATER, SAFETY = "signals-later", "signals-safety"
 
 
 @pytest.fixture
@@ -69,6 +73,34 @@ def test_a_task_of_a_later_version_waits_for_its_worker(client: Client) -> None:
 @pytest.mark.parametrize("queue", [LATER, "signals-safety"])
 def test_the_queues_of_messages_may_call(client: Client, queue: str) -> None:
     assert client.rescue(send(client, 7, delay_seconds=60), queue=queue).status_int == 200
+
+
+class TestATaskOfADurableMessage:
+    @pytest.fixture
+    def durable(self, client: Client) -> QueuedTask:
+        with use_mailbox(client.worker.extensions["gaesignals"]):
+            Signal("a", durable=True).send(7)
+        (queued,) = client.tasks.waiting(SAFETY)
+        return queued
+
+    def test_comes_again_while_its_message_waits(self, client: Client, durable: QueuedTask) -> None:
+        answer = client.rescue(durable.task.body, queue=SAFETY, task=durable.name, status=425)
+        assert answer.json == {"rescue": "kept", "sent": 0}
+
+    def test_that_is_marked_as_done_by_its_name_is_over(self, client: Client, durable: QueuedTask) -> None:
+        mark = Set(marker_key(durable.name), b"", 60)
+        assert client.worker.extensions["gaesignals"].write([mark]) == {mark.key: Outcome.STORED}
+        answer = client.rescue(durable.task.body, queue=SAFETY, task=durable.name)
+        assert answer.json == {"rescue": "done", "sent": 0}
+
+    def test_has_what_its_page_may_have_lost_sent_when_it_was_tried_three_times(
+        self, client: Client, durable: QueuedTask
+    ) -> None:
+        found = Rescue.from_bytes(durable.task.body)
+        assert found.place is not None
+        body = replace(found, place=replace(found.place, loss="another")).to_bytes()
+        answers = [client.rescue(body, queue=SAFETY, tries=tries, expect_errors=True) for tries in range(4)]
+        assert [(answer.status_int, answer.json["sent"]) for answer in answers] == [(425, 0)] * 3 + [(200, 1)]
 
 
 def test_no_other_queue_may_call(client: Client) -> None:
