@@ -889,15 +889,15 @@ FAULTS = (
     ),
     Fault(
         "a coroutine handler counts as done without having run",
-        "gaesignals/delivery/runner.py",
-        "await self._coroutines.bounded(OwnContexts().run(finish_soon(work)))",
+        "gaesignals/delivery/calling.py",
+        "await coroutines.bounded(OwnContexts().run(finish_soon(work)))",
         "work.close()",
     ),
     Fault(
         "a stale holder goes on running coroutine handlers",
         "gaesignals/delivery/runner.py",
-        "        self._guard()\n        beside_others = ",
-        "        beside_others = ",
+        "        self._guard()\n        await Call(",
+        "        await Call(",
     ),
     Fault(
         "a batch that raises costs all of its messages an attempt",

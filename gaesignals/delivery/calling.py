@@ -6,6 +6,7 @@ and the handler. What became of it is logged inside all of them. No exception le
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,14 @@ from types import TracebackType
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message, handling
+from gaesignals.ndb import OwnContexts
 from gaesignals.observing import NOBODY, HandlerCall, Handling, Observer
 from gaesignals.raised import Drop, Retry, error_of, reason_of, wait_of
 from gaesignals.receiver import Match, Receiver
 
+from .coroutines import Coroutines
 from .judging import is_final, judged
+from .results import finish, finish_soon
 from .verdict import Failed, Run
 
 logger = logging.getLogger("gaesignals")
@@ -39,6 +43,7 @@ class Call:
     ) -> None:
         self._mailbox = mailbox
         self._observer = observer
+        self._match = match
         self._receiver = match.receiver
         self._name = name
         self._pairs = pairs
@@ -49,8 +54,27 @@ class Call:
         self.split: list[Run] = []
         """What is to be run one by one: the batch failed, and nobody knows for which of its messages."""
 
+    def make(self, coroutines: Coroutines) -> None:
+        """Call the handler, and wait for what it returns."""
+        with self, self._entered(), OwnContexts().finished():
+            try:
+                finish(self._receiver.handler(self._argument(), **self._match.captures), coroutines)
+            except asyncio.CancelledError as error:
+                # Not an Exception. It comes of an event loop of the handler's own, and ends nothing but its message.
+                raise RuntimeError("the handler was cancelled, and not by its delivery") from error
+
+    async def make_beside_others(self, coroutines: Coroutines) -> None:
+        """As `make`, a coroutine handler's call, in the event loop in which others run."""
+        with self, self._entered():
+            work = self._receiver.handler(self._argument(), **self._match.captures)
+            await coroutines.bounded(OwnContexts().run(finish_soon(work)))
+
+    def _argument(self) -> object:
+        """What the handler is called with. A batch gets a list of its own, which it may use up."""
+        return self._messages[0].data if self._receiver.batch is None else [*self._messages]
+
     def __enter__(self) -> None:
-        """Begin the outer block of the two to call the handler in; its end tells the runs of their failures."""
+        """Begin the outer block of the two around the handler; its end tells the runs of their failures."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -67,7 +91,7 @@ class Call:
         return isinstance(error, Exception)
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def _entered(self) -> Iterator[None]:
         """The inner block, with all that is around a handler set up."""
         receiver, first = self._receiver, self._messages[0]
         current = first if receiver.batch is None else None

@@ -1,4 +1,4 @@
-"""Running handlers.
+"""Running the messages of one name: which receiver is called with which of them, and whether there is time for it.
 
 A receiver that fails neither stops nor repeats the others, and no exception of a handler's leaves this module. What a
 handler leaves behind in context variables, or in ndb's context, is gone for the next message.
@@ -6,19 +6,16 @@ handler leaves behind in context variables, or in ndb's context, is gone for the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message
-from gaesignals.ndb import OwnContexts
 from gaesignals.receiver import Match
 
 from .calling import Call, fail, fields_of
 from .coroutines import Coroutines
-from .results import finish, finish_soon
 from .verdict import Run
 
 logger = logging.getLogger("gaesignals")
@@ -98,12 +95,7 @@ class Runner:
             return
         self._guard()
         call = Call(self._mailbox, self._observer, match, self._name, pairs)
-        with call, call.entered(), OwnContexts().finished():
-            try:
-                finish(match.receiver.handler(_argument(match, pairs), **match.captures), self._coroutines)
-            except asyncio.CancelledError as error:
-                # Not an Exception. It comes of an event loop of the handler's own, and ends nothing but its message.
-                raise RuntimeError("the handler was cancelled, and not by its delivery") from error
+        call.make(self._coroutines)
         self._run_one_by_one(match, call.split)
 
     def _run_one_by_one(self, match: Match, runs: Sequence[Run]) -> None:
@@ -119,10 +111,7 @@ class Runner:
         if not pairs:
             return
         self._guard()
-        beside_others = Call(self._mailbox, self._observer, match, self._name, pairs)
-        with beside_others, beside_others.entered():
-            work = match.receiver.handler(_argument(match, pairs), **match.captures)
-            await self._coroutines.bounded(OwnContexts().run(finish_soon(work)))
+        await Call(self._mailbox, self._observer, match, self._name, pairs).make_beside_others(self._coroutines)
 
     def _read(self, match: Match, runs: Sequence[Run]) -> list[tuple[Run, Message]]:
         return [(run, message) for run in runs if (message := self._message(match, run)) is not None]
@@ -145,11 +134,6 @@ class Runner:
             context=record.context,
             _due=record.due_ms / 1000,
         )
-
-
-def _argument(match: Match, pairs: Sequence[tuple[Run, Message]]) -> object:
-    """What the handler is called with. A batch gets a list of its own, which it may use up."""
-    return pairs[0][1].data if match.receiver.batch is None else [message for _, message in pairs]
 
 
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
