@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NoReturn, TypeAlias
 
 from .errors import reject_unknown
+from .limits import LEASE_SECONDS
 from .middleware import BeforeRequests, checked_app
 from .receivers import ReceiverMapping
 from .signal import Signal
@@ -44,7 +45,7 @@ class AsyncSignalsMiddleware:
         reliable: bool | None = None,
         max_seconds: float | None = 1.0,
         names: Iterable[str | Signal] | None = None,
-        lease_seconds: float = 300.0,
+        lease_seconds: float = LEASE_SECONDS,
         **unknown: NoReturn,
     ) -> None:
         """Raises an error of ours for a mapping or an option that cannot work."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from .delivery.deliver import deliver, find_matches
-from .delivery.limits import check_options
 from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
+from .limits import LEASE_SECONDS, check_bounds
 from .receivers import ReceiverMapping, Receivers, as_receivers
 from .signal import Signal
 
@@ -34,7 +34,7 @@ class BeforeRequests:
         names: Iterable[str | Signal] | None,
         lease_seconds: float,
     ) -> None:
-        check_options(lease_seconds, None, max_seconds)
+        check_bounds(lease_seconds, None, max_seconds)
         # Receivers stay as they are, so that what is connected to them later is delivered, too.
         self._mapping = mapping if isinstance(mapping, Receivers) else as_receivers(mapping, reliable=reliable)
         self._reliable = reliable
@@ -80,7 +80,7 @@ class SignalsMiddleware:
         reliable: bool | None = None,
         max_seconds: float | None = 1.0,
         names: Iterable[str | Signal] | None = None,
-        lease_seconds: float = 300.0,
+        lease_seconds: float = LEASE_SECONDS,
         **unknown: NoReturn,
     ) -> None:
         """Raises an error of ours for a mapping or an option that cannot work."""

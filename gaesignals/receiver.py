@@ -12,12 +12,12 @@ from .data.codec import loads
 from .data.shape import Shape, from_plain
 from .errors import InvalidOptionError
 from .handler import Handler, is_coroutine_function
+from .limits import LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS, is_lease, is_number
 from .raised import MAX_WAIT_SECONDS, Drop, Retry, is_wait
 from .tasks.queues import LATER, QUEUE_NAME, SAFETY
 from .template import Template, check_name
 
 MAX_BATCH: Final = 1000
-MAX_LEASE_SECONDS: Final = 86400
 MAX_CONCURRENCY: Final = 1000
 CONCURRENCY: Final = 10
 # What these say is said already by whoever raises one.
@@ -133,7 +133,7 @@ def check_options(receiver: Receiver) -> None:
         "max_attempts": (receiver.max_attempts, _is_whole(receiver.max_attempts), "a whole number from 1"),
         "backoff_seconds": (
             receiver.backoff_seconds,
-            _is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_WAIT_SECONDS,
+            is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_WAIT_SECONDS,
             f"0 to {MAX_WAIT_SECONDS} (seven days)",
         ),
         "backoff": (
@@ -151,14 +151,13 @@ def check_options(receiver: Receiver) -> None:
         "max_age_seconds": (
             receiver.max_age_seconds,
             receiver.max_age_seconds is None
-            or (_is_number(receiver.max_age_seconds) and 0 < receiver.max_age_seconds < math.inf),
+            or (is_number(receiver.max_age_seconds) and 0 < receiver.max_age_seconds < math.inf),
             "more than 0, or None for messages of any age",
         ),
         "lease_seconds": (
             receiver.lease_seconds,
-            receiver.lease_seconds is None
-            or (_is_number(receiver.lease_seconds) and 1 <= receiver.lease_seconds <= MAX_LEASE_SECONDS),
-            f"1 to {MAX_LEASE_SECONDS} (a day), or None for the delivery's own",
+            receiver.lease_seconds is None or is_lease(receiver.lease_seconds),
+            f"{LEAST_LEASE_SECONDS} to {MOST_LEASE_SECONDS} (a day), or None for the delivery's own",
         ),
         "queue": (
             receiver.queue,
@@ -175,10 +174,6 @@ def check_options(receiver: Receiver) -> None:
 
 def _is_whole(value: object, *, most: float = math.inf) -> bool:
     return type(value) is int and 1 <= value <= most
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_waits(value: object) -> bool:

@@ -564,7 +564,7 @@ FAULTS = (
     ),
     Fault(
         "a round never ends",
-        "gaesignals/delivery/limits.py",
+        "gaesignals/limits.py",
         "return min(MAX_ROUND_SECONDS, self.lease_seconds / 4)",
         "return self.lease_seconds * 1000",
     ),
@@ -1822,7 +1822,7 @@ FAULTS = (
     Fault(
         "claims: of handlers of an hour, sixteen are claimed at once",
         "gaesignals/delivery/opening.py",
-        "if longest_lease(0, group) > LEASE_SECONDS}",
+        "if _declared(group) > LEASE_SECONDS}",
         "if False}",
     ),
     Fault(
@@ -1846,7 +1846,7 @@ FAULTS = (
     ),
     Fault(
         "claims: a round takes longer than a short lease lasts",
-        "gaesignals/delivery/limits.py",
+        "gaesignals/limits.py",
         "return min(MAX_ROUND_SECONDS, self.lease_seconds / 4)",
         "return MAX_ROUND_SECONDS",
     ),
@@ -1942,8 +1942,8 @@ FAULTS = (
     ),
     Fault(
         "claims: a lease lasts as long as its caller says, whatever the receivers declare",
-        "gaesignals/delivery/limits.py",
-        "return max([lease_seconds, *(match.receiver.lease_seconds or 0 for match in matches)])",
+        "gaesignals/limits.py",
+        "return max([lease_seconds, *(seconds or 0 for seconds in declared)])",
         "return lease_seconds",
     ),
     Fault(

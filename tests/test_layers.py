@@ -24,7 +24,7 @@ LAYERS = {
         telemetry
         mailbox
         handler
-        signature due
+        signature due limits
         signal receiver threads
         sending
         matching connecting
@@ -81,7 +81,7 @@ FOLDERS = {
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
         evicted index hold renew dead bury retries discard pause repair look contents history rescue""",
     "gaesignals.mailbox.index": "slots listing unlisting fan_out",
-    "gaesignals.delivery": """coroutines results limits opening pace backoff judging verdict deaths round calling runner
+    "gaesignals.delivery": """coroutines results opening pace backoff judging verdict deaths round calling runner
         copies work takeover leftovers turns backlog returning fresh deliver""",
     "gaesignals.integrations": "django",
     "gaesignals.appyaml": """errors problem retry_policy schedule sdk gunicorn uvicorn service queues jobs project

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gaesignals.errors import InvalidOptionError, SignalsError
+from gaesignals.limits import LEASE_SECONDS, LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS
 from gaesignals.stores.opening import MEMCACHE, is_memcache, open_store
 from gaesignals.tasks.queues import Queues
 
 NAME_OF_RECEIVERS = "SIGNALS_RECEIVERS"
-# A message is leased this long, and a dispatched name comes up again after this long: what a killed process held, and
-# a task that was lost, are to be made up for within a day.
+# A dispatched name comes up again after this long: a task that was lost is to be made up for within a day.
 LEAST_SECONDS, MOST_SECONDS = 1.0, 86_400.0
 
 _IDENTIFIER = r"[^\W\d]\w*"
@@ -79,7 +79,7 @@ class Settings:
     memcache_seconds: float = 5.0
     safety_seconds: float = 600.0
     redispatch_seconds: float = 300.0
-    lease_seconds: float = 300.0
+    lease_seconds: float = LEASE_SECONDS
     cron_seconds: float = 60.0
     admins: frozenset[str] = frozenset()
     iap_audience: str = ""
@@ -136,7 +136,9 @@ class _Reader:
             memcache_seconds=self._seconds("SIGNALS_MEMCACHE_SECONDS", 5.0, least=0.1, most=60.0),
             safety_seconds=self._seconds("SIGNALS_SAFETY_SECONDS", 600.0, least=5.0, most=900.0),
             redispatch_seconds=self._seconds("SIGNALS_REDISPATCH_SECONDS", 300.0),
-            lease_seconds=self._seconds("SIGNALS_LEASE_SECONDS", 300.0),
+            lease_seconds=self._seconds(
+                "SIGNALS_LEASE_SECONDS", LEASE_SECONDS, least=LEAST_LEASE_SECONDS, most=MOST_LEASE_SECONDS
+            ),
             cron_seconds=self._seconds("SIGNALS_CRON_SECONDS", 60.0, least=60.0),
             admins=self._emails("SIGNALS_ADMINS"),
             iap_audience=self._text(

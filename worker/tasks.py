@@ -23,6 +23,7 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMedia
 
 from gaesignals.delivery.deliver import deliver
 from gaesignals.delivery.opening import ALONE, JOINING, Opening
+from gaesignals.limits import LEASE_SECONDS
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.index.unlisting import Settled
@@ -89,7 +90,7 @@ class Deliverer:
         index: Index,
         dispatcher: Dispatcher,
         should_stop: Callable[[], bool],
-        lease_seconds: float = 300.0,
+        lease_seconds: float = LEASE_SECONDS,
         pauses: KnownPauses,
         deliveries: Deliveries | None = None,
         clock: Callable[[], float] = time.monotonic,

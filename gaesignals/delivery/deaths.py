@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Final
 
 from gaesignals.format.letter import DeadLetter
+from gaesignals.limits import LEASE_SECONDS, handler_seconds
 from gaesignals.mailbox.box import Mailbox, use_mailbox
 from gaesignals.message import Message
 from gaesignals.ndb import OwnContexts
@@ -20,8 +21,8 @@ from .results import finish
 logger = logging.getLogger("gaesignals")
 
 
-# What no lease waits for may take as long as a handler of a usual lease.
-_TELL_SECONDS: Final = 225.0
+# No lease waits for it, so it may take as long as a handler with a usual one.
+_TELL_SECONDS: Final = handler_seconds(LEASE_SECONDS)
 
 
 def announce_each(name: str, letters: Iterable[DeadLetter], receivers: Receivers, mailbox: Mailbox) -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
 from gaesignals.format.pauses import PausedNames
 from gaesignals.handler import is_coroutine_function
+from gaesignals.limits import LEASE_SECONDS, Limits, check_bounds, longest_lease
 from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.index.unlisting import settle
@@ -26,7 +27,6 @@ from gaesignals.stores.client import Seen
 
 from .coroutines import Coroutines, is_loop_running, reject_running_loop
 from .fresh import FreshDelivery
-from .limits import LEASE_SECONDS, Limits, check_options, longest_lease
 from .opening import ALONE, Opening
 from .round import Round
 
@@ -71,7 +71,7 @@ def deliver(
     a mapping or an option that makes no sense.
     """
     reject_unknown(unknown, where="deliver()")
-    check_options(lease_seconds, max_messages, max_seconds)
+    check_bounds(lease_seconds, max_messages, max_seconds)
     _check_parts(mailbox, on_backlog=on_backlog, should_stop=should_stop, paused=paused, on_expired=on_expired)
     receivers = as_receivers(mapping, reliable=reliable)
     matches = find_matches(receivers, names)
@@ -79,7 +79,7 @@ def deliver(
     if is_loop_running() and any(map(is_coroutine_function, _functions(receivers, matches))):
         reject_running_loop()
     limits = Limits(
-        longest_lease(lease_seconds, (match for group in matches.values() for match in group)),
+        longest_lease(lease_seconds, (match.receiver.lease_seconds for group in matches.values() for match in group)),
         max_messages,
         math.inf if max_seconds is None else box.monotonic() + max_seconds,
         should_stop or _never,

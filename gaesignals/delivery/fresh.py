@@ -117,9 +117,9 @@ class FreshDelivery:
     def _claimer(self, names: Collection[str]) -> Claimer:
         """Begin a round, for which this claims."""
         self._round.begin()
-        lease_seconds, seconds_left = self._round.limits.lease_seconds, self._round.seconds_left
+        lease_ms, seconds_left = self._round.limits.lease_ms, self._round.seconds_left
         orders = {
-            name: Order(name in self._reliable, self._pace.size(name, seconds_left=seconds_left), lease_seconds)
+            name: Order(name in self._reliable, self._pace.size(name, seconds_left=seconds_left), lease_ms)
             for name in names
         }
         return Claimer(

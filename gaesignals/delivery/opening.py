@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from gaesignals.limits import LEASE_SECONDS, longest_lease
 from gaesignals.mailbox.claim import Claimed
 from gaesignals.receiver import Match
-
-from .limits import LEASE_SECONDS, longest_lease
 
 
 class Opening:
@@ -16,11 +15,15 @@ class Opening:
 
     def of_one_batch(self, matches: Mapping[str, Sequence[Match]]) -> Collection[str]:
         """The names of which the first claim is one batch: those that declare more than the default lease."""
-        return {name for name, group in matches.items() if longest_lease(0, group) > LEASE_SECONDS}
+        return {name for name, group in matches.items() if _declared(group) > LEASE_SECONDS}
 
     def looks_again(self, claimed: Claimed) -> bool:
         """Whether to look again in the next moment where the first look claimed nothing."""
         return False
+
+
+def _declared(group: Sequence[Match]) -> float:
+    return longest_lease(0, (match.receiver.lease_seconds for match in group))
 
 
 class Joining(Opening):

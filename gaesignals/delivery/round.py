@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gaesignals.limits import Limits
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.claim import Claim
@@ -16,7 +17,6 @@ from gaesignals.report import Failure
 
 from .coroutines import Coroutines
 from .deaths import announce
-from .limits import Limits
 from .verdict import Run, Tally, Verdict, decide
 
 logger = logging.getLogger("gaesignals")
@@ -83,7 +83,7 @@ class Round:
         return size if left is None else min(size, left)
 
     def lease_end_ms(self) -> int:
-        return self.mailbox.now_ms() + int(self.limits.lease_seconds * 1000)
+        return self.mailbox.now_ms() + self.limits.lease_ms
 
     def decide(self, run: Run) -> Verdict:
         """What is to become of a record after its run. Its exceptions are let go of where there are many already."""

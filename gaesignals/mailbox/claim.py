@@ -80,7 +80,7 @@ class Order:
 
     is_reliable: bool
     messages: int
-    lease_seconds: float
+    lease_ms: int
 
 
 @value
@@ -200,7 +200,7 @@ class Claimer:
             page,
             token,
             now_ms=now_ms,
-            expires_ms=now_ms + int(order.lease_seconds * 1000),
+            expires_ms=now_ms + order.lease_ms,
             budget=budget,
             holder=self._holder,
             kinds=FAILED_FIRST if self._connection.random.random() < 0.5 else FAILED_LAST,

@@ -937,7 +937,7 @@ def test_a_claim_of_unknown_outcome_counts_for_what_a_delivery_may_take(
 
     mailbox.random.seed(1)  # a is asked first
     store.before, store.after = before, after
-    claimed = Claimer(mailbox, {name: ClaimOrder(False, 1000, 300) for name in ("a", "b")}).claim()
+    claimed = Claimer(mailbox, {name: ClaimOrder(False, 1000, 300_000) for name in ("a", "b")}).claim()
     assert todo == []
     assert {claim.name for claim in claimed.claims} == {"a", "b"}
     assert sum(claim.holding.weight for claim in claimed.claims) <= MAX_BYTES_A_CALL

@@ -54,7 +54,7 @@ def test_a_claim_is_of_so_many_messages_over_all_lanes_of_a_name(mailbox: Mailbo
     for lane in range(4):
         mailbox.lanes.keep("a", lane, mailbox.now_ms())
         send_many([("a", number) for number in range(10)])
-    claimed = Claimer(mailbox, {"a": Order(is_reliable, 16, 60)}).claim()
+    claimed = Claimer(mailbox, {"a": Order(is_reliable, 16, 60_000)}).claim()
     assert sum(claim.holding.count for claim in claimed.claims) == 16
     assert look(mailbox, ["a"])["a"].waiting == 24
 

@@ -15,7 +15,7 @@ LEASE_SECONDS = 60.0
 
 
 def look_for_expired(mailbox: Mailbox) -> Claimed:
-    return Claimer(mailbox, {"a": Order(True, 16, LEASE_SECONDS)}).claim_unless_expired()
+    return Claimer(mailbox, {"a": Order(True, 16, int(LEASE_SECONDS * 1000))}).claim_unless_expired()
 
 
 def expired(mailbox: Mailbox, clock: ManualClock) -> Claim:

@@ -1,4 +1,4 @@
-"""What bounds a delivery, its rounds and its leases."""
+"""What bounds a delivery, its rounds and its leases: whoever asks how long a lease may last asks here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
-from gaesignals.errors import InvalidOptionError
-from gaesignals.receiver import MAX_LEASE_SECONDS, Match
+from .errors import InvalidOptionError
 
 LEASE_SECONDS: Final = 300.0
+LEAST_LEASE_SECONDS: Final = 1
+MOST_LEASE_SECONDS: Final = 86400
 MAX_ROUND_SECONDS: Final = 10.0
 
 
@@ -34,31 +35,47 @@ class Limits:
         return self.max_messages is not None or self.deadline != math.inf
 
     @property
+    def lease_ms(self) -> int:
+        return int(self.lease_seconds * 1000)
+
+    @property
     def round_seconds(self) -> float:
         """How long a round may begin messages."""
         return min(MAX_ROUND_SECONDS, self.lease_seconds / 4)
 
     @property
     def handler_seconds(self) -> float:
-        """How long a handler may take. A round is over a quarter of the lease after it began, so this is the rest."""
-        return self.lease_seconds * 3 / 4
+        """How long a handler may take."""
+        return handler_seconds(self.lease_seconds)
 
 
-def longest_lease(lease_seconds: float, matches: Iterable[Match]) -> float:
-    """The longest lease that any of these receivers declares, at least `lease_seconds`."""
-    return max([lease_seconds, *(match.receiver.lease_seconds or 0 for match in matches)])
+def handler_seconds(lease_seconds: float) -> float:
+    """How long a lease leaves a handler. A round is over a quarter of the lease after it began, so this is the rest."""
+    return lease_seconds * 3 / 4
 
 
-def check_options(lease_seconds: float, max_messages: int | None, max_seconds: float | None) -> None:
+def longest_lease(lease_seconds: float, declared: Iterable[float | None]) -> float:
+    """The longest of what receivers have `declared`, if they have, and at least `lease_seconds`."""
+    return max([lease_seconds, *(seconds or 0 for seconds in declared)])
+
+
+def is_lease(seconds: object) -> bool:
+    """Whether a lease can last so long."""
+    return is_number(seconds) and LEAST_LEASE_SECONDS <= seconds <= MOST_LEASE_SECONDS
+
+
+def check_bounds(lease_seconds: float, max_messages: int | None, max_seconds: float | None) -> None:
     """Raise `InvalidOptionError` for a bound that makes no sense."""
-    if not _is_number(lease_seconds) or not 1 <= lease_seconds <= MAX_LEASE_SECONDS:
-        raise InvalidOptionError(f"lease_seconds is {lease_seconds!r:.80}; give from 1 to {MAX_LEASE_SECONDS}")
+    if not is_lease(lease_seconds):
+        raise InvalidOptionError(
+            f"lease_seconds is {lease_seconds!r:.80}; give from {LEAST_LEASE_SECONDS} to {MOST_LEASE_SECONDS}"
+        )
     if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
         raise InvalidOptionError(f"max_messages is {max_messages!r:.80}; give a whole number, or None for no limit")
-    if max_seconds is not None and not (_is_number(max_seconds) and max_seconds > 0):
+    if max_seconds is not None and not (is_number(max_seconds) and max_seconds > 0):
         raise InvalidOptionError(f"max_seconds is {max_seconds!r:.80}; give more than 0, or None for no limit")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a number that a clock may be moved by: a whole one may be larger than any float."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
