@@ -17,7 +17,8 @@ from google.appengine.api.memcache import memcache_stub
 
 from gaesignals import Signal, deliver, send_many
 from gaesignals.data import codec
-from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import open_mailbox, use_mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 
 NAMES = [f"user_{number}_password_change" for number in range(100)]

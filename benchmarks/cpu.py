@@ -19,7 +19,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 from gaesignals import Receivers, Signal, deliver
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.observing import Observer
 from gaesignals.telemetry.spans import Telemetry
 from gaesignals.testing import MemoryStore

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from gaesignals import Signal
-from gaesignals.mailbox.box import open_mailbox, use_mailbox
+from gaesignals.mailbox.current import open_mailbox, use_mailbox
 from gaesignals.stores.valkey import ValkeyStore
 from tests.servers import EACH_WRITE_ON_DISK, NO_FILES, Server, wait_until
 

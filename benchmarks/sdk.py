@@ -26,7 +26,8 @@ from devserver.appengine.client import connected
 from devserver.appengine.server import RPC_PATH
 from devserver.processes.ports import LOOPBACK
 from gaesignals import Receivers, Signal, deliver
-from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import open_mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 SLICES = 30

@@ -42,7 +42,7 @@ import collections, random, time
 from flask import Flask, jsonify, request
 from google.appengine.api import apiproxy_stub_map, wrap_wsgi_app
 from gaesignals import Signal
-from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox.current import current_mailbox
 from gaesignals.mailbox.look import look
 from signals import latencies
 

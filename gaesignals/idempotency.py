@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from .data import codec
 from .errors import InvalidOptionError, StoreError, reject_unknown
 from .handler import Handler, identity, is_coroutine_function, is_decorated, named
-from .mailbox.box import current_mailbox
+from .mailbox.current import current_mailbox
 from .message import Message, current_receiver, handled_message
 from .stores.client import State
 from .stores.store import MAX_TTL_SECONDS, Outcome, Set

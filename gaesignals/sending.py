@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from .due import due_of
 from .errors import InvalidMappingError, reject_unknown
-from .mailbox.box import current_mailbox
+from .mailbox.current import current_mailbox
 from .signal import Signal, name_of, payload_of
 from .way import PLAIN
 

@@ -16,7 +16,7 @@ from .data.declaring import shape_of
 from .data.shape import Shape, to_plain
 from .due import due_of
 from .errors import InvalidNameError, reject_unknown
-from .mailbox.box import current_mailbox
+from .mailbox.current import current_mailbox
 from .template import Template, check_name
 from .way import PLAIN, Way
 

@@ -21,7 +21,7 @@ from .delivery.deliver import deliver
 from .errors import InvalidOptionError, SignalsError
 from .format.entries import Record
 from .format.letter import DeadLetter
-from .mailbox.box import use_mailbox_everywhere
+from .mailbox.current import use_mailbox_everywhere
 from .mailbox.dead import DeadLetters
 from .mailbox.look import look
 from .mailbox.rescue import Answer, rescue

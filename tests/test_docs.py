@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.calls import table
 from gaesignals.cli.main import build_parser
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import MemoryStore, MemoryTasks
 
 ROOT = Path(__file__).parent.parent

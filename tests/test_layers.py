@@ -78,8 +78,8 @@ FOLDERS = {
     "gaesignals.stores": "store client memory app_engine lines talk wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
-    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box claim load
-        evicted index hold renew dead bury retries discard pause repair look contents history rescue""",
+    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box current
+        claim load evicted index hold renew dead bury retries discard pause repair look contents history rescue""",
     "gaesignals.mailbox.index": "slots listing unlisting fan_out",
     "gaesignals.delivery": """coroutines results opening pace backoff judging verdict deaths round calling runner
         copies work takeover leftovers turns backlog returning fresh deliver""",
@@ -100,7 +100,7 @@ FOLDERS = {
     "devserver.project": "team commands checks reloader",
 }
 # What is imported on first use only, so that whoever has no use for it needs no SDK.
-ON_FIRST_USE = {"gaesignals.mailbox.box": "gaesignals.stores.app_engine"}
+ON_FIRST_USE = {"gaesignals.mailbox.current": "gaesignals.stores.app_engine"}
 
 GOOGLE = {
     "gaesignals": {

@@ -12,7 +12,8 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
 from gaesignals.errors import StoreError
-from gaesignals.mailbox.box import Mailbox, open_mailbox, short_instance
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import open_mailbox, short_instance
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.history import History
 from gaesignals.mailbox.index import Index

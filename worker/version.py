@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any
 
-from gaesignals.mailbox.box import short_instance
+from gaesignals.mailbox.current import short_instance
 
 from .config import Settings
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from gaesignals.errors import SignalsError
-from gaesignals.mailbox.box import Mailbox, current_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import current_mailbox
 from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.report import DeliveryReport
 

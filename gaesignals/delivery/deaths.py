@@ -10,7 +10,8 @@ from typing import Final
 
 from gaesignals.format.letter import DeadLetter
 from gaesignals.limits import LEASE_SECONDS, handler_seconds
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.message import Message
 from gaesignals.ndb import OwnContexts
 from gaesignals.receivers import OnDead, Receivers

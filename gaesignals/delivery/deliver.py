@@ -16,7 +16,8 @@ from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
 from gaesignals.format.pauses import PausedNames
 from gaesignals.handler import is_coroutine_function
 from gaesignals.limits import LEASE_SECONDS, Limits, check_bounds, longest_lease
-from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import current_mailbox, use_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.index.unlisting import settle
 from gaesignals.receiver import Match

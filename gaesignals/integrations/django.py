@@ -44,7 +44,7 @@ except ModuleNotFoundError:
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
 from gaesignals.errors import InvalidNameError, InvalidOptionError, SignalsError
-from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox.current import current_mailbox
 from gaesignals.message import Message, current_message
 from gaesignals.raised import Drop, Retry
 from gaesignals.receiver import Options

@@ -1,18 +1,14 @@
 """The mailbox: what senders and deliveries of one process share.
 
-It is a connection to the store, the lanes this process sends on, and the names its deliveries have emptied. The
-process-wide default is built on first use.
+It is a connection to the store, the lanes this process sends on, and the names its deliveries have emptied.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from gaesignals.errors import InvalidOptionError
@@ -21,11 +17,9 @@ from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
 from gaesignals.format.replacing import newest
 from gaesignals.observing import Observer, Observers, Sending
 from gaesignals.stores.client import Connection
-from gaesignals.stores.opening import CALL_SECONDS, MEMCACHE, STORE_VARIABLE, open_store
 from gaesignals.stores.store import Store
 from gaesignals.tasks.queue import NoTasks, Tasks
 from gaesignals.tasks.queues import Queues
-from gaesignals.tasks.sender import SenderTasks
 from gaesignals.telemetry.spans import Telemetry
 from gaesignals.way import PLAIN, Way
 
@@ -36,10 +30,6 @@ from .replacer import Replacer
 from .safety import Safety, check_fits
 from .send import send
 from .waker import Waker
-
-NAMESPACE_VARIABLE = "SIGNALS_NAMESPACE"
-MEMCACHE_SECONDS_VARIABLE = "SIGNALS_MEMCACHE_SECONDS"
-INSTANCE_VARIABLE = "GAE_INSTANCE"
 
 
 class Namespaces(Protocol):
@@ -185,109 +175,3 @@ class Mailbox(Connection):
     def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
         """Leave records to tasks, which send them when they are due or the transaction is committed."""
         defer(self.tasks, self.queues.later, outgoing, due=due, transactional=transactional)
-
-
-_override: ContextVar[Mailbox | None] = ContextVar("gaesignals_mailbox", default=None)
-_default: Mailbox | None = None
-_default_lock = threading.Lock()
-
-
-def current_mailbox() -> Mailbox:
-    """Return the mailbox in use: the one `use_mailbox` set here, or the process's.
-
-    The latter is made on first use with the `SIGNALS_STORE`, `SIGNALS_NAMESPACE` and `SIGNALS_MEMCACHE_SECONDS` of
-    then, unless `use_mailbox_everywhere` set another.
-    """
-    global _default
-    override = _override.get()
-    if override is not None:
-        return override
-    with _default_lock:
-        if _default is None:
-            _default = _mailbox_of(os.environ)
-        return _default
-
-
-def _mailbox_of(environ: Mapping[str, str]) -> Mailbox:
-    queues = Queues.from_env(environ)
-    try:
-        return open_mailbox(
-            store=environ.get(STORE_VARIABLE, MEMCACHE),
-            namespace=environ.get(NAMESPACE_VARIABLE, ""),
-            deadline_seconds=_call_seconds(environ),
-            tasks=SenderTasks(environ),
-            queues=queues,
-        )
-    except InvalidOptionError as error:
-        variables = f"{STORE_VARIABLE}, {NAMESPACE_VARIABLE} and {MEMCACHE_SECONDS_VARIABLE}"
-        raise InvalidOptionError(f"the environment variables {variables}: {error}") from None
-
-
-def _call_seconds(environ: Mapping[str, str]) -> float:
-    text = environ.get(MEMCACHE_SECONDS_VARIABLE, "").strip()
-    try:
-        return float(text) if text else CALL_SECONDS
-    except ValueError:
-        raise InvalidOptionError(f"{text!r:.80} is no number of seconds") from None
-
-
-def open_mailbox(
-    *,
-    store: str = MEMCACHE,
-    namespace: str = "",
-    deadline_seconds: float = CALL_SECONDS,
-    observer: Observer | None = None,
-    tasks: Tasks | None = None,
-    queues: Queues | None = None,
-) -> Mailbox:
-    """Make a mailbox in the store that `store`, a value of `SIGNALS_STORE`, names: in that namespace of it, with that
-    deadline of each call.
-
-    Its leases name this instance by the end of its id. Messages carry App Engine's namespace wherever they are stored.
-    """
-    # Imported here so that tests with an in-memory store need no SDK.
-    from gaesignals.stores.app_engine import AppEngineNamespaces
-
-    return Mailbox(
-        open_store(store, namespace=namespace, deadline_seconds=deadline_seconds),
-        namespaces=AppEngineNamespaces(),
-        observer=observer,
-        holder=short_instance(os.environ.get(INSTANCE_VARIABLE, "")),
-        tasks=tasks,
-        queues=queues,
-    )
-
-
-def short_instance(instance: str) -> str:
-    """The part of an instance's id that leases and the administrator's page name it by.
-
-    It is the end: the beginning is the same for most instances of most applications.
-    """
-    return instance[-8:]
-
-
-@contextmanager
-def use_mailbox(mailbox: Mailbox) -> Iterator[Mailbox]:
-    """Make `mailbox` the current one inside the block, for this thread or task alone."""
-    token = _override.set(mailbox)
-    try:
-        yield mailbox
-    finally:
-        _override.reset(token)
-
-
-@contextmanager
-def use_mailbox_everywhere(mailbox: Mailbox) -> Iterator[Mailbox]:
-    """Make `mailbox` the process's inside the block: in all threads, whenever they were started.
-
-    Where `use_mailbox` has set one it stays, except here in this thread or task.
-    """
-    global _default
-    with _default_lock:
-        previous, _default = _default, mailbox
-    try:
-        with use_mailbox(mailbox):
-            yield mailbox
-    finally:
-        with _default_lock:
-            _default = previous

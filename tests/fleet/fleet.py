@@ -16,7 +16,8 @@ from typing import Any
 from gaesignals import Message, Receivers, Signal, send_many
 from gaesignals.appyaml.queues import load_queues
 from gaesignals.errors import StoreError
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.mailbox.pause import Pauses

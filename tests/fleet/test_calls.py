@@ -8,7 +8,8 @@ import pytest
 
 from gaesignals import Receivers, Signal, send_many
 from gaesignals.delivery.deliver import deliver
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import ManualClock, MemoryStore
 
 MOST_CALLS_A_DRAIN = 40

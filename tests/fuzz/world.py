@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import SignalsError
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import Call, MemoryStore
 from tests.worker.recording_queue import RecordingQueue
 from worker.access.keys import Fetched, KeysError

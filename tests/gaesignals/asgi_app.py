@@ -23,7 +23,7 @@ from gaesignals import (
     deliver,
     in_this_request,
 )
-from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox.current import current_mailbox
 
 handled: list[str] = []
 before: list[tuple[str, bool]] = []

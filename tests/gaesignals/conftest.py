@@ -10,7 +10,8 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import ManualClock, MemoryNamespaces, MemoryStore
 
 

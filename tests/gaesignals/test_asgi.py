@@ -28,7 +28,8 @@ from devserver.appengine.services import AppEngine
 from devserver.tasks.emulator import TasksEmulator
 from gaesignals import AsyncSignalsMiddleware, Receivers, Signal, asend_many, current_message
 from gaesignals.errors import InvalidDataError, InvalidMappingError, InvalidNameError, InvalidOptionError, StoreError
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.stores.app_engine import AppEngineNamespaces
 from gaesignals.testing import MemoryStore
 

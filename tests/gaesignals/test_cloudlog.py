@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from gaesignals import Signal, deliver
 from gaesignals.cloudlog import CloudFormatter, RequestTrace
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.telemetry.spans import Telemetry
 from gaesignals.testing import MemoryStore
 

@@ -27,7 +27,8 @@ from gaesignals import (
 )
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import MAX_LEASES
-from gaesignals.mailbox.box import Mailbox, current_mailbox, use_mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import current_mailbox, use_mailbox, use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.testing import DrainError, MemoryStore, SignalsFixture
 

@@ -11,7 +11,8 @@ import pytest
 from webtest import TestApp
 
 from gaesignals.errors import InvalidMappingError, InvalidNameError, InvalidOptionError, SignalsError
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.middleware import SignalsMiddleware
 from gaesignals.receivers import Receivers
 from gaesignals.sending import send_many

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from gaesignals import DeliveryReport, Drop, Message, Receivers, Retry, Signal, deliver, send_many
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.observing import HandlerCall, Judged, Observer, Observers
 from gaesignals.testing import ManualClock, MemoryStore
 

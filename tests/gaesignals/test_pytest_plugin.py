@@ -150,10 +150,10 @@ def test_nothing_of_it_is_loaded_and_nothing_replaced_where_nobody_asks_for_it(t
     team.makepyfile(
         """
         import sys
-        from gaesignals.mailbox import box
+        from gaesignals.mailbox import current
 
         def test_it(recwarn):
-            assert box._default is None
+            assert current._default is None
             assert not {"gaesignals.testing"} & set(sys.modules)
             assert len(recwarn) == 0
         """

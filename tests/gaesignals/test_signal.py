@@ -25,7 +25,8 @@ from gaesignals.errors import (
     SignalsError,
     StoreError,
 )
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.raised import Drop, Retry
 from gaesignals.sending import send_many
 from gaesignals.signal import Signal, name_of

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from gaesignals.data import codec
 from gaesignals.delivery.deliver import deliver
 from gaesignals.errors import SignalsError
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.contents import Standing, contents
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.rescue import Answer, rescue
 from gaesignals.raised import Retry

@@ -9,7 +9,8 @@ import pytest
 
 from gaesignals import Message, Receivers, Signal, send_many
 from gaesignals.delivery.deliver import deliver
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.stores.memory import Call
 from gaesignals.testing import ManualClock, MemoryStore
 

@@ -24,7 +24,8 @@ from google.appengine.api import memcache
 
 from devserver.appengine.client import connected
 from gaesignals import SendError, Signal, send_many
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.stores.app_engine import MemcacheStore
 from gaesignals.tasks.app_engine import AppEngineTasks
 from gaesignals.tasks.queues import Queues

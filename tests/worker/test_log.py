@@ -158,7 +158,8 @@ MAIN = """
 import logging, os
 from gaesignals.testing import MemoryStore
 from gaesignals import Signal, deliver
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from worker.main import app
 import team_receivers
 with use_mailbox(Mailbox(MemoryStore())):

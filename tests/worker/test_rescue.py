@@ -12,7 +12,7 @@ from gaesignals import Message, Receivers, Signal
 from gaesignals.data.codec import seal
 from gaesignals.format.keys import marker_key
 from gaesignals.format.rescue import VERSION, Rescue
-from gaesignals.mailbox.box import use_mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.message import current_message
 from gaesignals.stores.store import Outcome, Set
 from gaesignals.tasks.memory import QueuedTask

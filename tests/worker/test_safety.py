@@ -6,7 +6,7 @@ import pytest
 from google.appengine.api import memcache
 
 from gaesignals import Receivers, Signal
-from gaesignals.mailbox.box import use_mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.tasks.queues import Queues
 from gaesignals.testing import ManualClock
 from worker.safety import SECONDS, UNKNOWN_SECONDS, Safety, SafetyCheck

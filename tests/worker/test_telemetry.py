@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gaesignals import Receivers, Signal
-from gaesignals.mailbox.box import open_mailbox, use_mailbox
+from gaesignals.mailbox.current import open_mailbox, use_mailbox
 from gaesignals.telemetry.spans import Telemetry
 
 from .conftest import MakeClient

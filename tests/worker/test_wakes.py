@@ -9,7 +9,7 @@ import pytest
 
 from gaesignals import Receivers, Retry, Signal
 from gaesignals.format.keys import slot_key, slot_of
-from gaesignals.mailbox.box import use_mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.mailbox.pause import Pauses
 from gaesignals.stores.memory import Call, MemoryStore
 from gaesignals.tasks.queue import TaskError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devserver.processes import gunicorn_settings
-from gaesignals.mailbox.box import short_instance
+from gaesignals.mailbox.current import short_instance
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import pytest
 from devserver.processes.narrator import Narrator, narrate
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import MemoryStore
 
 

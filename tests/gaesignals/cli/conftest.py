@@ -16,7 +16,8 @@ from gaesignals import Receivers, send_many
 from gaesignals.cli.context import Context
 from gaesignals.cli.main import build_parser, run
 from gaesignals.cli.terminal import Terminal
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.testing import MemoryStore
 from tests.worker.recording_queue import RecordingQueue

@@ -31,7 +31,8 @@ from gaesignals import (
     in_this_request,
     send_many,
 )
-from gaesignals.mailbox.box import Mailbox, open_mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import open_mailbox, use_mailbox
 from gaesignals.mailbox.look import look
 from gaesignals.observing import HandlerCall, Observer, Observers
 from gaesignals.testing import ManualClock

@@ -17,7 +17,8 @@ from gaesignals import Drop, Message, Receivers, Retry, Signal, current_message,
 from gaesignals.data import codec
 from gaesignals.errors import DecodeError
 from gaesignals.format.letter import DeadLetter
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.look import look
 from gaesignals.testing import ManualClock, MemoryStore

@@ -12,7 +12,8 @@ import pytest
 from gaesignals import Message, Receivers, SendError, Signal, current_message, deliver, send_many
 from gaesignals.errors import InvalidDataError, InvalidOptionError
 from gaesignals.format.rescue import Rescue
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.mailbox.rescue import Answer, rescue
 from gaesignals.observing import HandlerCall, Observer
 from gaesignals.tasks.memory import MemoryTasks

@@ -15,8 +15,9 @@ from gaesignals.errors import InvalidDataError, InvalidOptionError, StoreError
 from gaesignals.format.keys import bundle_key, dead_key, dead_names_key, dead_names_page_of, marker_key, page_key
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.bury import restore
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from gaesignals import Receivers, StoreError, deliver, send_many
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 DEADLINE_SECONDS = 5.0

@@ -11,7 +11,8 @@ from gaesignals import Signal, deliver
 from gaesignals.data import codec
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import COLD_MS, HOT_MS, MAX_WIDTH, Page
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import Set

@@ -11,7 +11,8 @@ from gaesignals import Receivers, Retry, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError, StoreError
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import FULL_MESSAGES, Page
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.look import look
 from gaesignals.mailbox.rescue import Answer, rescue

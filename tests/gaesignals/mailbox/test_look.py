@@ -10,7 +10,8 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.errors import InvalidOptionError
 from gaesignals.format.page import SEGMENT_BYTES
-from gaesignals.mailbox.box import Mailbox, open_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import open_mailbox
 from gaesignals.mailbox.look import LeaseStatus, look
 from gaesignals.testing import ManualClock, MemoryStore
 

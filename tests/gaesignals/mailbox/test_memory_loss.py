@@ -24,7 +24,7 @@ from gaesignals.errors import StoreError
 from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import VERSION, Page
-from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox.current import current_mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.testing import Call, ManualClock, MemoryStore

@@ -11,7 +11,8 @@ import pytest
 
 from gaesignals import Signal, StoreError, deliver, send_many
 from gaesignals.errors import InvalidOptionError
-from gaesignals.mailbox.box import Mailbox, use_mailbox_everywhere
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.tasks.queue import TaskError
 from gaesignals.testing import ManualClock, MemoryStore

@@ -8,8 +8,8 @@ import pytest
 
 from gaesignals import Signal, deliver
 from gaesignals.errors import InvalidOptionError
-from gaesignals.mailbox import box
-from gaesignals.mailbox.box import current_mailbox
+from gaesignals.mailbox import current
+from gaesignals.mailbox.current import current_mailbox
 from gaesignals.stores.app_engine import MemcacheStore
 from gaesignals.stores.opening import is_memcache, open_store
 from gaesignals.stores.valkey import ValkeyStore
@@ -51,7 +51,7 @@ def test_senders_and_deliveries_meet_on_the_server_that_the_environment_names(mo
     with Server(*NO_FILES) as server:
         monkeypatch.setenv("SIGNALS_STORE", server.url)
         monkeypatch.setenv("SIGNALS_NAMESPACE", "blue")
-        monkeypatch.setattr(box, "_default", None)
+        monkeypatch.setattr(current, "_default", None)
         Signal("order_paid").send({"n": 1})
         assert all(key.startswith(b"blue:gs:") for key in server.command("KEYS", "*"))
         deliver([("order_paid", handled.append)], reliable=True)
@@ -63,7 +63,7 @@ def test_senders_and_deliveries_meet_on_the_server_that_the_environment_names(mo
 
 def test_an_environment_that_names_no_store_is_refused_by_the_first_send(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNALS_STORE", "memcached:secret")
-    monkeypatch.setattr(box, "_default", None)
+    monkeypatch.setattr(current, "_default", None)
     with pytest.raises(InvalidOptionError, match="SIGNALS_STORE") as caught:
         Signal("order_paid").send()
     assert "secret" not in str(caught.value)

@@ -163,7 +163,7 @@ def test_neither_a_sender_nor_its_tasks_import_grpc() -> None:
 
 def test_a_sender_without_tasks_imports_nothing_of_theirs() -> None:
     program = (
-        "import sys, gaesignals; from gaesignals.mailbox.box import current_mailbox; current_mailbox();"
+        "import sys, gaesignals; from gaesignals.mailbox.current import current_mailbox; current_mailbox();"
         "print([name for name in sys.modules if 'taskqueue' in name or 'tasks.app_engine' in name])"
     )
     assert fresh(program) == "[]"

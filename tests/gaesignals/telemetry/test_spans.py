@@ -35,7 +35,8 @@ from gaesignals import (
     send_many,
 )
 from gaesignals.format.entries import Record
-from gaesignals.mailbox.box import Mailbox, use_mailbox
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import use_mailbox
 from gaesignals.observing import Observer
 from gaesignals.telemetry.spans import Telemetry
 from gaesignals.testing import Call, ManualClock, MemoryStore

@@ -12,8 +12,9 @@ from google.appengine.ext import testbed
 
 from gaesignals import InvalidOptionError, Signal, current_message, deliver
 from gaesignals.format.keys import page_key
-from gaesignals.mailbox import box as module
-from gaesignals.mailbox.box import MEMCACHE_SECONDS_VARIABLE, NAMESPACE_VARIABLE, Mailbox, current_mailbox, use_mailbox
+from gaesignals.mailbox import current as module
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.current import MEMCACHE_SECONDS_VARIABLE, NAMESPACE_VARIABLE, current_mailbox, use_mailbox
 from gaesignals.testing import MemoryStore
 
 
