@@ -150,7 +150,7 @@ FAULTS = (
     Fault(
         "what memcache did not take of the history is forgotten",
         "worker/recorder.py",
-        "self._left = _newest(added.left)",
+        "self._left = _newest(added.refused)",
         "self._left = {}",
     ),
     Fault(

@@ -17,16 +17,8 @@ from gaesignals.observing import HandlerCall, Judged, Observer
 from gaesignals.report import DeliveryReport
 
 from .labels import Labels
+from .past import REPORTED
 
-_REPORTED = (
-    Field.DELIVERED,
-    Field.FAILED,
-    Field.RETRIED,
-    Field.DEAD,
-    Field.LOST,
-    Field.EXPIRED,
-    Field.OVERTAKEN,
-)
 # What is counted by receiver alone, and added up for all together.
 _SUMMED = {Field.CALLS, Field.HANDLER_US, Field.WAITED_MS, *range(WAITS, MAX_FIELDS)}
 
@@ -90,7 +82,7 @@ class Counting(Observer):
     def delivered(self, report: DeliveryReport) -> None:
         with self._lock:
             row = self._row(EVERYTHING)
-            for field in _REPORTED:
+            for field in REPORTED:
                 row[field] += getattr(report, field.name.lower())
 
     def sampled(self, waiting: Mapping[str, tuple[int, int]]) -> None:

@@ -23,14 +23,12 @@ from gaesignals.format.counts import (
     percentile,
 )
 from gaesignals.format.fleet import Fleet
-from gaesignals.format.history import EVERYTHING, HOURS, MINUTES, Grain, Place
+from gaesignals.format.history import EVERYTHING, HOURS, MINUTES, Grain, SpanKey
 from gaesignals.mailbox.history import Remembered
 
 DAY_SLOTS = 24
-# Of what was counted by receiver and by name, this is one handler's run with a message, not a message.
-COUNTED = (
-    Field.SENT,
-    Field.REPLACED,
+# What the report of a delivery says.
+REPORTED = (
     Field.DELIVERED,
     Field.FAILED,
     Field.RETRIED,
@@ -38,8 +36,9 @@ COUNTED = (
     Field.LOST,
     Field.EXPIRED,
     Field.OVERTAKEN,
-    Field.BROUGHT,
 )
+# Of what was counted by receiver and by name, this is one handler's run with a message, not a message.
+COUNTED = (Field.SENT, Field.REPLACED, *REPORTED, Field.BROUGHT)
 
 
 class Window(enum.Enum):
@@ -158,7 +157,7 @@ class Past:
 
     def _slot(self, grain: Grain, at_ms: int, label: bytes) -> Point:
         period, slot = grain.of(at_ms)
-        span = self.remembered.spans.get(Place.of(grain, period, label))
+        span = self.remembered.spans.get(SpanKey.of(grain, period, label))
         cell = None if span is None else span.cell(label, slot)
         is_whole = self.whole_until_ms is None or at_ms + grain.slot_ms <= self.whole_until_ms
         return Point(at(at_ms), cell if is_whole else cell or None, is_whole)
@@ -170,15 +169,15 @@ def together(points: Sequence[Point]) -> Point:
     return Point(points[0].at, added(known) if known else None, all(point.is_whole for point in points))
 
 
-def places(windows: Mapping[bytes, Window], days: Iterable[bytes], now_ms: int) -> set[Place]:
+def places(windows: Mapping[bytes, Window], days: Iterable[bytes], now_ms: int) -> set[SpanKey]:
     """Where to read the series of labels, and what others counted in the last day."""
     found = {
-        Place.of(window.grain, period, label)
+        SpanKey.of(window.grain, period, label)
         for label, window in windows.items()
         for period in window.grain.periods(window.starts_ms(now_ms)[0], now_ms)
     }
     hours = _hours_of_day(now_ms)
-    return found | {Place.of(HOURS, period, label) for label in days for period in HOURS.periods(hours[0], now_ms)}
+    return found | {SpanKey.of(HOURS, period, label) for label in days for period in HOURS.periods(hours[0], now_ms)}
 
 
 def at(ms: int) -> datetime:

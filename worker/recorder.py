@@ -15,7 +15,7 @@ from datetime import datetime
 
 from gaesignals.format.counts import Cell
 from gaesignals.format.fleet import Instance, LastError, News
-from gaesignals.format.history import EVER, Delta, Place, deltas
+from gaesignals.format.history import EVER, Delta, SpanKey, deltas
 from gaesignals.mailbox.history import History
 
 from .counting import Counting, Minutes
@@ -57,7 +57,7 @@ class Recorder:
         self._is_stopping = is_stopping
         self._clock = clock
         self._lock = threading.Lock()
-        self._left: dict[Place, Delta] = {}
+        self._left: dict[SpanKey, Delta] = {}
         self._errors: dict[bytes, LastError] = {}
         self._known_errors: dict[bytes, LastError] = {}
         self._written_at = clock()
@@ -92,7 +92,7 @@ class Recorder:
         finally:
             self._lock.release()
 
-    def untold(self) -> tuple[Mapping[Place, Delta], News]:
+    def untold(self) -> tuple[Mapping[SpanKey, Delta], News]:
         """What this instance would tell now, for when nobody can be told."""
         minutes, errors = self._counting.untold()
         left = _with_counts(self._left, minutes)
@@ -108,7 +108,7 @@ class Recorder:
         self._errors |= errors
         deliveries = self._deliveries.take()
         added = self._history.add(self._left, News(self._instance(), deliveries, self._errors))
-        self._left = _newest(added.left)
+        self._left = _newest(added.refused)
         self._is_told = added.is_told
         if added.is_told:
             self._errors = {}
@@ -130,16 +130,16 @@ class Recorder:
         )
 
 
-def _with_counts(left: Mapping[Place, Delta], minutes: Minutes, shards: Iterable[int] = ()) -> dict[Place, Delta]:
+def _with_counts(left: Mapping[SpanKey, Delta], minutes: Minutes, shards: Iterable[int] = ()) -> dict[SpanKey, Delta]:
     """A new dict with what is left and what was counted, in minutes that are known in all of the `shards`."""
-    found: dict[Place, Delta] = {}
+    found: dict[SpanKey, Delta] = {}
     for more in (left, *(deltas(minute * 60_000, cells, shards) for minute, cells in minutes.items())):
         for place, delta in more.items():
             found.setdefault(place, Delta()).update(delta)
     return found
 
 
-def _newest(left: Mapping[Place, Delta]) -> dict[Place, Delta]:
+def _newest(left: Mapping[SpanKey, Delta]) -> dict[SpanKey, Delta]:
     """What is kept of what could not be written: the newest, and what counts for ever."""
     order = sorted(
         left, key=lambda place: (place.grain is not EVER, -place.period * place.grain.slots * place.grain.slot_ms)

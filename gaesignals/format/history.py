@@ -63,7 +63,7 @@ GRAINS: Final = (MINUTES, HOURS, EVER)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpanKey:
     """Where a span is stored."""
 
     grain: Grain
@@ -71,7 +71,7 @@ class Place:
     shard: int
 
     @classmethod
-    def of(cls, grain: Grain, period: int, label: bytes) -> Place:
+    def of(cls, grain: Grain, period: int, label: bytes) -> SpanKey:
         return cls(grain, period, shard_of(label))
 
     @property
@@ -189,16 +189,16 @@ def _few(wire: object, most: int) -> list[Any]:
     return wire
 
 
-def deltas(at_ms: int, cells: Mapping[bytes, Cell], shards: Iterable[int]) -> dict[Place, Delta]:
+def deltas(at_ms: int, cells: Mapping[bytes, Cell], shards: Iterable[int]) -> dict[SpanKey, Delta]:
     """What was counted in the minute of `at_ms` by label, as it is to be added to the spans of all grains.
 
     The minute counts as known in all `shards`, whether or not anything was counted there.
     """
-    found: dict[Place, Delta] = {}
+    found: dict[SpanKey, Delta] = {}
     for grain in GRAINS:
         period, slot = grain.of(at_ms)
         for shard in shards if grain is not EVER else ():
-            found.setdefault(Place(grain, period, shard), Delta()).heard.add(slot)
+            found.setdefault(SpanKey(grain, period, shard), Delta()).heard.add(slot)
         for label, cell in cells.items():
-            found.setdefault(Place.of(grain, period, label), Delta()).add(label, slot, cell)
+            found.setdefault(SpanKey.of(grain, period, label), Delta()).add(label, slot, cell)
     return found

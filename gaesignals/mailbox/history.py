@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from gaesignals.format.fleet import Fleet, News
-from gaesignals.format.history import USUAL_BYTES, Delta, Place, Span, span_from_bytes
+from gaesignals.format.history import USUAL_BYTES, Delta, Span, SpanKey, span_from_bytes
 from gaesignals.format.keys import FLEET
 from gaesignals.stores.client import Connection, Kind, Seen, State
 
@@ -27,10 +27,10 @@ _FLEET = Kind(Fleet.from_bytes)
 class Remembered:
     """What a reading found. A span that is not in `spans` is not known: memcache forgot it or does not answer."""
 
-    spans: Mapping[Place, Span] = field(default_factory=dict)
+    spans: Mapping[SpanKey, Span] = field(default_factory=dict)
     fleet: Fleet | None = None
 
-    def with_added(self, deltas: Mapping[Place, Delta], now_ms: int) -> Remembered:
+    def with_added(self, deltas: Mapping[SpanKey, Delta], now_ms: int) -> Remembered:
         """This, with what could not be added to the store."""
         spans = dict(self.spans)
         for place, delta in deltas.items():
@@ -42,7 +42,7 @@ class Remembered:
 class Addition:
     """What came of adding: what could not be added to spans, to be tried later, and whether the news were told."""
 
-    left: Mapping[Place, Delta]
+    refused: Mapping[SpanKey, Delta]
     is_told: bool
 
 
@@ -52,14 +52,14 @@ class History:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, deltas: Mapping[Place, Delta], news: News) -> Addition:
+    def add(self, deltas: Mapping[SpanKey, Delta], news: News) -> Addition:
         """Add to the spans and to the page of the fleet. Raises nothing where memcache does not answer."""
         adding = _Adding(self._connection, deltas, news)
         rewrite(self._connection, adding, attempts=_MAX_ATTEMPTS)
         left = {place: delta for place, delta in deltas.items() if place.key in adding.failed}
         return Addition(left, FLEET not in adding.failed)
 
-    def read(self, places: Iterable[Place]) -> Remembered:
+    def read(self, places: Iterable[SpanKey]) -> Remembered:
         """Read spans and the page of the fleet, in one call where they are not large."""
         keys = {place.key: place for place in places}
         kinds: dict[bytes, Kind[Any]] = {key: _span_kind(place) for key, place in keys.items()}
@@ -68,14 +68,14 @@ class History:
         return Remembered(spans, seen[FLEET].value)
 
 
-def _span_kind(place: Place) -> Kind[Span]:
+def _span_kind(place: SpanKey) -> Kind[Span]:
     return Kind(partial(span_from_bytes, place.grain, place.period), USUAL_BYTES)
 
 
 class _Adding:
     """The planner of one addition. `failed` are the keys that it gave up."""
 
-    def __init__(self, connection: Connection, deltas: Mapping[Place, Delta], news: News) -> None:
+    def __init__(self, connection: Connection, deltas: Mapping[SpanKey, Delta], news: News) -> None:
         self._connection = connection
         self._mark = connection.random.getrandbits(_MARK_BITS)
         self._places = {place.key: (place, delta) for place, delta in deltas.items()}

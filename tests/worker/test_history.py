@@ -11,7 +11,7 @@ import pytest
 from gaesignals import Receivers
 from gaesignals.data.codec import dumps
 from gaesignals.format.counts import Field
-from gaesignals.format.history import EVERYTHING, MINUTES, Place, Span
+from gaesignals.format.history import EVERYTHING, MINUTES, Span, SpanKey
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.history import Remembered
 from gaesignals.testing import MemoryStore
@@ -211,7 +211,7 @@ def test_what_was_read_before_memcache_went_down_is_known_as_it_was(
 
 def test_the_minute_that_was_read_last_is_not_known_while_nothing_is_counted_in_it() -> None:
     now_ms = 90 * 60_000 + 5
-    place = Place.of(MINUTES, 1, EVERYTHING)
+    place = SpanKey.of(MINUTES, 1, EVERYTHING)
     read = Remembered({place: Span(1, 0, heard=frozenset({29, 30}))})
     first, last = Past(read, now_ms, whole_until_ms=now_ms).series(Window.HOUR).points[-2:]
     assert (first.is_whole, first.count(Field.DELIVERED)) == (True, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gaesignals.format.counts import Cell, Field
 from gaesignals.format.fleet import Fleet, Instance, PastDelivery
-from gaesignals.format.history import EVER, EVERYTHING, Place
+from gaesignals.format.history import EVER, EVERYTHING, SpanKey
 from gaesignals.mailbox.history import History
 from gaesignals.receivers import Receivers
 from gaesignals.report import DeliveryReport
@@ -78,8 +78,8 @@ class Archive:
     def ever(self) -> dict[bytes, Counted]:
         """What was counted since memcache began to remember, by label; only what is known."""
         titles = self._labels.titles
-        spans = self._history.read([Place.of(EVER, 0, label) for label in titles]).spans
-        found = {label: spans.get(Place.of(EVER, 0, label)) for label in titles}
+        spans = self._history.read([SpanKey.of(EVER, 0, label) for label in titles]).spans
+        found = {label: spans.get(SpanKey.of(EVER, 0, label)) for label in titles}
         return {
             label: Counted(titles[label], span.cells.get(label, {}).get(0, {}), span.since_ms / 1000)
             for label, span in found.items()

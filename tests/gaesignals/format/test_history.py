@@ -20,8 +20,8 @@ from gaesignals.format.history import (
     MAX_MARKS,
     MINUTES,
     Delta,
-    Place,
     Span,
+    SpanKey,
     deltas,
     label_of,
     shard_of,
@@ -160,16 +160,16 @@ class TestPlaces:
             (EVER, 0, 0),
             (EVER, 0, shard_of(LABEL)),
         }
-        assert found[Place(MINUTES, 30, 0)].cells == {EVERYTHING: {7: {Field.SENT: 1}}}
-        assert found[Place(HOURS, 1, shard_of(LABEL))].cells == {LABEL: {6: {Field.DELIVERED: 2}}}
+        assert found[SpanKey(MINUTES, 30, 0)].cells == {EVERYTHING: {7: {Field.SENT: 1}}}
+        assert found[SpanKey(HOURS, 1, shard_of(LABEL))].cells == {LABEL: {6: {Field.DELIVERED: 2}}}
 
     def test_are_known_where_nothing_was_counted(self) -> None:
         found = deltas(0, {}, [0, 3])
         assert {place: delta.heard for place, delta in found.items()} == {
-            Place(grain, 0, shard): {0} for grain in (MINUTES, HOURS) for shard in (0, 3)
+            SpanKey(grain, 0, shard): {0} for grain in (MINUTES, HOURS) for shard in (0, 3)
         }
 
     def test_have_keys_of_their_own_that_are_short(self) -> None:
-        places = [Place(grain, 500_000, shard) for grain in (MINUTES, HOURS, EVER) for shard in range(5)]
+        places = [SpanKey(grain, 500_000, shard) for grain in (MINUTES, HOURS, EVER) for shard in range(5)]
         assert len({place.key for place in places}) == len(places)
         assert all(place.key.startswith(b"gs:h:") and len(place.key) < 40 for place in places)

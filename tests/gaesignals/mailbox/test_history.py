@@ -9,7 +9,7 @@ import pytest
 from gaesignals.data import codec
 from gaesignals.format.counts import Field
 from gaesignals.format.fleet import Instance, News
-from gaesignals.format.history import EVER, EVERYTHING, HOURS, MINUTES, Place, deltas
+from gaesignals.format.history import EVER, EVERYTHING, HOURS, MINUTES, SpanKey, deltas
 from gaesignals.format.keys import FLEET
 from gaesignals.mailbox.history import Addition, History
 from gaesignals.stores.client import Connection
@@ -17,9 +17,9 @@ from gaesignals.stores.store import Outcome
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 AT_MS = 1_700_000_000_000
-MINUTE = Place.of(MINUTES, MINUTES.of(AT_MS)[0], EVERYTHING)
-HOUR = Place.of(HOURS, HOURS.of(AT_MS)[0], EVERYTHING)
-ALL_TIME = Place(EVER, 0, 0)
+MINUTE = SpanKey.of(MINUTES, MINUTES.of(AT_MS)[0], EVERYTHING)
+HOUR = SpanKey.of(HOURS, HOURS.of(AT_MS)[0], EVERYTHING)
+ALL_TIME = SpanKey(EVER, 0, 0)
 ONE, TWO = (News(Instance(name, 1, "", AT_MS, AT_MS)) for name in ("one", "two"))
 
 
@@ -98,16 +98,16 @@ def test_what_a_silent_store_does_not_take_is_given_back(history: History, store
     store.before = lambda call: list(call.keys)
     addition = add(history)
     assert not addition.is_told
-    assert set(addition.left) == {MINUTE, HOUR, ALL_TIME}
+    assert set(addition.refused) == {MINUTE, HOUR, ALL_TIME}
     store.before = None
-    history.add(addition.left, ONE)
+    history.add(addition.refused, ONE)
     assert delivered(history) == [1, 1, 1]
 
 
 def test_one_span_that_cannot_be_written_leaves_the_others(history: History, store: MemoryStore) -> None:
     store.before = lambda call: [key for key in call.keys if key == HOUR.key]
     addition = add(history)
-    assert (set(addition.left), addition.is_told) == ({HOUR}, True)
+    assert (set(addition.refused), addition.is_told) == ({HOUR}, True)
     assert delivered(history)[0::2] == [1, 1]
 
 
