@@ -173,8 +173,9 @@ def test_a_request_of_another_namespace_sends_from_it(store: MemoryStore, monkey
 
 
 def test_a_request_without_a_ticket_is_answered_and_cannot_send(site: Site) -> None:
-    with pytest.raises(urllib.error.HTTPError):
+    with pytest.raises(urllib.error.HTTPError) as raised:
         site.get("/asend", ticket=None, name="a", data="x")
+    raised.value.close()
 
 
 # In this process, where signals wait elsewhere.
