@@ -101,13 +101,13 @@ class FreshDelivery:
         """Claim again. Of slow messages that are weak, others may hold what they are about to send back."""
         is_slow = any(name not in self._reliable and self._pace.most_at_once(name) is not None for name in names)
         claimed = self._claim(names)
-        return claimed if claimed.claims or not is_slow else self._look_again(names)
+        return claimed if claimed.claims or claimed.silent or not is_slow else self._look_again(names)
 
     def _look_again(self, names: Collection[str]) -> Claimed:
-        """Claim what others hand back in the next moment, if it comes to that."""
+        """Claim what others hand back in the next moment, if it comes to that and memcache answers."""
         for _ in self._mailbox.attempts(_LOOKS_AGAIN):
             claimed = self._claim(names)
-            if claimed.claims:
+            if claimed.claims or claimed.silent:
                 break
         return claimed
 

@@ -45,10 +45,20 @@ class Returning:
         if work.is_reliable:
             # On a lease it is in nobody's way, unless that is a long one.
             return not self._pace.is_of_one_batch(work.name) or self._hand_back(work, most)
-        back = [work.waiting.pop() for _ in range(len(work.waiting) - most)]
-        self._send_again([(work.name, record) for record in reversed(back)])
-        self._count_back(work.name, len(back))
+        self._set_aside_weak(work, most)
         return True
+
+    def _set_aside_weak(self, work: Work, most: int) -> None:
+        """Send all but `most` messages again. What memcache does not take has its turn here, or it would be lost."""
+        back = [work.waiting.pop() for _ in range(len(work.waiting) - most)][::-1]
+        error = self._send_again([(work.name, record) for record in back])
+        if error is not None:
+            logger.warning("messages for others could not be sent again; they are run here", exc_info=error)
+            work.waiting.extend(record for record in back if record.id in error.failed)
+            back = [record for record in back if record.id not in error.failed]
+        self._count_back(work.name, len(back))
+        if error is not None:
+            self._lose(work.name, len(error.unsure))
 
     def _hand_back(self, work: Work, most: int) -> bool:
         """Keep the first `most` messages that wait, and let the others go; False if the lease is lost."""
@@ -70,21 +80,27 @@ class Returning:
         """What a weak delivery claimed and did not begin is sent again; what it began is counted."""
         self._bury(works)
         ends = [(work, work.going_back()) for work in works]
-        self._send_again([(work.name, record) for work, back in ends for record in back])
+        error = self._send_again([(work.name, record) for work, back in ends for record in back])
         release(self._mailbox.safety, ends)
         for work in works:
             self._count(work)
+        if error is not None:
+            logger.error("messages that there was no time for could not be sent again", exc_info=error)
+            lost = {*error.failed, *error.unsure}
+            for work, back in ends:
+                self._lose(work.name, sum(record.id in lost for record in back))
 
-    def _send_again(self, back: Sequence[tuple[str, Record]]) -> None:
-        if not back:
-            return
+    def _send_again(self, back: Sequence[tuple[str, Record]]) -> SendError | None:
         try:
             self._mailbox.send_records(back)
         except SendError as error:
-            lost = len(error.failed) + len(error.unsure)
-            self._round.tally.lost += lost
-            self._round.tally.remaining -= lost
-            logger.exception("messages that there was no time for could not be sent again")
+            return error
+        return None
+
+    def _lose(self, name: str, count: int) -> None:
+        """So many messages of `name` that counted as given back are not there."""
+        self._round.tally.lost += count
+        self._backlog.give_back(name, -count)
 
     def acknowledge(self, works: Sequence[Work]) -> None:
         """End the leases of `works`: what was not begun, or failed, goes back, and what was run is counted."""

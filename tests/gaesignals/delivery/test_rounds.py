@@ -15,7 +15,7 @@ from gaesignals.mailbox.claim import Claimer, Order
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import Set
-from gaesignals.testing import ManualClock, MemoryStore
+from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
 
@@ -211,3 +211,48 @@ def test_who_narrows_a_name_has_it_taken_out_of_the_index(mailbox: Mailbox, cloc
         deliver([("a", lambda data: None)])
         clock.advance(61)
     assert Index(mailbox).entries() == {}
+
+
+# What memcache does not take back
+
+
+def failing_writes(call: Call) -> list[bytes]:
+    return list(call.keys) if call.verb == "write" else []
+
+
+def test_slow_messages_that_nobody_else_can_have_are_run(store: MemoryStore, clock: ManualClock) -> None:
+    """From the second claim on they would be set aside before the first handler."""
+    for number in range(33):
+        Signal("a").send(number)
+    slow = Slow(clock, 2)
+
+    def handle(data: Any) -> None:
+        if store.before is failing_writes:
+            store.before = None
+        slow(data)
+
+    def fail_once_claimed(call: Call) -> Any:
+        if call.verb == "gets" and call.keys[0].startswith(b"gs:s:") and slow.seen:
+            store.before = failing_writes
+        return None
+
+    store.before = fail_once_claimed
+    report = deliver([("a", handle)])
+    while len(slow.seen) < 33:
+        assert not report.lost
+        report = deliver([("a", handle)])
+    assert sorted(slow.seen) == list(range(33))
+
+
+def test_what_is_lost_where_it_cannot_go_back_does_not_remain(store: MemoryStore, clock: ManualClock) -> None:
+    send_many([(name, number) for name in "ab" for number in range(6)])
+    slow = Slow(clock, 2)
+
+    def handle(data: Any) -> None:
+        slow(data)
+        if len(slow.seen) == 3:
+            store.before = failing_writes
+
+    report = deliver([("a", handle), ("b", handle)])
+    assert report.delivered == len(slow.seen)
+    assert (report.delivered + report.lost, report.remaining) == (12, 0)

@@ -90,3 +90,24 @@ def test_a_claim_that_hangs_is_not_repeated_for_minutes(
         send_many([("a", 1)])
     store.hang("write")
     assert waited(lambda: deliver([("a", print)])) <= 2 * DEADLINE_SECONDS
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_a_delivery_that_is_under_way_ends_soon_after_memcache_does(
+    store: HangingStore, clock: ManualClock, reliable: bool
+) -> None:
+    """Nothing that is slow is looked for again and again where nobody answers."""
+    hangs_from = 0.0
+
+    def handle(number: int) -> None:
+        nonlocal hangs_from
+        clock.advance(2)
+        if number == 2:
+            store.hang("gets", "write", "delete")
+            hangs_from = clock()
+
+    with use_mailbox(Mailbox(store, clock=clock, sleep=lambda _: None)):
+        send_many([("a", number) for number in range(6)])
+        deliver([("a", handle)], reliable=reliable)
+    assert hangs_from
+    assert clock() - hangs_from <= 4 * DEADLINE_SECONDS
