@@ -283,8 +283,8 @@ FAULTS = (
     Fault(
         "a claim burns what is left of the inline messages, not what was read",
         "gaesignals/format/taking.py",
-        "return page.burnt(page.messages.behind(entries), token), whole",
-        "return replace(page, messages=page.messages.behind(entries)).burnt(page.messages.behind(entries), token), whole",  # noqa: E501
+        "return page.burnt(page.messages.behind(entries)), whole",
+        "return replace(page, messages=page.messages.behind(entries)).burnt(page.messages.behind(entries)), whole",
     ),
     Fault(
         "inline messages are claimed while segments wait in front of them",
@@ -313,20 +313,20 @@ FAULTS = (
     Fault(
         "a claim drops the leases",
         "gaesignals/format/page.py",
-        "sealed_count=0, claim=token)",
-        "sealed_count=0, claim=token, leases=())",
+        "heaviest=0, sealed_count=0)",
+        "heaviest=0, sealed_count=0, leases=())",
     ),
     Fault(
         "a claim drops the retries",
         "gaesignals/format/page.py",
-        "sealed_count=0, claim=token)",
-        "sealed_count=0, claim=token, retries=())",
+        "heaviest=0, sealed_count=0)",
+        "heaviest=0, sealed_count=0, retries=())",
     ),
     Fault(
         "a claim of inline messages makes a widened name narrow",
         "gaesignals/format/page.py",
-        "sealed_count=0, claim=token)",
-        "sealed_count=0, claim=token, width=1)",
+        "heaviest=0, sealed_count=0)",
+        "heaviest=0, sealed_count=0, width=1)",
     ),
     Fault(
         "retries are claimed before they are due",
@@ -1112,6 +1112,24 @@ FAULTS = (
         "gaesignals/mailbox/parcel.py",
         "slot.is_listed_since(self.name, page.listed_ms, self.planned_ms)",
         "slot.is_listed_since(self.name, 0, self.planned_ms)",
+    ),
+    Fault(
+        "what was written and then taken out by others counts as never written",
+        "gaesignals/mailbox/rewrite.py",
+        "return stored.has_mark(mark) or (",
+        "return (",
+    ),
+    Fault(
+        "a page has the mark of its last writer alone",
+        "gaesignals/format/page.py",
+        "marks=(self.marks + mark)[-MAX_MARKS * MARK_BYTES :]",
+        "marks=mark",
+    ),
+    Fault(
+        "any part of the marks passes for one",
+        "gaesignals/format/page.py",
+        "any(self.marks.startswith(mark, at) for at in range(0, len(self.marks), MARK_BYTES))",
+        "mark in self.marks",
     ),
     Fault(
         "a page does not say when its name was listed",

@@ -37,6 +37,9 @@ MAX_LEASED_BYTES: Final = 64 * 1024
 """What leases may hold inline before no further one is made: each send reads and writes it."""
 MAX_RETRIES: Final = 4096
 MAX_WIDTH: Final = 64
+MARK_BYTES: Final = 5
+MAX_MARKS: Final = 16
+"""More than write a page between a write whose answer was lost and the look at what became of it."""
 MAX_SEGMENTS: Final = 2**24
 MANY_RETRIES: Final = 16
 SMALL_BUNDLE_BYTES: Final = 250_000
@@ -56,7 +59,7 @@ class Page:
 
     `epoch` is random and new with each page, so that the segments of a page that was evicted are never taken for those
     of its successor. The waiting segments are `first` to `next - 1`; `heaviest` is the weight of the heaviest of them,
-    `sealed_count` how many messages they hold together. `claim` is the token of the last claim. `width` is how many
+    `sealed_count` how many messages they hold together. `marks` are those of the last writers. `width` is how many
     lanes the name has, and `hot_ms` when a sender last met others there; both are a home page's. `loss` is a mark that
     changes when something of it was found missing. `wake_ms` and `is_wake_second` are what it promises of wake tasks.
     `listed_ms` is when the last sender wrote it that listed the name as well, in the same call.
@@ -72,7 +75,7 @@ class Page:
     retries: tuple[Ref, ...] = ()
     width: int = 1
     hot_ms: int = 0
-    claim: str = ""
+    marks: bytes = b""
     loss: str = ""
     wake_ms: int = 0
     is_wake_second: bool = False
@@ -178,13 +181,13 @@ class Page:
             sealed_count=self.sealed_count - self.count_of_segments(count),
         )
 
-    def burnt(self, kept: Inline, token: str) -> Page:
+    def burnt(self, kept: Inline) -> Page:
         """This page with no segments and only `kept` of its messages.
 
         The indexes are burnt: whoever seals the page as it was read writes segments that nobody will look for.
         """
         end = self.next + max(1, len(self.full_groups()))
-        return replace(self, messages=kept, first=end, next=end, heaviest=0, sealed_count=0, claim=token)
+        return replace(self, messages=kept, first=end, next=end, heaviest=0, sealed_count=0)
 
     def handed_back(self) -> tuple[Ref, ...]:
         """The bundles of messages that a claim took and did not begin: nobody failed with them."""
@@ -215,6 +218,14 @@ class Page:
     def with_retries(self, refs: Sequence[Ref]) -> Page:
         return replace(self, retries=(*self.retries, *refs)) if refs else self
 
+    def marked(self, mark: bytes) -> Page:
+        """This page with the mark of one more writer."""
+        return replace(self, marks=(self.marks + mark)[-MAX_MARKS * MARK_BYTES :])
+
+    def has_mark(self, mark: bytes) -> bool:
+        """Whether that is the mark of one of the last writers."""
+        return any(self.marks.startswith(mark, at) for at in range(0, len(self.marks), MARK_BYTES))
+
     def contains(self, entries: Inline) -> bool:
         """Whether all of `entries` are here as they were written: one behind the other, each with an id of its own."""
         return entries.encoded in self.messages.encoded
@@ -228,7 +239,7 @@ class Page:
             self.sealed_count,
             self.width,
             self.hot_ms,
-            self.claim,
+            self.marks,
             self.loss,
             self.wake_ms,
             self.is_wake_second,
@@ -245,13 +256,14 @@ class Page:
         wire = codec.unseal(value, version=VERSION)
         if not is_list_of(wire, _WIRE):
             raise DecodeError("not a page")
-        epoch, first, next_, heaviest, sealed, width, hot_ms, claim, loss, wake_ms, is_second, *held = wire
+        epoch, first, next_, heaviest, sealed, width, hot_ms, marks, loss, wake_ms, is_second, *held = wire
         listed_ms, messages, leases, retries = held
         if not (
             is_id(epoch)
             and are_counts(first, heaviest, sealed, hot_ms, wake_ms, listed_ms)
             and first <= next_ <= first + MAX_SEGMENTS
             and 1 <= width <= MAX_WIDTH
+            and len(marks) in range(0, MAX_MARKS * MARK_BYTES + 1, MARK_BYTES)
             and len(leases) <= MAX_LEASES
             and len(retries) <= MAX_RETRIES
         ):
@@ -267,7 +279,7 @@ class Page:
             tuple(map(Ref.from_wire, retries)),
             width,
             hot_ms,
-            claim,
+            marks,
             loss,
             wake_ms,
             is_second,
@@ -275,7 +287,7 @@ class Page:
         )
 
 
-_WIRE: Final = (str, int, int, int, int, int, int, str, str, int, bool, int, list, list, list)
+_WIRE: Final = (str, int, int, int, int, int, int, bytes, str, int, bool, int, list, list, list)
 
 
 def _are_full(entries: Inline) -> bool:

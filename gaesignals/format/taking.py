@@ -39,11 +39,11 @@ class Budget:
         return replace(self, messages=max(0, messages if self.messages is None else min(messages, self.messages)))
 
 
-Taking: TypeAlias = Callable[[Page, Budget, str, int], "tuple[Page, Holding] | None"]
-"""Takes messages of one kind out of a page within a budget, for a lease of that id, now; None if there are none."""
+Taking: TypeAlias = Callable[[Page, Budget, int], "tuple[Page, Holding] | None"]
+"""Takes messages of one kind out of a page within a budget, now; None if there are none."""
 
 
-def take(page: Page, token: str, budget: Budget) -> tuple[Page, Holding]:
+def take(page: Page, budget: Budget) -> tuple[Page, Holding]:
     """Take waiting messages within `budget`, oldest first; leases and retries stay.
 
     Whole segments, then single entries: at least one of either, whatever its count, and the first claim of a round
@@ -55,10 +55,10 @@ def take(page: Page, token: str, budget: Budget) -> tuple[Page, Holding]:
     holding = Holding(page.first, page.first + taken, NOTHING, page.count_of_segments(taken), taken * page.heaviest)
     if taken == sealed and (entries := _cut(page.messages, budget.less(holding))).entries:
         whole = replace(holding, entries=entries, weight=holding.weight + entries.size)
-        return page.burnt(page.messages.behind(entries), token), whole
+        return page.burnt(page.messages.behind(entries)), whole
     if not taken:
         return page, holding
-    return replace(page.without_segments(taken), claim=token), holding
+    return page.without_segments(taken), holding
 
 
 def _cut(entries: Inline, budget: Budget) -> Inline:
@@ -95,28 +95,28 @@ def lease(
     """
     if not page.has_room_for_lease or budget.messages == 0:
         return None
-    taken = next((taken for kind in kinds if (taken := kind(page, budget, lease_id, now_ms)) is not None), None)
+    taken = next((taken for kind in kinds if (taken := kind(page, budget, now_ms)) is not None), None)
     if taken is None:
         return None
     left, holding = taken
     made = Lease(lease_id, expires_ms, holding, holder=holder)
-    return replace(left, leases=(*left.leases, made), claim=lease_id), made
+    return replace(left, leases=(*left.leases, made)), made
 
 
-def _take_failed(page: Page, budget: Budget, _: str, now_ms: int) -> tuple[Page, Holding] | None:
+def _take_failed(page: Page, budget: Budget, now_ms: int) -> tuple[Page, Holding] | None:
     refs = _within(page.failed(now_ms), budget) or _within(page.small_retries(now_ms), replace(budget, messages=None))
     return _without(page, refs)
 
 
-def _take_handed_back(page: Page, budget: Budget, *_: object) -> tuple[Page, Holding] | None:
+def _take_handed_back(page: Page, budget: Budget, _: int) -> tuple[Page, Holding] | None:
     refs = page.handed_back()
     if budget.messages is not None and budget.messages <= pages.FULL_MESSAGES:
         refs = refs[:1]
     return _without(page, _within(refs, budget))
 
 
-def _take_fresh(page: Page, budget: Budget, lease_id: str, _: int) -> tuple[Page, Holding] | None:
-    left, holding = take(page, lease_id, budget)
+def _take_fresh(page: Page, budget: Budget, _: int) -> tuple[Page, Holding] | None:
+    left, holding = take(page, budget)
     return None if left is page else (left, holding)
 
 

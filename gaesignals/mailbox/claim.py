@@ -20,7 +20,7 @@ from gaesignals.stores.client import Connection, Kind, Seen, State
 from gaesignals.values import value
 
 from .lanes import with_lanes
-from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Plan, rewrite
+from .rewrite import CONTENDED, PAGE, PAUSED, Fate, Plan, plan_page, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -190,15 +190,14 @@ class Claimer:
         return self._result.claims + [attempt.claim for attempt in self._attempts.values() if attempt.claim]
 
     def _taken_from(self, address: Address, page: Page, budget: Budget) -> tuple[Claim | None, Page]:
-        token = self._connection.new_id()
         order = self._orders[address.name]
         if not order.is_reliable:
-            taken, holding = take(page, token, budget)
+            taken, holding = take(page, budget)
             return (None if taken is page else Claim(address, page.epoch, holding)), taken
         now_ms = self._connection.now_ms()
         leased = lease(
             page,
-            token,
+            self._connection.new_id(),
             now_ms=now_ms,
             expires_ms=now_ms + order.lease_ms,
             budget=budget,
@@ -217,15 +216,14 @@ class Claimer:
         return all(each is not None and _is_empty(each) for each in lanes)
 
     def _try(self, address: Address, attempt: _Attempt, seen: Seen[Page]) -> Plan:
-        """The write that is to make a claim. The page knows it again by its token, and as long as it has the lease."""
+        """The write that is to make a claim. It is known as well for as long as the page has its lease."""
         self._attempts[address.key] = attempt
-        claim, page = attempt.claim, attempt.page
-        token = page.claim
+        lease_id = attempt.claim.lease.id if attempt.claim and attempt.claim.lease else None
 
         def is_mine(stored: Page) -> bool:
-            return claim is not None and (stored.claim == token or stored.find_lease(token) is not None)
+            return lease_id is not None and stored.find_lease(lease_id) is not None
 
-        return Plan(address.key, seen, page, page.ttl_seconds, is_mine=is_mine)
+        return plan_page(self._connection, address.key, seen, attempt.page, is_mine=is_mine)
 
     def learn(self, plan: Plan, fate: Fate) -> None:
         address, attempt = self._todo[plan.key], self._attempts.pop(plan.key)

@@ -21,7 +21,7 @@ from gaesignals.stores.client import Connection, Kind, Seen, decoded
 from .box import Mailbox
 from .index.unlisting import settle
 from .lanes import read_pages
-from .rewrite import PAGE, Fate, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, plan_page, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -29,9 +29,9 @@ _MAX_ATTEMPTS = 30
 _SEGMENTS_A_READ = 500
 
 
-def discarded(page: Page, token: str) -> Page:
+def discarded(page: Page) -> Page:
     """`page` with its leases and its width alone."""
-    return replace(page.burnt(NOTHING, token), retries=())
+    return replace(page.burnt(NOTHING), retries=())
 
 
 def is_discardable(page: Page) -> bool:
@@ -87,10 +87,8 @@ class _Discarding:
                 del self._todo[key]
 
     def _empty(self, key: bytes, seen: Seen[Page], page: Page) -> Plan:
-        token = self._connection.new_id()
-        left = discarded(page, token)
         self._before[key] = page
-        return Plan(key, seen, left, left.ttl_seconds, is_mine=lambda stored: bool(stored.claim == token))
+        return plan_page(self._connection, key, seen, discarded(page))
 
     def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):

@@ -17,7 +17,7 @@ from gaesignals.format.page import SEGMENT_BYTES, Page
 from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Absent
 
-from .rewrite import PAGE, Fate, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, plan_page, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -89,7 +89,7 @@ class _Passing:
         # Tasks of durable messages know by the mark that some may have been forgotten.
         after = replace(page.without_segments(gap), loss=self._connection.new_id())
         self._lost[key] = max(gap, page.count_of_segments(gap))
-        return Plan(key, seen, after, after.ttl_seconds, is_mine=lambda stored: bool(stored.loss == after.loss))
+        return plan_page(self._connection, key, seen, after, is_mine=lambda stored: stored.loss == after.loss)
 
     def learn(self, plan: Plan, fate: Fate) -> None:
         if fate is Fate.LOST:

@@ -22,7 +22,7 @@ from gaesignals.values import value
 from .bundles import MAX_BUNDLE_MESSAGES, Bundle, bundle, in_bundles, read_bundles
 from .claim import Claim, lease_of
 from .index.listing import list_names
-from .rewrite import PAGE, Fate, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, plan_page, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -124,11 +124,11 @@ class _Acknowledging:
             ended = self._with_room(key, page.replace_lease(lease.id), back).with_retries(refs)
             if back.end.lost:
                 ended = replace(ended, loss=self._connection.new_id())
-            return Plan(
+            return plan_page(
+                self._connection,
                 key,
                 seen,
                 ended,
-                ended.ttl_seconds,
                 # What goes back is stored before anything refers to it; where that fails, the lease is left to run out.
                 [made.write(self._connection.now_ms()) for made in back.bundles],
                 lambda stored: self._is_ended_by_us(back.claim, refs, stored),
@@ -202,7 +202,7 @@ class _Planting:
         refs = [made.ref for made in bundles]
         page = (seen.value or Page(self._connection.new_id())).with_retries(refs)
         before = [made.write(self._connection.now_ms()) for made in bundles]
-        return Plan(key, seen, page, page.ttl_seconds, before, lambda stored: set(refs) <= set(stored.retries))
+        return plan_page(self._connection, key, seen, page, before, lambda stored: set(refs) <= set(stored.retries))
 
     def learn(self, plan: Plan, fate: Fate) -> None:
         if fate in (Fate.STORED, Fate.FOUND):

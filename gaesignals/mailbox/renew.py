@@ -143,4 +143,5 @@ class _TakingOver(_Renewing):
 
 
 def _has(lease: Lease) -> Callable[[Page], bool]:
+    """Whether a page has `lease` now. That it had is not enough: somebody may have taken the lease over since."""
     return lambda page: page.find_lease(lease.id) == lease

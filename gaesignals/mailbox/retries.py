@@ -26,7 +26,7 @@ from .dead import change
 from .index.listing import list_names
 from .index.unlisting import settle
 from .lanes import read_pages
-from .rewrite import PAGE, Fate, Plan, rewrite
+from .rewrite import PAGE, Fate, Plan, plan_page, rewrite
 
 logger = logging.getLogger("gaesignals")
 
@@ -201,17 +201,14 @@ class _Replacing:
         made = [bundle(self._connection.new_id(), records) for records in changed if records]
         new = {each.ref for each in made}
         kept = tuple(ref for ref in page.retries if ref not in refs)
-        token = self._connection.new_id()
-        left = replace(page, retries=(*kept, *(each.ref for each in made)), claim=token)
         self._replaced[key] = list(refs)
-        # Whoever claims later writes a token of its own; a bundle of ours that is there still tells as well.
-        return Plan(
+        return plan_page(
+            self._connection,
             key,
             seen,
-            left,
-            left.ttl_seconds,
+            replace(page, retries=(*kept, *(each.ref for each in made))),
             [each.write(self._connection.now_ms()) for each in made],
-            is_mine=lambda stored: stored.claim == token or not new.isdisjoint(stored.retries),
+            lambda stored: not new.isdisjoint(stored.retries),
         )
 
     def _changed(self, records: _Records) -> list[Record]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from gaesignals.format.page import EMPTY_TTL_SECONDS, Page
+from gaesignals.format.page import EMPTY_TTL_SECONDS, MARK_BYTES, Page
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, Kind, Seen, State, Storable
@@ -72,6 +72,27 @@ class Plan:
 
     def write(self) -> Write:
         return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds)
+
+
+def plan_page(
+    connection: Connection,
+    key: bytes,
+    seen: Seen[Page],
+    page: Page,
+    before: Sequence[Set] = (),
+    is_mine: Callable[[Page], bool] | None = None,
+) -> Plan:
+    """The plan of a page that leaves a mark in it, and is known by that whatever others have taken out since.
+
+    `is_mine` knows it, too, after so many others that the mark is gone.
+    """
+    mark = connection.random.getrandbits(8 * MARK_BYTES).to_bytes(MARK_BYTES, "big")
+    marked = page.marked(mark)
+
+    def is_known(stored: Page) -> bool:
+        return stored.has_mark(mark) or (is_mine is not None and is_mine(stored))
+
+    return Plan(key, seen, marked, marked.ttl_seconds, before, is_known)
 
 
 class Planner(Protocol):

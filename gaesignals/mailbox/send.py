@@ -24,7 +24,7 @@ from .cover import Cover, add, close
 from .lanes import Lanes, lane_after_losses
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
-from .rewrite import PAGE, SLOT, Fate, Plan, rewrite
+from .rewrite import PAGE, SLOT, Fate, Plan, plan_page, rewrite
 from .safety import Safety
 from .waker import Waker
 
@@ -215,13 +215,8 @@ class _Sending:
         if parcel.is_touching:
             filled = replace(filled, listed_ms=now_ms)
         entries, filled = parcel.entries, parcel.promising(page, filled)
-        return Plan(
-            parcel.key,
-            seen[parcel.key],
-            filled,
-            filled.ttl_seconds,
-            before,
-            is_mine=lambda stored: bool(stored.contains(entries)),
+        return plan_page(
+            self._connection, parcel.key, seen[parcel.key], filled, before, lambda stored: stored.contains(entries)
         )
 
     def _vouch(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> Plan:

@@ -26,25 +26,19 @@ class Network:
     """A store as it is seen through such a network. A write is compared and set each time that it arrives.
 
     The answer for a write that came twice is that of the first time or that of the second, which hides that the first
-    was stored. Where `is_hurried`, the one who gets such an answer looks at the key again before anybody else goes on;
-    otherwise the second copy, too, may be some steps on its way while its caller waits.
+    was stored; the second may be some steps on its way while its caller waits.
     """
 
-    def __init__(self, store: Store, scheduler: Scheduler, seed: int, *, is_hurried: bool) -> None:
+    def __init__(self, store: Store, scheduler: Scheduler, seed: int) -> None:
         self.limits = store.limits
         self._store = store
         self._scheduler = scheduler
         self._random = random.Random(f"network {seed}")
         self._rate = self._random.choice((0.05, 0.15, 0.4))
-        self._is_hurried = is_hurried
         self._copies: list[_Copy] = []
-        self._hidden: set[bytes] = set()
 
     def gets(self, keys: Collection[bytes]) -> Mapping[bytes, Read]:
         self._arrive()
-        self._hidden.difference_update(keys)
-        if not self._hidden:
-            self._scheduler.stop_hurrying()
         return self._store.gets(keys)
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
@@ -79,9 +73,8 @@ class Network:
 
     def _write_twice(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         first = self._store.write(writes)
-        is_second = self._random.random() < 0.5
-        copy = self._send_off(writes, 0 if is_second and self._is_hurried else self._random.choice(_STEPS))
-        return self._second(first, copy) if is_second else first
+        copy = self._send_off(writes, self._random.choice(_STEPS))
+        return self._second(copy) if self._random.random() < 0.5 else first
 
     def _send_off(self, writes: Sequence[Write], steps: int) -> _Copy:
         copy = _Copy(writes, self._scheduler.steps + steps)
@@ -89,13 +82,8 @@ class Network:
         self._arrive()
         return copy
 
-    def _second(self, first: Mapping[bytes, Outcome], copy: _Copy) -> Mapping[bytes, Outcome]:
+    def _second(self, copy: _Copy) -> Mapping[bytes, Outcome]:
         while copy.outcomes is None:
             self._scheduler.pause()
             self._arrive()
-        hidden = {key for key, outcome in copy.outcomes.items() if outcome is not first[key]}
-        if hidden and self._is_hurried:
-            # Those of somebody who died in a hurry are nobody's.
-            self._hidden = self._hidden | hidden if self._scheduler.is_hurrying else hidden
-            self._scheduler.hurry()
         return copy.outcomes

@@ -46,7 +46,6 @@ class Scheduler:
         self._max_steps = max_steps
         self._hub = getcurrent()
         self._held: Participant | None = None
-        self._hurried: greenlet | None = None
 
     def add(self, name: str, run: Callable[[], None], *, kill_after: int | None = None) -> Participant:
         """Add a participant; it dies at a random side of its call number `kill_after`."""
@@ -67,11 +66,6 @@ class Scheduler:
             self._choose(alive).thread.switch()
 
     def _choose(self, alive: Sequence[Participant]) -> Participant:
-        if self._hurried is not None:
-            for participant in alive:
-                if participant.thread is self._hurried:
-                    return participant
-            self._hurried = None
         if self._hold_back and self._held is None and self.random.random() < 0.05:
             self._held = self.random.choice(alive)
             self._held.held_for = self.random.choice((5, 20, 60, 200))
@@ -87,18 +81,6 @@ class Scheduler:
         if getcurrent() is not self._hub:
             with left_as_new():
                 self._hub.switch()
-
-    @property
-    def is_hurrying(self) -> bool:
-        return self._hurried is not None
-
-    def hurry(self) -> None:
-        """Let nobody but the running participant go on, until it stops hurrying or ends."""
-        self._hurried = getcurrent()
-
-    def stop_hurrying(self) -> None:
-        if self._hurried is getcurrent():
-            self._hurried = None
 
     def enter_call(self) -> Participant | None:
         """Count a call of the running participant; kill it here if its time has come."""

@@ -14,8 +14,10 @@ from gaesignals.format.lease import Holding, Lease, Mark
 from gaesignals.format.page import (
     EMPTY_TTL_SECONDS,
     FULL_MESSAGES,
+    MARK_BYTES,
     MAX_GROUPS,
     MAX_LEASES,
+    MAX_MARKS,
     MAX_RETRIES,
     VERSION,
     Page,
@@ -42,8 +44,18 @@ def test_a_page_comes_back_from_its_bytes_as_it_was() -> None:
     held = Holding(1, 3, some(record(1), ref(2)), 32, 900)
     lease = Lease("l", 5000, held, (1, 2, 3), (Mark((1, 0, 0), 2, 7, ("r",), "e"),))
     retries = (ref(3, not_before_ms=9),)
-    page = Page("e", some(record(1), ref(1)), 3, 5, 700, 32, (lease,), retries, 8, 5, "token", "loss", 9, True, 8)
+    page = Page("e", some(record(1), ref(1)), 3, 5, 700, 32, (lease,), retries, 8, 5, b"mark1mark2", "loss", 9, True, 8)
     assert Page.from_bytes(page.to_bytes()) == page
+
+
+def test_a_page_has_the_marks_of_its_last_writers() -> None:
+    marks = [bytes([number]) * MARK_BYTES for number in range(MAX_MARKS + 1)]
+    page = Page("e")
+    for mark in marks:
+        page = page.marked(mark)
+    assert [page.has_mark(mark) for mark in marks] == [False, *[True] * MAX_MARKS]
+    assert Page.from_bytes(page.to_bytes()).marks == page.marks
+    assert not page.has_mark(page.marks[1 : MARK_BYTES + 1]), "no mark begins within another"
 
 
 def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
@@ -51,14 +63,14 @@ def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
     assert entries_from_bytes(some(known).to_bytes()) == (known,)
 
 
-GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, "", "", 0, False, 0, [0, 0, 0, b""], [], []]
+GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, b"", "", 0, False, 0, [0, 0, 0, b""], [], []]
 WRONG: list[tuple[int, list[object]]] = [
     (0, [1, "", "x" * 61, "é"]),
     (1, [-1, 1, 2**50, True, 1.0]),
     (2, [-1, 2**25, None]),
     *((number, [-1, 2**48, "", True]) for number in (3, 4, 6, 9, 11)),
     (5, [0, 65, True]),
-    (7, [b"", None]),
+    (7, ["", b"four", b"six...", bytes(MAX_MARKS * MARK_BYTES + MARK_BYTES), None]),
     (8, [b"", None]),
     (10, [0, None]),
     (12, [3, [], [0, 0, 0], [0, 0, 0, ""], [0, 0, 0, b"x"], [1, 1, 0, b""], [2, 1, 0, b"xx"], [2, 2, 0, b"x"]]),
@@ -135,8 +147,8 @@ def test_one_send_seals_thirty_two_groups_at_most() -> None:
 @pytest.mark.parametrize(("entries", "burnt"), [(0, 1), (1, 1), (16, 1), (40, 2), (16 * 50, MAX_GROUPS)])
 def test_what_sealing_would_use_is_burnt(entries: int, burnt: int) -> None:
     page = Page("e", some(*map(record, range(entries))), next=7, first=7)
-    left = page.burnt(NOTHING, "token")
-    assert (left.first, left.next, left.claim, left.messages) == (7 + burnt, 7 + burnt, "token", NOTHING)
+    left = page.burnt(NOTHING)
+    assert (left.first, left.next, left.messages) == (7 + burnt, 7 + burnt, NOTHING)
 
 
 def test_a_name_is_hot_for_a_minute_and_cold_after_five() -> None:

@@ -44,15 +44,15 @@ def leased(
 
 def test_inline_messages_are_claimed_with_every_segment_and_burn_the_next_index() -> None:
     page = sealed_page(3)
-    left, holding = take(page, "token", PLENTY)
+    left, holding = take(page, PLENTY)
     assert (holding.segments, holding.entries, holding.count) == (range(3), page.messages, 49)
-    assert (left.first, left.next, left.messages, left.claim) == (4, 4, NOTHING, "token")
+    assert (left.first, left.next, left.messages) == (4, 4, NOTHING)
 
 
 def test_a_full_page_that_is_claimed_never_seals_under_the_same_index_again() -> None:
     page = Page("e", some(*map(record, range(FULL_MESSAGES))))
     stalled_segment = page.next
-    left, _ = take(page, "token", PLENTY)
+    left, _ = take(page, PLENTY)
     _, groups = left.fill(page.messages)[0].fill(some(record(1)))
     assert groups
     assert left.next > stalled_segment
@@ -60,7 +60,7 @@ def test_a_full_page_that_is_claimed_never_seals_under_the_same_index_again() ->
 
 def test_a_claim_of_segments_alone_burns_nothing() -> None:
     page = sealed_page(3)
-    left, holding = take(page, "token", Budget(PLENTY.bytes, messages=32))
+    left, holding = take(page, Budget(PLENTY.bytes, messages=32))
     assert (holding.segments, holding.entries) == (range(2), NOTHING)
     assert (left.first, left.next, left.messages, left.sealed_count) == (2, 3, page.messages, 16)
 
@@ -69,28 +69,28 @@ def test_a_claim_of_segments_alone_burns_nothing() -> None:
 def test_inline_messages_are_claimed_one_by_one(most: int) -> None:
     records = [record(number) for number in range(FULL_MESSAGES + 20)]
     page = Page("e", some(*records))
-    left, holding = take(page, "token", Budget(PLENTY.bytes, messages=most))
+    left, holding = take(page, Budget(PLENTY.bytes, messages=most))
     assert holding.entries == some(*records[:most])
     assert left.messages == some(*records[most:])
     assert left.first == left.next == page.next + len(page.full_groups()), "whatever part of them is taken"
 
 
 def test_a_claim_takes_at_most_so_many_segments() -> None:
-    left, holding = take(sealed_page(70), "token", PLENTY)
+    left, holding = take(sealed_page(70), PLENTY)
     assert len(holding.segments) == MAX_SEGMENTS_A_CLAIM
     assert left.first == MAX_SEGMENTS_A_CLAIM
 
 
 def test_the_first_claim_of_a_round_takes_something_however_heavy_and_a_later_one_does_not() -> None:
     page = Page("e", some(ref(1, size=900_000))).fill(some(record(1)))[0]
-    assert take(page, "token", Budget(1000))[1].count == 1
-    assert take(page, "token", Budget(1000, is_first=False)) == (page, Holding(0, 0))
+    assert take(page, Budget(1000))[1].count == 1
+    assert take(page, Budget(1000, is_first=False)) == (page, Holding(0, 0))
 
 
 def test_a_weak_claim_leaves_leases_retries_and_the_width_where_they_are() -> None:
     held = (Lease("l", 5, Holding(0, 1)),)
     page = replace(sealed_page(1), leases=held, retries=(ref(1),), width=8, hot_ms=5)
-    left, _ = take(page, "token", PLENTY)
+    left, _ = take(page, PLENTY)
     assert (left.leases, left.retries, left.width, left.hot_ms) == (held, (ref(1),), 8, 5)
 
 
@@ -129,7 +129,6 @@ class TestALease:
         assert made
         assert made[0].retries == self.PAGE.handed_back()
         assert made[0].messages == self.PAGE.messages
-        assert made[0].claim == "l"
 
     @pytest.mark.parametrize("page", [Page("e"), Page("e", retries=(FAILED,))])
     def test_is_not_made_where_nothing_can_be_run(self, page: Page) -> None:
@@ -157,6 +156,6 @@ def test_too_many_small_bundles_that_are_not_due_are_claimed_early_and_large_one
 def test_many_bundles_that_were_handed_back_are_not_claimed_to_be_written_together() -> None:
     back = tuple(ref(number, count=16) for number in range(MANY_RETRIES + 1))
     page = Page("e", retries=(*back, ref(99, not_before_ms=50)))
-    made = leased(page, Budget(PLENTY.bytes, messages=16), failed_first=True)
+    made = leased(page, Budget(PLENTY.bytes, messages=16), kinds=FAILED_FIRST)
     assert made
     assert made.holding.entries == some(back[0])

@@ -142,8 +142,8 @@ class TestALease:
 
 class TestTheIndexOfSegments:
     def test_is_burnt(self) -> None:
-        page = discarded(Page("e", first=3, next=5, sealed_count=9, heaviest=7), "token")
-        assert (page.first, page.next, page.claim) == (6, 6, "token")
+        page = discarded(Page("e", first=3, next=5, sealed_count=9, heaviest=7))
+        assert (page.first, page.next) == (6, 6)
         assert (page.sealed_count, page.heaviest) == (0, 0)
 
     def test_is_not_that_of_a_slow_sender(self, mailbox: Mailbox, store: MemoryStore, clock: ManualClock) -> None:

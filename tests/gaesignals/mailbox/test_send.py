@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
 from gaesignals import SendError, Signal, deliver
 from gaesignals.format.keys import page_key, slot_of
+from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_MARKS
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
+from gaesignals.stores.store import Outcome, Write
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -59,22 +61,77 @@ def test_a_send_whose_answer_was_lost_finds_its_message_and_returns(store: Memor
     assert handled == [1]
 
 
-@pytest.mark.parametrize("seconds", [0, 301])
-def test_a_send_whose_message_was_delivered_before_its_answer_was_missed_does_not_send_it_again(
-    store: MemoryStore, clock: ManualClock, seconds: int
+@pytest.mark.parametrize("others", range(0, MAX_MARKS - 1, 7))
+def test_a_send_whose_message_was_delivered_before_its_answer_was_missed_finds_its_mark(
+    store: MemoryStore, others: int
 ) -> None:
-    """After five minutes the emptied page is gone, as if it had never been there."""
-    handled: list[int] = []
+    handled: list[object] = []
 
     def act() -> None:
         deliver([("a", handled.append)])
+        for _ in range(others):
+            Signal("a").send("other")
+
+    unsure_until(store, act)
+    Signal("a").send(1)
+    deliver([("a", handled.append)])
+    assert handled == [1, *["other"] * others]
+
+
+@pytest.mark.parametrize(("others", "seconds"), [(MAX_MARKS, 0), (0, EMPTY_TTL_SECONDS + 1)])
+def test_a_send_of_unknown_outcome_whose_mark_is_gone_does_not_send_its_message_again(
+    store: MemoryStore, clock: ManualClock, others: int, seconds: int
+) -> None:
+    """An emptied page is gone after a while, as if it had never been there."""
+    handled: list[object] = []
+
+    def act() -> None:
+        deliver([("a", handled.append)])
+        for _ in range(others):
+            Signal("a").send("other")
         clock.advance(seconds)
 
     unsure_until(store, act)
     with pytest.raises(SendError, match="1 unknown"):
         Signal("a").send(1)
     deliver([("a", handled.append)])
+    assert handled.count(1) == 1
+
+
+def test_a_send_that_was_carried_out_twice_and_delivered_in_between_does_not_send_its_message_again(
+    store: MemoryStore,
+) -> None:
+    """The answer of the second time says that somebody else was first."""
+    handled: list[int] = []
+    write = store.write
+
+    def write_twice(writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        store.write = write  # type: ignore[method-assign]
+        store.write(writes)
+        deliver([("a", handled.append)])
+        return store.write(writes)
+
+    store.write = write_twice  # type: ignore[method-assign]
+    Signal("a").send(1)
+    deliver([("a", handled.append)])
     assert handled == [1]
+
+
+def test_a_weak_claim_that_was_carried_out_twice_is_known_though_another_came_in_between(store: MemoryStore) -> None:
+    Signal("a").send(1)
+    handled: list[int] = []
+    write = store.write
+
+    def write_twice(writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        store.write = write  # type: ignore[method-assign]
+        store.write(writes)
+        Signal("a").send(2)
+        deliver([("a", handled.append)])
+        return store.write(writes)
+
+    store.write = write_twice  # type: ignore[method-assign]
+    deliver([("a", handled.append)])
+    assert handled == [2, 1]
 
 
 def test_a_send_to_a_new_name_that_memcache_did_not_take_is_repeated(store: MemoryStore) -> None:
