@@ -601,8 +601,20 @@ FAULTS = (
     Fault(
         "weak messages that were not begun are not sent back",
         "gaesignals/delivery/returning.py",
-        "self._send_again([(work.name, record) for work, back in ends for record in back])",
+        "error = self._send_again([(work.name, record) for work, back in ends for record in back])",
+        "error = None",
+    ),
+    Fault(
+        "slow weak messages that cannot be sent again are dropped",
+        "gaesignals/delivery/returning.py",
+        "work.waiting.extend(record for record in back if record.id in error.failed)",
         "pass",
+    ),
+    Fault(
+        "what a later version wrote is read again and again",
+        "gaesignals/mailbox/rewrite.py",
+        "self._give_up_on(self._failing() | _newer(seen))",
+        "self._give_up_on(self._failing())",
     ),
     Fault(
         "retries that are not due run with those that are",
