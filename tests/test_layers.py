@@ -79,7 +79,8 @@ FOLDERS = {
     "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes send defer box current
-        claim load evicted index hold renew dead bury retries discard pause repair look contents history rescue""",
+        claim load evicted index hold renew dead retries discard pause repair look contents history rescue""",
+    "gaesignals.mailbox.dead": "pages bury requeue",
     "gaesignals.mailbox.index": "slots listing unlisting fan_out",
     "gaesignals.delivery": """coroutines results opening pace backoff judging verdict deaths round calling runner
         copies work takeover leftovers turns backlog returning fresh deliver""",

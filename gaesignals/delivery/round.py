@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from gaesignals.limits import Limits
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.claim import Claim
+from gaesignals.mailbox.dead.bury import bury
 from gaesignals.observing import Judged
 from gaesignals.receivers import Receivers
 from gaesignals.report import Failure

@@ -21,7 +21,7 @@ from gaesignals.stores.client import Seen, State, decoded
 from gaesignals.stores.store import Absent, Found, Read
 
 from .box import Mailbox
-from .bury import keep_body, restore
+from .dead.bury import keep_body, restore
 from .index.listing import list_names
 from .repair import repair
 

@@ -21,8 +21,8 @@ from gaesignals.stores.client import Connection, Kind, Seen, State, decoded
 
 from .box import Mailbox
 from .bundles import bundle
-from .bury import bury
-from .dead import change
+from .dead.bury import bury
+from .dead.pages import change
 from .index.listing import list_names
 from .index.unlisting import settle
 from .lanes import read_pages

@@ -10,8 +10,8 @@ import pytest
 from gaesignals.format.entries import Record
 from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.dead.bury import bury
 from gaesignals.testing import ManualClock, MemoryStore
 
 from .scheduler import Scheduler, SwitchingStore

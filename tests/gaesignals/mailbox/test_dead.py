@@ -13,8 +13,8 @@ from gaesignals.format.entries import Record
 from gaesignals.format.keys import DEAD_NAME_PAGES, dead_key, dead_names_key, dead_names_page_of, page_key
 from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.bury import bury
 from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.dead.bury import bury
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")

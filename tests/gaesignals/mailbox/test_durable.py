@@ -16,9 +16,9 @@ from gaesignals.format.keys import bundle_key, dead_key, dead_names_key, dead_na
 from gaesignals.format.page import Page
 from gaesignals.format.rescue import Rescue
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.bury import restore
 from gaesignals.mailbox.current import use_mailbox_everywhere
 from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.dead.bury import restore
 from gaesignals.mailbox.discard import discard
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import look

@@ -10,12 +10,12 @@ from gaesignals.format.entries import Record
 from gaesignals.format.inline import Inline
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
+from gaesignals.mailbox.box import Mailbox
+from gaesignals.mailbox.bundles import TTL_SECONDS, Bundle, bundle
 from gaesignals.stores.store import Add, Outcome, Set
 from gaesignals.tasks.queue import TaskError
 
-from .box import Mailbox
-from .bundles import TTL_SECONDS, Bundle, bundle
-from .dead import change
+from .pages import change
 
 logger = logging.getLogger("gaesignals")
 
