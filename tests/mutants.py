@@ -457,14 +457,14 @@ FAULTS = (
     Fault(
         "a late write to a lane is not vouched for",
         "gaesignals/mailbox/send.py",
-        "if parcel.target and (is_late or not is_certain):",
+        "if parcel.target and (self._is_late(parcel) or not is_certain):",
         "if parcel.target and not is_certain:",
     ),
     Fault(
         "a write to a lane whose answer was lost is not vouched for",
         "gaesignals/mailbox/send.py",
-        "if parcel.target and (is_late or not is_certain):",
-        "if parcel.target and is_late:",
+        "if parcel.target and (self._is_late(parcel) or not is_certain):",
+        "if parcel.target and self._is_late(parcel):",
     ),
     Fault(
         "a process remembers its lane for ever",
@@ -1056,8 +1056,8 @@ FAULTS = (
     Fault(
         "an answer that is too large is not asked for in parts",
         "gaesignals/stores/client.py",
-        "if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads) and not self.took_long(started_ms):",
-        "if False:",
+        "reads = {} if self.took_long(started_ms) else self._gets_in_parts(chunk)",
+        "reads = {}",
     ),
     Fault(
         "a value that is too large stops the whole call",
@@ -1387,8 +1387,8 @@ FAULTS = (
     Fault(
         "a durable message is stored without its task",
         "gaesignals/mailbox/send.py",
-        "        if failure is not None:\n            for parcel in durable:\n",
-        "        if False:\n            for parcel in durable:\n",
+        "            if parcel.cover and failure:\n",
+        "            if False:\n",
     ),
     Fault(
         "a durable send relies on the task of a page that is another now",
@@ -1555,7 +1555,7 @@ FAULTS = (
     Fault(
         "what was for later does not wake the worker",
         "gaesignals/format/entries.py",
-        '        if self.wake_ms is not None:\n            options["u"] = self.wake_ms\n',
+        '    "u": ("wake_ms", int),\n',
         "",
     ),
     Fault(
@@ -2051,9 +2051,9 @@ FAULTS = (
     ),
     Fault(
         "width: senders use a lane that the home page does not have",
-        "gaesignals/mailbox/send.py",
-        "parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0",
-        "parcel.lane",
+        "gaesignals/mailbox/parcel.py",
+        "self.lane if self.is_hot and self.lane < self.width else 0",
+        "self.lane",
     ),
     Fault(
         "width: a lane that works is forgotten at once",

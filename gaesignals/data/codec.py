@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from struct import Struct
 from typing import Any, Final, NoReturn
 
 import cbor2
@@ -25,7 +26,9 @@ from .unpacking import unpack
 MAX_PAYLOAD_BYTES: Final = 950_000
 
 _MAGIC: Final = b"gs"
-_HEADER_BYTES: Final = len(_MAGIC) + 1 + 4
+_HEADER: Final = Struct(">2sBI")
+"""The magic, the version, and the checksum of the version and what follows."""
+_VERSION_SUMS: Final = [zlib.crc32(bytes((version,))) for version in range(256)]
 _READING_ERRORS: Final = (
     cbor2.CBORError,
     ArithmeticError,
@@ -66,8 +69,7 @@ def seal(version: int, body: object) -> bytes:
 
 def sealed(version: int, encoded: bytes) -> bytes:
     """Wrap what `encode` or `joined` made, as `seal` does."""
-    head = bytes((version,))
-    return b"".join((_MAGIC, head, zlib.crc32(encoded, zlib.crc32(head)).to_bytes(4, "big"), encoded))
+    return _HEADER.pack(_MAGIC, version, zlib.crc32(encoded, _VERSION_SUMS[version])) + encoded
 
 
 def encode(body: object) -> bytes:
@@ -86,15 +88,16 @@ def unseal(value: bytes, *, version: int) -> Any:
 
     Raises `NewerFormatError` for an intact value of a later version, and `DecodeError` for anything else.
     """
-    body = value[_HEADER_BYTES:]
+    body = value[_HEADER.size :]
     if not body or value[:2] != _MAGIC:
         raise DecodeError("stored bytes do not begin as ours do")
-    if zlib.crc32(body, zlib.crc32(value[2:3])) != int.from_bytes(value[3:_HEADER_BYTES], "big"):
+    _, written_by, checksum = _HEADER.unpack_from(value)
+    if zlib.crc32(body, _VERSION_SUMS[written_by]) != checksum:
         raise DecodeError("stored bytes do not match their checksum")
-    if value[2] > version:
-        raise NewerFormatError(f"stored by a later version: format {value[2]}; this one reads {version}")
-    if value[2] < version:
-        raise DecodeError(f"stored by an earlier version: format {value[2]}; this one reads {version}")
+    if written_by > version:
+        raise NewerFormatError(f"stored by a later version: format {written_by}; this one reads {version}")
+    if written_by < version:
+        raise DecodeError(f"stored by an earlier version: format {written_by}; this one reads {version}")
     return decode(body)
 
 

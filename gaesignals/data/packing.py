@@ -24,7 +24,7 @@ from cbor2 import CBORTag
 from gaesignals.errors import InvalidDataError
 
 from .advice import conversion_of
-from .bounds import MAX_DEPTH, MAX_INTEGER_BITS, trouble_with_keys
+from .bounds import MAX_DEPTH, MAX_INTEGER_BITS, MAX_KEYS, trouble_with_keys
 
 # What plain CBOR lacks or leaves open has a tag of ours. The tags that CBOR decoders know (times, patterns, addresses,
 # shared references) are not used at all: what they turn into is up to the decoder and its version.
@@ -67,8 +67,12 @@ class _Packer:
         self.max_bytes = self.room = max_bytes
 
     def pack(self, value: Any, depth: int) -> object:
-        self.take(1)
         kind = type(value)
+        if kind in _SCALARS:
+            size, packer = _SCALARS[kind]
+            self.take(1 + size(value))
+            return packer(value)
+        self.take(1)
         if kind in _AS_THEY_ARE:
             return value
         if kind in _CONTAINERS:
@@ -77,10 +81,6 @@ class _Packer:
                     f"data is nested more than {MAX_DEPTH} deep, or contains itself; send a flatter structure"
                 )
             return _CONTAINERS[kind](self, value, depth + 1)
-        if kind in _SCALARS:
-            size, packer = _SCALARS[kind]
-            self.take(size(value))
-            return packer(value)
         raise _refusal(kind)
 
     def take(self, size: int) -> None:
@@ -105,9 +105,10 @@ class _Packer:
         return packed
 
     def mapping(self, values: dict[object, object], depth: int) -> object:
-        _check_sent_keys(values)
-        keys = [self.named(key, depth, "<key {}>", key) for key in values]
         is_plain = PLAIN_KEYS.issuperset(map(type, values))
+        if not is_plain or len(values) > MAX_KEYS:
+            _check_sent_keys(values)
+        keys = [self.named(key, depth, "<key {}>", key) for key in values]
         if not is_plain:
             _check_moments(values)
         items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]

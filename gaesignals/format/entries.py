@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from operator import attrgetter
 from typing import Any, ClassVar, TypeAlias
 
 from gaesignals.data import codec
@@ -18,7 +19,8 @@ from .latest import Latest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_US = 253402300800 * 10**6  # the year 10000, where datetime ends
-_RECORD_OVERHEAD_BYTES = 48
+_RECORD_OVERHEAD_BYTES = 120
+"""Of a record's wire form, with every time and number that it may have."""
 
 MAX_ID_CHARACTERS = 60
 """Of any id that is a part of a key, so that whatever is read makes a key that memcache takes."""
@@ -55,7 +57,7 @@ def is_count(number: int) -> bool:
 
 def are_counts(*numbers: int) -> bool:
     """Whether each of `numbers` can be one."""
-    return is_count(min(numbers)) and is_count(max(numbers))
+    return min(numbers) >= 0 and max(numbers) < 2**48
 
 
 def is_id(text: str) -> bool:
@@ -113,14 +115,9 @@ class Record:
     @property
     def size(self) -> int:
         """About how many bytes the record takes, never fewer."""
-        texts = (
-            len(self.id)
-            + len(self.safety or "")
-            + 4 * (len(self.namespace) + len(self.error) + len(self.context))
-            + 4 * sum(map(len, self.receivers))
-        )
-        times = 12 * (bool(self.due_ms) + bool(self.unknown_since_ms) + bool(self.brought) + (self.wake_ms is not None))
-        return _RECORD_OVERHEAD_BYTES + len(self.payload) + texts + times + 64 * len(self.extra)
+        ascii_bytes = len(self.id) + len(self.safety or "")
+        characters = len(self.namespace) + len(self.error) + len(self.context) + sum(map(len, self.receivers))
+        return _RECORD_OVERHEAD_BYTES + len(self.payload) + ascii_bytes + 4 * characters + 64 * len(self.extra)
 
     @property
     def sent_at(self) -> datetime:
@@ -152,40 +149,13 @@ class Record:
         )
 
     def to_wire(self) -> list[Any]:
-        options: dict[str, Any] = dict(self.extra)
-        if self.namespace:
-            options["n"] = self.namespace
-        if self.attempt != 1:
-            options["a"] = self.attempt
-        if self.not_before_ms:
-            options["t"] = self.not_before_ms
-        if self.receivers:
-            options["r"] = list(self.receivers)
-        if self.error:
-            options["e"] = self.error
-        if self.context:
-            options["w"] = self.context
-        options |= self._rare_options()
         wire: list[Any] = [self.id, self.sent_us, self.payload]
-        return [*wire, options] if options else wire
-
-    def _rare_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        if self.due_ms:
-            options["d"] = self.due_ms
-        if self.unknown_since_ms:
-            options["h"] = self.unknown_since_ms
-        if self.safety is not None:
-            options["k"] = self.safety
-        if self.is_resent:
-            options["s"] = True
-        if self.brought:
-            options["b"] = self.brought
-        if self.wake_ms is not None:
-            options["u"] = self.wake_ms
-        if self.is_latest:
-            options["l"] = True
-        return options
+        options = _options_of(self)
+        if options == _DEFAULTS and not self.extra:
+            return wire
+        known = zip(_OPTIONS, options, _DEFAULTS, strict=True)
+        wire.append(dict(self.extra) | {letter: option for letter, option, default in known if option != default})
+        return wire
 
     @classmethod
     def from_wire(cls, wire: Any) -> Record:
@@ -193,6 +163,11 @@ class Record:
         if (is_bare or is_list_of(wire, _WITH_OPTIONS)) and is_id(wire[0]) and 0 <= wire[1] < _LAST_US:
             return cls(*wire) if is_bare else cls(*wire[:3], **_known_options(wire[3]))
         raise DecodeError("not a message record")
+
+
+# At its default is what is not in the wire form.
+_options_of = attrgetter(*(name for name, _ in _OPTIONS.values()))
+_DEFAULTS: tuple[Any, ...] = _options_of(Record("", 0, b""))
 
 
 def _known_options(options: dict[Any, Any]) -> dict[str, Any]:

@@ -46,7 +46,9 @@ class Inline:
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Inline:
         encoded = b"".join([codec.encode(entry.to_wire()) for entry in entries])
-        return cls(len(entries), count_messages(entries), sum([ref.size for ref in refs_of(entries)]), encoded)
+        refs = list(refs_of(entries))
+        count = len(entries) - len(refs) + count_messages(refs)
+        return cls(len(entries), count, sum([ref.size for ref in refs]), encoded)
 
     @property
     def size(self) -> int:

@@ -19,6 +19,7 @@ MAX_BUNDLE_MESSAGES = 10_000
 _MAX_BATCH_MESSAGES = 16_000
 TTL_SECONDS = 7 * 86400
 _MAX_BATCH_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
+_SURE_MESSAGES = 15  # of a megabyte each
 
 
 @value
@@ -83,8 +84,20 @@ def read_bundles(connection: Connection, refs: Iterable[Ref]) -> dict[Ref, tuple
     }
 
 
-def in_batches(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
-    """Divide what is sent so that no page gets more at once than one delivery may claim."""
+def in_batches(outgoing: Sequence[tuple[str, Record]]) -> Iterable[dict[str, list[Record]]]:
+    """Divide what is sent so that no page gets more at once than one delivery may claim, by names.
+
+    So few messages that one delivery may claim them whatever their sizes are not divided.
+    """
+    if len(outgoing) > _SURE_MESSAGES:
+        return _divided(outgoing)
+    batch: dict[str, list[Record]] = {}
+    for name, record in outgoing:
+        batch.setdefault(name, []).append(record)
+    return [batch]
+
+
+def _divided(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
     batch: dict[str, list[Record]] = {}
     sizes: dict[str, int] = {}
     for name, record in outgoing:

@@ -45,10 +45,6 @@ class Cover:
         return self.is_added and not self.entrusted
 
     @property
-    def is_needed(self) -> bool:
-        return any(record.is_durable for record in self.records)
-
-    @property
     def is_added(self) -> bool:
         return self.added_ms > 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from gaesignals.format.entries import Entry, Record
 from gaesignals.format.inline import NOTHING, Inline
@@ -31,22 +31,24 @@ class Stage(enum.Enum):
 OPEN = (Stage.PAGE, Stage.LANE, Stage.SLOT)
 
 
-@dataclass(slots=True)
 class Parcel:
     """The messages of one send for one name, and how far they have come.
 
+    `records` are the messages as they are stored, durable ones with the names of their tasks, which `cover` adds: None
+    where none is durable. `gather_ms` is how long a task that wakes the worker waits for more, None if none wakes it;
+    it is to come at `task_ms`. Of messages of which only the newest counts, they take the place of what `latest` says,
+    as long as they `may_replace`: until their page is planned for the first time. `outdated` are the messages that the
+    last plan takes the place of, `replaced` those whose place a write that was stored has taken.
+
     `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
     `next_lane` is the one wanted if that write is lost. `width`, `hot_ms` and `is_hot` are the home page's as it was
-    read for it, at `planned_ms`. `page` is the one to write to; `new_epoch` is that of a new one, at every attempt.
-    `packed` are the records that `entries` were made of. A wake task is to come at `task_ms`. It
-    `is_refused` where the queue took no task for its durable messages.
+    read for it, at `planned_ms`. `page` is the one to write to, under `key`; `new_epoch` is that of a new one, at every
+    attempt. `packed` are the records that `entries` were made of. It `is_refused` where the queue took no task for its
+    durable messages.
 
-    `may_replace` until its page is planned for the first time. `outdated` are the messages that its last plan takes the
-    place of, `replaced` those whose place a write that was stored has taken.
+    What has not happened yet stands in the class.
     """
 
-    cover: Cover
-    lane: int
     stage: Stage = Stage.PAGE
     entries: Inline = NOTHING
     bundles: tuple[Bundle, ...] = ()
@@ -63,29 +65,22 @@ class Parcel:
     packed: Sequence[Record] = ()
     task_ms: int | None = None
     is_refused: bool = False
-    may_replace: bool = False
     outdated: tuple[Entry, ...] = ()
     replaced: tuple[Entry, ...] = ()
     reason: str = ""
-    home_key: bytes = field(init=False)
-    slot_key: bytes = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.home_key = page_key(self.name)
-        self.slot_key = slot_key(slot_of(self.name))
-
-    @property
-    def name(self) -> str:
-        return self.cover.name
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """The messages as they are stored, durable ones with the names of their tasks."""
-        return self.cover.records
-
-    @property
-    def key(self) -> bytes:
-        return page_key(self.name, self.target) if self.target else self.home_key
+    def __init__(self, name: str, records: Sequence[Record], lane: int, *, may_replace: bool = False) -> None:
+        self.name = name
+        self.records = records
+        self.lane = lane
+        self.may_replace = may_replace
+        self.home_key = self.key = page_key(name)
+        self.slot_key = slot_key(slot_of(name))
+        durable = [record for record in records if record.safety is not None]
+        self.cover = Cover(name, records) if durable else None
+        latest = [record.latest for record in records if record.is_latest]
+        self.latest = latest[0] if latest else None
+        self.gather_ms = min([record.wake_ms for record in records if record.wake_ms is not None], default=None)
 
     @property
     def counts_losses(self) -> bool:
@@ -97,10 +92,13 @@ class Parcel:
         """Where the messages are put, as long as the page is the one that was read, or is added."""
         return None if self.page is None else Place(self.target, self.page.epoch, self.page.loss)
 
-    @property
-    def gather_ms(self) -> int | None:
-        """How long a task that wakes the worker waits for more; None if none of the messages wakes it."""
-        return min((record.wake_ms for record in self.records if record.wake_ms is not None), default=None)
+    def aim(self, home: Page | None, now_ms: int) -> None:
+        """Choose the page to write to, by the home page as it was read."""
+        self.planned_ms = now_ms
+        self.width, self.hot_ms = (home.width, home.hot_ms) if home else (1, 0)
+        self.is_hot = home is not None and home.is_hot(now_ms)
+        self.target = self.lane if self.is_hot and self.lane < self.width else 0
+        self.key = page_key(self.name, self.target) if self.target else self.home_key
 
     def has_to_list(self, page: Page, slot: Slot) -> bool:
         """Whether the name has to be listed in the call that writes `page`.
@@ -119,23 +117,21 @@ class Parcel:
 
         Whatever is planned again may be older than what has come to the page since, and goes beside it.
         """
-        latest = next((record.latest for record in self.records if record.latest), None)
         self.outdated = ()
-        if latest is not None and self.may_replace:
-            page, self.outdated = without_replaced(page, latest)
+        if self.latest is not None and self.may_replace:
+            page, self.outdated = without_replaced(page, self.latest)
         self.may_replace = False
         return page
 
     def promising(self, page: Page, filled: Page) -> Page:
         """`filled`, made of `page`, with what it promises of wake tasks if the messages want to be handled at once."""
-        gather_ms = self.gather_ms
-        if gather_ms is None:
+        if self.gather_ms is None:
             return filled
         made = promise(
             page.wake_ms,
             is_second=page.is_wake_second,
             is_waiting=page.is_waiting,
-            gather_ms=gather_ms,
+            gather_ms=self.gather_ms,
             now_ms=self.planned_ms,
         )
         self.task_ms = made.task_ms

@@ -25,7 +25,7 @@ from gaesignals.stores.store import Outcome, Set, Write
 
 MAX_ATTEMPTS: Final = 100
 CONTENDED: Final = "every attempt lost to another writer"
-NEWER: Final = "a later version of gaesignals wrote what is stored"
+NEWER: Final = "a later version of gaesignals wrote what is stored; upgrade this one"
 MAX_FAILURES: Final = 3
 
 PAGE: Final = Kind(Page.from_bytes)
@@ -155,7 +155,8 @@ class _Rewriting:
                 wanted = self._planner.wanted()
                 seen = {key: each for key, each in seen.items() if key in wanted and key not in self._open}
             self._write([*again, *self._prepared(list(self._planner.plan(seen)))])
-            self._give_up_on(self._failing() | _newer(seen))
+            if hopeless := {**self._failing(), **_newer(seen)}:
+                self._give_up_on(hopeless)
         if self._open:
             self._resolve(self._read({}))
         left = [*self._open, *self._planner.wanted()]
@@ -164,7 +165,8 @@ class _Rewriting:
     def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
         started_ms = self._connection.now_ms()
         seen = self._connection.look({**wanted, **{key: self._kinds[key] for key in self._open}})
-        self._count_failures([key for key, each in seen.items() if each.state is State.FAILED], started_ms)
+        if failed := [key for key, each in seen.items() if each.state is State.FAILED]:
+            self._count_failures(failed, started_ms)
         return seen
 
     def _count_failures(self, keys: Collection[bytes], started_ms: int) -> None:
@@ -172,9 +174,8 @@ class _Rewriting:
 
         Where the store hangs, two such calls are enough: a request may be waiting for this.
         """
-        if keys:
-            cost = (self._most_failures + 1) // 2 if self._connection.took_long(started_ms) else 1
-            self._failures.update({key: self._failures.get(key, 0) + cost for key in keys})
+        cost = (self._most_failures + 1) // 2 if self._connection.took_long(started_ms) else 1
+        self._failures.update({key: self._failures.get(key, 0) + cost for key in keys})
 
     def _resolve(self, seen: Mapping[bytes, Seen[Any]]) -> list[Plan]:
         """Find out what became of the last writes; return those to be repeated as they are."""
@@ -224,7 +225,8 @@ class _Rewriting:
         writes = [plan.write() for plan in plans]
         now_ms = self._connection.now_ms()
         outcomes = self._connection.write(writes)
-        self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
+        if Outcome.FAILED in outcomes.values():
+            self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
         for plan in plans:
             outcome = outcomes[plan.key]
             plan.begun_ms, plan.written_ms = plan.begun_ms or now_ms, now_ms

@@ -16,11 +16,11 @@ from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
-from gaesignals.stores.client import Connection, Kind, Seen, State
+from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
-from .cover import Cover, add, close
+from .cover import add, close
 from .lanes import Lanes, lane_after_losses
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
@@ -55,32 +55,35 @@ def send(
     for batch in in_batches(outgoing):
         now_ms = connection.now_ms()
         sending = [
-            Parcel(Cover(name, records), lanes.get(name, now_ms), may_replace=replacer is not None)
+            Parcel(name, records, lanes.get(name, now_ms), may_replace=replacer is not None)
             for name, records in batch.items()
         ]
         parcels += sending
         rewrite(connection, _Sending(connection, lanes, sending, safety))
     for parcel in parcels:
-        if parcel.cover.is_needed and not parcel.is_refused:
+        if parcel.cover and not parcel.is_refused:
             is_done = parcel.stage is Stage.DONE
             if is_rescue and not is_done:
                 safety.release_tasks([*parcel.cover.old, *parcel.cover.tasks])
                 continue
             close(safety, parcel.cover, is_stored=is_done, reason=parcel.reason, now_ms=connection.now_ms())
             parcel.stage = Stage.DONE if parcel.cover.is_brought else parcel.stage
-    waker.wake({p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None})
+    if due_ms := {p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None}:
+        waker.wake(due_ms)
     if replacer is not None:
         replacer.forget([(parcel.name, entry) for parcel in parcels for entry in parcel.replaced])
-    if any(parcel.stage is not Stage.DONE for parcel in parcels):
+    if [parcel for parcel in parcels if parcel.stage is not Stage.DONE]:
         raise _error(parcels)
 
 
 def _error(parcels: Sequence[Parcel]) -> SendError:
     ids: dict[Stage, list[str]] = {stage: [] for stage in Stage}
     for parcel in parcels:
+        is_open = parcel.cover is not None and parcel.cover.is_open
+        entrusted = parcel.cover.entrusted if parcel.cover else ()
         for record in parcel.records:
-            stage = Stage.UNSURE if parcel.stage is Stage.FAILED and parcel.cover.is_open else parcel.stage
-            ids[Stage.DONE if record.id in parcel.cover.entrusted else stage].append(record.id)
+            stage = Stage.UNSURE if parcel.stage is Stage.FAILED and is_open else parcel.stage
+            ids[Stage.DONE if record.id in entrusted else stage].append(record.id)
     reason = next(parcel.reason for parcel in parcels if parcel.reason)
     return SendError(reason, stored=ids[Stage.DONE], unsure=ids[Stage.UNSURE], failed=ids[Stage.FAILED])
 
@@ -100,93 +103,77 @@ class _Sending:
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
         pages: dict[bytes, Kind[Page]] = {}
         slots: dict[bytes, Kind[Slot]] = {}
-        for parcel in self._at(*OPEN):
+        for parcel in self._parcels:
+            if parcel.stage not in OPEN:
+                continue
             slots[parcel.slot_key] = SLOT
             if parcel.stage is not Stage.SLOT:
                 pages[parcel.home_key] = PAGE
             if parcel.stage is Stage.PAGE:
-                pages |= dict.fromkeys(self._lane_keys(parcel), PAGE)
+                pages.update([(page_key(parcel.name, lane), PAGE) for lane in self._lanes_of(parcel)])
         return {**pages, **slots}
 
-    def _lane_keys(self, parcel: Parcel) -> list[bytes]:
-        """The pages besides the home page that a parcel may be written to, or was."""
+    def _lanes_of(self, parcel: Parcel) -> list[int]:
+        """The lanes besides the home page that a parcel may be written to, or was."""
         if self._is_written(parcel) and parcel.next_lane is None:
             # The last write was not stored. If it is lost, the next one is made after this same reading.
             losses = parcel.losses + parcel.counts_losses
             parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
-        lanes = {parcel.lane, parcel.target, parcel.next_lane or 0} - {0}
-        return [page_key(parcel.name, lane) for lane in sorted(lanes)]
+        return sorted({parcel.lane, parcel.target, parcel.next_lane or 0} - {0})
 
     def _is_written(self, parcel: Parcel) -> bool:
         """Whether a write of its page is on its way, or what became of it has still to be found out."""
         return self._by_page.get(parcel.key) is parcel
 
-    def _at(self, *stages: Stage) -> list[Parcel]:
-        return [parcel for parcel in self._parcels if parcel.stage in stages]
-
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
-        self._refuse_newer({key for key, each in seen.items() if each.state is State.NEWER})
         seen = {key: each for key, each in seen.items() if each.is_writable}
         self._touched = {}
-        aimed = [parcel for parcel in self._listable(seen) if self._aim(parcel, seen)]
-        plans = [self._filled(parcel, seen) for parcel in self._covered(aimed)]
-        plans += [self._vouch(parcel, seen) for parcel in self._at(Stage.LANE) if parcel.home_key in seen]
-        self._unlisted = self._at(Stage.SLOT)
-        for parcel in self._unlisted:
-            self._touched.setdefault(parcel.slot_key, []).append(parcel)
-        return [*plans, *(self._slot(key, seen[key]) for key in self._touched if key in seen)]
+        plans = [self._filled(parcel, seen) for parcel in self._covered(self._aimed(seen))]
+        self._unlisted = []
+        for parcel in self._parcels:
+            if parcel.stage is Stage.LANE and parcel.home_key in seen:
+                plans.append(self._vouch(parcel, seen))
+            elif parcel.stage is Stage.SLOT:
+                self._unlisted.append(parcel)
+                self._touched.setdefault(parcel.slot_key, []).append(parcel)
+        return plans + [self._slot(key, seen[key]) for key in self._touched if key in seen]
 
-    def _refuse_newer(self, newer: set[bytes]) -> None:
-        for parcel in self._at(*OPEN) if newer else ():
-            if not newer.isdisjoint((parcel.home_key, parcel.key, parcel.slot_key)):
-                is_in_doubt = parcel.stage is not Stage.PAGE or self._is_written(parcel)
-                reason = "a later version of gaesignals wrote what is stored; upgrade this sender"
-                parcel.end(Stage.UNSURE if is_in_doubt else Stage.FAILED, reason)
-
-    def _listable(self, seen: Mapping[bytes, Seen[Any]]) -> list[Parcel]:
-        """Nothing is stored that could not be listed in the index."""
-        names: dict[bytes, list[str]] = {}
-        listable: list[Parcel] = []
-        for parcel in self._at(Stage.PAGE):
-            if self._is_written(parcel) or parcel.slot_key not in seen:
+    def _aimed(self, seen: Mapping[bytes, Seen[Any]]) -> list[Parcel]:
+        """The parcels whose page can be written now, and is chosen."""
+        aimed: list[Parcel] = []
+        listed: dict[bytes, list[str]] = {}
+        now_ms = self._connection.now_ms()
+        for parcel in self._parcels:
+            if parcel.stage is not Stage.PAGE or self._is_written(parcel) or parcel.slot_key not in seen:
                 continue
-            slot = seen[parcel.slot_key].value or Slot()
-            mates = names.setdefault(parcel.slot_key, [])
-            if slot.has_room_for([*mates, parcel.name], self._connection.now_ms()):
-                mates.append(parcel.name)
-                listable.append(parcel)
-            else:
+            names = listed.setdefault(parcel.slot_key, [])
+            names.append(parcel.name)
+            # Nothing is stored that could not be listed in the index.
+            if not (seen[parcel.slot_key].value or Slot()).has_room_for(names, now_ms):
+                names.pop()
                 reason = "too many names wait: a slot of the index has no room for one more until some are empty"
                 parcel.end(Stage.FAILED, reason)
-        return listable
-
-    def _aim(self, parcel: Parcel, seen: Mapping[bytes, Seen[Any]]) -> bool:
-        """Choose the page to write to; False where it cannot be written now."""
-        if parcel.home_key not in seen:
-            return False
-        home: Page | None = seen[parcel.home_key].value
-        parcel.planned_ms = now_ms = self._connection.now_ms()
-        parcel.width, parcel.hot_ms = (home.width, home.hot_ms) if home else (1, 0)
-        parcel.is_hot = home is not None and home.is_hot(now_ms)
-        parcel.target = parcel.lane if parcel.is_hot and parcel.lane < parcel.width else 0
-        if parcel.key not in seen:
-            return False
-        parcel.page = seen[parcel.key].value or self._new_page(parcel)
-        return True
+            elif parcel.home_key in seen:
+                parcel.aim(seen[parcel.home_key].value, now_ms)
+                if parcel.key in seen:
+                    parcel.page = seen[parcel.key].value or self._new_page(parcel)
+                    aimed.append(parcel)
+        return aimed
 
     def _new_page(self, parcel: Parcel) -> Page:
         parcel.new_epoch = parcel.new_epoch or self._connection.new_id()
         return Page(parcel.new_epoch)
 
-    def _covered(self, aimed: Sequence[Parcel]) -> list[Parcel]:
+    def _covered(self, aimed: list[Parcel]) -> list[Parcel]:
         """Add the tasks that say where durable messages are put; where that fails nothing is stored of their names."""
-        durable = [parcel for parcel in aimed if parcel.cover.is_needed]
-        if not durable:
-            return list(aimed)
-        places = [(parcel.cover, place) for parcel in durable if (place := parcel.place)]
+        places = [(parcel.cover, place) for parcel in aimed if parcel.cover and (place := parcel.place)]
+        if not places:
+            return aimed
         failure = add(self._safety, places, now_ms=self._connection.now_ms())
-        if failure is not None:
-            for parcel in durable:
+        for parcel in aimed:
+            if parcel.cover:
+                parcel.records = parcel.cover.records
+            if parcel.cover and failure:
                 parcel.is_refused = not parcel.cover.is_added
                 parcel.end(Stage.UNSURE if failure.is_unsure else Stage.FAILED, failure.reason)
         return [parcel for parcel in aimed if parcel.stage is Stage.PAGE]
@@ -249,8 +236,7 @@ class _Sending:
     def _place(self, parcel: Parcel, *, is_certain: bool) -> None:
         """The messages are in their page. A late write to a lane is vouched for: the name may be narrow by now."""
         parcel.replaced = parcel.outdated
-        is_late = self._connection.now_ms() - parcel.planned_ms > _LATE_MS
-        if parcel.target and (is_late or not is_certain):
+        if parcel.target and (self._is_late(parcel) or not is_certain):
             parcel.stage = Stage.LANE
         else:
             parcel.stage = Stage.SLOT if parcel.is_touching or not is_certain else Stage.DONE
@@ -258,6 +244,9 @@ class _Sending:
         if not lane and parcel.width > 1:
             lane = self._connection.random.randrange(parcel.width)
         self._lanes.keep(parcel.name, lane, parcel.hot_ms)
+
+    def _is_late(self, parcel: Parcel) -> bool:
+        return self._connection.now_ms() - parcel.planned_ms > _LATE_MS
 
     def _learn_of_slot(self, plan: Plan, fate: Fate) -> None:
         if fate is not Fate.STORED:
@@ -270,8 +259,8 @@ class _Sending:
                 parcel.stage = Stage.DONE
 
     def give_up(self, key: bytes, reason: str) -> None:
-        for parcel in self._at(*OPEN):
-            if key not in (parcel.home_key, parcel.key, parcel.slot_key):
+        for parcel in self._parcels:
+            if parcel.stage not in OPEN or key not in (parcel.home_key, parcel.key, parcel.slot_key):
                 continue
             if parcel.stage is Stage.PAGE:
                 parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)
@@ -281,9 +270,11 @@ class _Sending:
 
 def _packed(records: Sequence[Record], page: Page, new_id: Callable[[], str]) -> tuple[Inline, tuple[Bundle, ...]]:
     """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
-    bodies = [body(record, new_id) if record.size > INLINE_BYTES else None for record in records]
-    entries = Inline.of([made.ref if made else record for made, record in zip(bodies, records, strict=True)])
+    entries, bodies = Inline.of(records), {}
+    if len(entries.encoded) > INLINE_BYTES:
+        bodies = {at: body(record, new_id) for at, record in enumerate(records) if record.size > INLINE_BYTES}
+        entries = Inline.of([bodies[at].ref if at in bodies else record for at, record in enumerate(records)])
     if len(records) == 1 or page.has_room(entries):
-        return entries, tuple(made for made in bodies if made)
-    bundles = tuple(bundle(new_id(), group) for group in in_bundles(records))
+        return entries, tuple(bodies.values())
+    bundles = tuple([bundle(new_id(), group) for group in in_bundles(records)])
     return Inline.of([made.ref for made in bundles]), bundles

@@ -128,27 +128,23 @@ class Connection:
     def _gets_all(self, keys: Sequence[bytes], size_of: Callable[[bytes], int]) -> dict[bytes, Read]:
         found: dict[bytes, Read] = dict.fromkeys(keys, Absent.FAILED)
         for chunk in _chunks(keys, size_of, self.store.limits):
+            self.on_call("gets")
             started_ms = self.now_ms()
-            reads = self._gets(chunk, started_ms)
+            reads = self.store.gets(chunk)
+            if _is_all_failed(reads):
+                # Pages and slots that are larger than they usually are may exceed what one answer may have.
+                reads = {} if self.took_long(started_ms) else self._gets_in_parts(chunk)
+                if _is_all_failed(reads) and self.took_long(started_ms):
+                    break  # the next call would hang as well
             found |= reads
-            if _is_all_failed(reads) and self.took_long(started_ms):
-                break  # the next call would hang as well
         return found
-
-    def _gets(self, keys: Sequence[bytes], started_ms: int) -> Mapping[bytes, Read]:
-        self.on_call("gets")
-        reads = self.store.gets(keys)
-        if len(keys) > self.store.limits.sure_keys and _is_all_failed(reads) and not self.took_long(started_ms):
-            # Pages and slots that are larger than they usually are may exceed what one answer may have.
-            return self._gets_in_parts(keys)
-        return reads
 
     def _gets_in_parts(self, keys: Sequence[bytes]) -> dict[bytes, Read]:
         """Read fewer keys a call, down to so few that they fit whatever they are; failing then has another cause."""
         found: dict[bytes, Read] = {}
         size = max(self.store.limits.sure_keys, len(keys) // 8)
-        for start in range(0, len(keys), size):
-            reads = self._gets(keys[start : start + size], self.now_ms())
+        for start in range(0, len(keys) if len(keys) > size else 0, size):
+            reads = self._gets_all(keys[start : start + size], lambda _: 0)
             if _is_all_failed(reads):
                 break
             found |= reads

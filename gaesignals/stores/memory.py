@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from gaesignals.values import value
@@ -25,8 +25,15 @@ class Call:
     verb: str
     keys: tuple[bytes, ...]
     writes: tuple[Write, ...] = ()
-    sent_bytes: int = 0
-    received_bytes: int = 0
+    answers: Mapping[bytes, object] = field(default_factory=dict)
+
+    @property
+    def sent_bytes(self) -> int:
+        return sum(map(len, self.keys)) + sum(len(write.value) for write in self.writes)
+
+    @property
+    def received_bytes(self) -> int:
+        return sum(len(answer.value) for answer in self.answers.values() if isinstance(answer, Found))
 
 
 T = TypeVar("T")
@@ -66,22 +73,21 @@ class MemoryStore:
         wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
-        return self._call(Call("gets", tuple(wanted), sent_bytes=sum(map(len, wanted))), self._read, Absent.FAILED)
+        return self._call(Call("gets", tuple(wanted)), self._read, Absent.FAILED)
 
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         check_writes(writes, self.limits)
         if not writes:
             return {}
         by_key = {write.key: write for write in writes}
-        sent_bytes = sum([len(write.key) + len(write.value) for write in writes])
-        call = Call("write", tuple(by_key), tuple(writes), sent_bytes)
+        call = Call("write", tuple(by_key), tuple(writes))
         return self._call(call, lambda key: self._write(by_key[key]), Outcome.FAILED)
 
     def delete(self, keys: Collection[bytes]) -> Mapping[bytes, bool]:
         wanted = checked_keys(keys, self.limits)
         if not wanted:
             return {}
-        return self._call(Call("delete", tuple(wanted), sent_bytes=sum(map(len, wanted))), self._delete, False)
+        return self._call(Call("delete", tuple(wanted)), self._delete, False)
 
     def evict(self, which: Collection[bytes] | Callable[[bytes], bool]) -> list[bytes]:
         """Forget these keys, or those for which the predicate holds; return what was there."""
@@ -123,8 +129,7 @@ class MemoryStore:
         try:
             untouched = (self.before and self.before(made)) or ()
             with self._lock:
-                answers = {key: failed if key in untouched else effect(key) for key in made.keys}
-            made.received_bytes = sum([len(answer.value) for answer in answers.values() if isinstance(answer, Found)])
+                made.answers = answers = {key: failed if key in untouched else effect(key) for key in made.keys}
             unanswered = (self.after and self.after(made)) or ()
         finally:
             self.calls.append(made)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from gaesignals.values import value
@@ -24,11 +24,11 @@ class CallLimits:
     keys: int
     bytes: int
     value_bytes: int
+    sure_keys: int = field(init=False)
+    """As many keys as fit in a call, however large their values are."""
 
-    @property
-    def sure_keys(self) -> int:
-        """As many keys as fit in a call, however large their values are."""
-        return min(self.keys, self.bytes // self.value_bytes)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sure_keys", min(self.keys, self.bytes // self.value_bytes))
 
 
 MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=MAX_BYTES_A_CALL, value_bytes=1_000_000)
