@@ -613,8 +613,8 @@ FAULTS = (
     Fault(
         "what a later version wrote is read again and again",
         "gaesignals/mailbox/rewrite.py",
-        "self._give_up_on(self._failing() | _newer(seen))",
-        "self._give_up_on(self._failing())",
+        "if hopeless := {**self._failing(), **_newer(seen)}:",
+        "if hopeless := self._failing():",
     ),
     Fault(
         "retries that are not due run with those that are",
