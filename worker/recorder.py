@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 from gaesignals.format.counts import Cell
-from gaesignals.format.fleet import Instance, LastError, News
+from gaesignals.format.fleet import Instance, LastError, News, PastDelivery
 from gaesignals.format.history import EVER, Delta, SpanKey, deltas
-from gaesignals.mailbox.history import History
+from gaesignals.mailbox.history import History, Remembered
 
 from .counting import Counting, Minutes
 from .deliveries import Deliveries
@@ -30,6 +31,7 @@ logger = logging.getLogger("gaesignals.worker")
 EVERY_SECONDS = 55.0
 MAX_MINUTES = 60
 MAX_PLACES = 200
+T = TypeVar("T")
 _NOTHING: Mapping[bytes, Cell] = {}
 
 
@@ -58,6 +60,8 @@ class Recorder:
         self._clock = clock
         self._lock = threading.Lock()
         self._left: dict[SpanKey, Delta] = {}
+        self._telling: tuple[PastDelivery, ...] = ()
+        self._written = Remembered()
         self._errors: dict[bytes, LastError] = {}
         self._known_errors: dict[bytes, LastError] = {}
         self._written_at = clock()
@@ -96,7 +100,17 @@ class Recorder:
         """What this instance would tell now, for when nobody can be told."""
         minutes, errors = self._counting.untold()
         left = _with_counts(self._left, minutes)
-        return left, News(self._instance(), self._deliveries.untold, {**self._known_errors, **errors})
+        deliveries = (*self._telling, *self._deliveries.untold)
+        return left, News(self._instance(), deliveries, {**self._known_errors, **errors})
+
+    @property
+    def written(self) -> Remembered:
+        """What this instance wrote since `forget_written` was called, as it was then with what others had counted."""
+        return self._written
+
+    def forget_written(self) -> None:
+        """It was read since."""
+        self._written = Remembered()
 
     def _write(self) -> None:
         minutes, errors = self._counting.take()
@@ -106,9 +120,12 @@ class Recorder:
         left = _with_counts(self._left, minutes, self._shards)
         self._left = _with_counts(left, dict.fromkeys(heard, _NOTHING), self._shards)
         self._errors |= errors
-        deliveries = self._deliveries.take()
+        self._telling = deliveries = self._deliveries.take()
         added = self._history.add(self._left, News(self._instance(), deliveries, self._errors))
+        written = self._written.with_later(added.stored)
+        self._written = Remembered(_newest(written.spans), written.fleet)
         self._left = _newest(added.refused)
+        self._telling = ()
         self._is_told = added.is_told
         if added.is_told:
             self._errors = {}
@@ -139,8 +156,8 @@ def _with_counts(left: Mapping[SpanKey, Delta], minutes: Minutes, shards: Iterab
     return found
 
 
-def _newest(left: Mapping[SpanKey, Delta]) -> dict[SpanKey, Delta]:
-    """What is kept of what could not be written: the newest, and what counts for ever."""
+def _newest(left: Mapping[SpanKey, T]) -> dict[SpanKey, T]:
+    """What is kept: the newest, and what counts for ever."""
     order = sorted(
         left, key=lambda place: (place.grain is not EVER, -place.period * place.grain.slots * place.grain.slot_ms)
     )

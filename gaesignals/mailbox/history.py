@@ -30,6 +30,10 @@ class Remembered:
     spans: Mapping[SpanKey, Span] = field(default_factory=dict)
     fleet: Fleet | None = None
 
+    def with_later(self, later: Remembered) -> Remembered:
+        """This, and what is known of a later time."""
+        return Remembered({**self.spans, **later.spans}, later.fleet or self.fleet)
+
     def with_added(self, deltas: Mapping[SpanKey, Delta], now_ms: int) -> Remembered:
         """This, with what could not be added to the store."""
         spans = dict(self.spans)
@@ -44,6 +48,7 @@ class Addition:
 
     refused: Mapping[SpanKey, Delta]
     is_told: bool
+    stored: Remembered = field(default_factory=Remembered)
 
 
 class History:
@@ -57,7 +62,8 @@ class History:
         adding = _Adding(self._connection, deltas, news)
         rewrite(self._connection, adding, attempts=_MAX_ATTEMPTS)
         left = {place: delta for place, delta in deltas.items() if place.key in adding.failed}
-        return Addition(left, FLEET not in adding.failed)
+        spans = {place: adding.stored[place.key] for place in deltas if place.key in adding.stored}
+        return Addition(left, FLEET not in adding.failed, Remembered(spans, adding.stored.get(FLEET)))
 
     def read(self, places: Iterable[SpanKey]) -> Remembered:
         """Read spans and the page of the fleet, in one call where they are not large."""
@@ -73,7 +79,7 @@ def _span_kind(place: SpanKey) -> Kind[Span]:
 
 
 class _Adding:
-    """The planner of one addition. `failed` are the keys that it gave up."""
+    """The planner of one addition. `failed` are the keys that it gave up, `stored` what is known to be stored now."""
 
     def __init__(self, connection: Connection, deltas: Mapping[SpanKey, Delta], news: News) -> None:
         self._connection = connection
@@ -83,6 +89,7 @@ class _Adding:
         self._todo: dict[bytes, Kind[Any]] = {place.key: _span_kind(place) for place in deltas}
         self._todo[FLEET] = _FLEET
         self.failed: set[bytes] = set()
+        self.stored: dict[bytes, Any] = {}
 
     def wanted(self) -> Mapping[bytes, Kind[Any]]:
         return self._todo
@@ -106,6 +113,8 @@ class _Adding:
         return self._mark in value.marks
 
     def learn(self, plan: Plan, fate: Fate) -> None:
+        if fate is Fate.STORED:
+            self.stored[plan.key] = plan.value
         if fate is not Fate.LOST:
             self._todo.pop(plan.key, None)
 

@@ -14,7 +14,7 @@ from gaesignals.format.counts import Field
 from gaesignals.format.history import EVERYTHING, MINUTES, Span, SpanKey
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.history import Remembered
-from gaesignals.testing import MemoryStore
+from gaesignals.testing import Call, MemoryStore
 from gaesignals.way import Way
 from worker.past import Past, Window
 from worker.recorder import EVERY_SECONDS
@@ -228,6 +228,38 @@ def test_a_count_that_could_not_be_written_is_told_once_while_memcache_is_down(
     store.before = None
     assert total(status(down), "delivered") == 1
     assert status(down)["safety"]["brought"] == 0
+
+
+def test_what_was_written_after_the_last_look_is_told_while_memcache_is_down(
+    start: Callable[[str], Client], store: MemoryStore
+) -> None:
+    one = start("one")
+    status(one)
+    send(store, "fine")
+    one.task({"names": ["fine"]})
+    recorder = one.worker.recorder
+    assert recorder is not None
+    recorder.write()
+    store.before = lambda call: list(call.keys)
+    found = one.http.get("/admin/status", status=503).json
+    assert total(found, "delivered") == found["deliveries"][0]["delivered"] == 1
+    assert found["receivers"][0]["delivered"] == 1
+
+
+def test_what_is_just_being_written_is_told_all_the_same(down: Client, store: MemoryStore) -> None:
+    recorder = down.worker.recorder
+    assert recorder is not None
+    answers = []
+
+    def hang(call: Call) -> list[bytes]:
+        if b"gs:fleet" in call.keys and not answers:
+            answers.append({})
+            answers[0] |= down.http.get("/admin/status", status=503).json
+        return list(call.keys)
+
+    store.before = hang
+    recorder.write()
+    assert total(answers[0], "delivered") == answers[0]["deliveries"][0]["delivered"] == 1
 
 
 def test_a_flush_leaves_gaps_and_no_zeros(start: Callable[[str], Client], store: MemoryStore) -> None:

@@ -62,13 +62,14 @@ class Archive:
         receivers = [self._labels.of(each) for each in self._receivers]
         wanted = places({label: window}, [label, *receivers], now_ms)
         self._last = Past(self._history.read(wanted), now_ms)
+        self._recorder.forget_written()
         return self._retrospect(self._last, window, label)
 
     def nothing(self, now_ms: int, window: Window, label: bytes = EVERYTHING) -> Retrospect:
-        """What this instance knows by itself where memcache does not answer, and what it read last."""
+        """What this instance knows by itself where memcache does not answer, and what it read or wrote last."""
         counted, news = self._recorder.untold()
-        remembered = self._last.remembered.with_added(counted, now_ms)
-        remembered = replace(remembered, fleet=self._last.fleet.with_news(news, 0))
+        last = self._last.remembered.with_later(self._recorder.written)
+        remembered = replace(last.with_added(counted, now_ms), fleet=(last.fleet or Fleet()).with_news(news, 0))
         return self._retrospect(Past(remembered, now_ms, whole_until_ms=self._last.now_ms), window, label)
 
     def label_of(self, name: str) -> bytes | None:

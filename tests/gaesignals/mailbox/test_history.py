@@ -56,7 +56,8 @@ def instances(history: History) -> set[str]:
 
 def test_what_instances_count_adds_up_in_every_grain(history: History) -> None:
     for count, news in ((1, ONE), (2, TWO)):
-        assert add(history, count, news) == Addition({}, is_told=True)
+        added = add(history, count, news)
+        assert (added.refused, added.is_told) == ({}, True)
     assert delivered(history) == [3, 3, 3]
     assert instances(history) == {"one", "two"}
 
@@ -90,7 +91,8 @@ def test_a_write_that_was_carried_out_though_it_failed_counts_once(history: Hist
         return dict.fromkeys(outcomes, Outcome.FAILED) if next(left, None) is not None else outcomes
 
     store.write = fail  # type: ignore[method-assign, assignment]
-    assert add(history) == Addition({}, is_told=True)
+    added = add(history)
+    assert (added.refused, added.is_told) == ({}, True)
     assert delivered(history) == [1, 1, 1]
 
 
@@ -126,6 +128,7 @@ def test_what_was_planted_counts_as_forgotten(history: History, store: MemorySto
 def test_a_newer_format_is_left_alone_and_not_tried_again(history: History, store: MemoryStore) -> None:
     newer = codec.seal(200, [])
     store.set_raw(MINUTE.key, newer)
-    assert add(history) == Addition({}, is_told=True)
+    added = add(history)
+    assert (added.refused, added.is_told) == ({}, True)
     assert store.raw(MINUTE.key) == newer
     assert delivered(history) == [None, 1, 1]
