@@ -2018,6 +2018,12 @@ FAULTS = (
         "            self._may_ask = False\n",
         "",
     ),
+    Fault(
+        "claims: what one process held when it died is taken over by one",
+        "gaesignals/delivery/fresh.py",
+        "            self._leftovers.note(self._shared(mine))\n",
+        "",
+    ),
     # Hot names
     Fault(
         "width: one loss widens a name",

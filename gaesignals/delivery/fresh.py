@@ -9,6 +9,7 @@ long for somebody else's slow messages.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -75,7 +76,9 @@ class FreshDelivery:
         claimed = self._noted(self._matches, self._claimer(self._matches).claim_unless_expired())
         if claimed.expired:
             elsewhere = self._passed_on(claimed.expired)
-            self._take_over([claim for claim in claimed.expired if claim.name not in elsewhere])
+            mine = [claim for claim in claimed.expired if claim.name not in elsewhere]
+            self._leftovers.note(self._shared(mine))
+            self._take_over(mine)
             if not self._round.is_over:
                 claimed = self._claim([name for name in self._matches if name not in elsewhere])
         elif not claimed.claims and self._opening.looks_again(claimed):
@@ -96,6 +99,11 @@ class FreshDelivery:
         if self._on_expired is None or len(self._matches) == 1:
             return ()
         return self._on_expired(sorted({claim.name for claim in expired}))
+
+    def _shared(self, expired: Sequence[Claim]) -> Collection[str]:
+        """The names of which others can do something beside a first takeover: what one process held waits together."""
+        counts = Counter(claim.name for claim in expired)
+        return {name for name, count in counts.items() if count > 1 or name in self._round.tally.more}
 
     def _claim_more(self, names: Collection[str]) -> Claimed:
         """Claim again. Of slow messages that are weak, others may hold what they are about to send back."""

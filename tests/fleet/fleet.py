@@ -189,6 +189,10 @@ class Fleet:
         """Kill a worker that is at work when so many messages are done; another takes its place."""
         self._kill_after = done
 
+    def kill_all(self, *, after: float) -> None:
+        """Kill all workers that are at work then; others take their places."""
+        self.timeline.spawn(lambda: [self._kill(each) for each in [*self._busy]], after=after)
+
     def run(self, seconds: float) -> None:
         self.timeline.run(until=self.timeline() + seconds)
 
@@ -289,7 +293,9 @@ class Fleet:
 
     def _kill_one(self) -> None:
         self._kill_after = None
-        process = self.random.choice(self._busy).process
-        assert process is not None
-        self.timeline.kill(process)
+        self._kill(self.random.choice(self._busy))
+
+    def _kill(self, instance: Instance) -> None:
+        assert instance.process is not None
+        self.timeline.kill(instance.process)
         self.killed += 1

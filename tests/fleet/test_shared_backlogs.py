@@ -67,3 +67,17 @@ def test_handlers_of_an_hour_run_once_and_all_at_the_same_time(reliable: bool) -
 
     assert fleet.seconds_taken <= 1.1 * HOUR
     fleet.check()
+
+
+def test_what_all_workers_held_when_they_died_is_shared_as_well() -> None:
+    """Their leases end together. Each is run message by message, and one after another they took four minutes more."""
+    fleet = Fleet()
+    fleet.connect("job", 10.0)
+    fleet.send("job", 200)
+    fleet.start()
+    fleet.kill_all(after=20)
+    fleet.run_until_done()
+
+    assert fleet.killed == 20
+    assert fleet.seconds_taken <= 400, "a lease and its grace, a minute of cron, and what is left for twenty"
+    fleet.check(repeats=20 * 2)

@@ -166,3 +166,22 @@ def test_a_message_that_kills_its_process_is_charged_though_fresh_messages_use_u
     [letter] = DeadLetters(mailbox).list("a")
     assert (letter.data, letter.attempt) == ("deadly", 3)
     assert handled["beside"]
+
+
+@pytest.mark.parametrize("leases", [1, 2])
+def test_help_is_asked_for_before_a_takeover_where_there_is_something_for_others(
+    clock: ManualClock, leases: int
+) -> None:
+    """What one process held when it died waits together, and is run message by message."""
+
+    def die(data: Any) -> None:
+        raise DiedError
+
+    for _ in range(leases):
+        send_many([("a", number) for number in range(3)])
+        with pytest.raises(DiedError):
+            deliver([("a", die)], reliable=True, lease_seconds=60)
+    clock.advance(71)
+    events: list[Any] = []
+    deliver([("a", events.append)], reliable=True, on_backlog=lambda names: events.append(list(names)))
+    assert events == [["a"]] * (leases - 1) + [0, 1, 2] * leases
