@@ -21,7 +21,7 @@ LEASE_SECONDS = 60.0
 def claimed(mailbox: Mailbox) -> LeaseEnd:
     """A lease of two bundles, all of which is done."""
     send_many([("a", number) for number in range(32)])
-    (claim,) = Claimer(mailbox, {"a": Order(True, 32, LEASE_SECONDS)}).claim().claims
+    (claim,) = Claimer(mailbox, {"a": Order(True, 32, int(LEASE_SECONDS * 1000))}).claim().claims
     return LeaseEnd(claim, keys=[bundle_key(ref.key) for ref in refs_of(claim.holding.entries.decoded())])
 
 
