@@ -796,6 +796,12 @@ FAULTS = (
         "if ",
     ),
     Fault(
+        "a child process waits for a thread of its parent",
+        "gaesignals/stores/lines.py",
+        "return self._own_pool().get_connection()",
+        "return self._pool.get_connection()",
+    ),
+    Fault(
         "a connection that the server has closed is used",
         "gaesignals/stores/lines.py",
         " or not connection.can_read()",

@@ -32,7 +32,8 @@ class Lines:
     """The connections of this process to the server at `host` and `port`. Safe in threads and after a fork."""
 
     def __init__(self, host: str, port: int, options: Mapping[str, Any]) -> None:
-        self._pool = ConnectionPool(host=host, port=port, **options)
+        self._options = {"host": host, "port": port, **options}
+        self._pool = ConnectionPool(**self._options)
         # The last one given back is the first to be taken, so that a busy line stays fresh. With the time of that.
         self._idle: list[tuple[Any, float]] = []
         self._pool.connection_class(**self._pool.connection_kwargs)  # which refuses options that it does not know
@@ -43,11 +44,17 @@ class Lines:
             try:
                 connection, since = self._idle.pop()
             except IndexError:
-                return self._pool.get_connection()
+                return self._own_pool().get_connection()
             # Whoever has forked still talks on it.
             if connection.pid == os.getpid() and _is_quiet(connection, since):
                 return connection
             self.drop(connection)
+
+    def _own_pool(self) -> Any:
+        """The pool of this process: a thread that is not here may have held the lock of the one that came by a fork."""
+        if self._pool.pid != os.getpid():
+            self._pool = ConnectionPool(**self._options)
+        return self._pool
 
     def give(self, connection: Any) -> None:
         """Keep a connection on which no answer is outstanding."""
@@ -56,7 +63,7 @@ class Lines:
     def drop(self, connection: Any) -> None:
         """Close a connection; the pool opens it again when it needs one."""
         connection.disconnect()
-        self._pool.release(connection)
+        self._own_pool().release(connection)
 
     def close(self) -> None:
         """Close all connections that are not in use."""

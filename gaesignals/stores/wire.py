@@ -75,10 +75,10 @@ class Wire:
         self._confirmation = Confirmation(wait, replicas) if replicas else None
         self._prefix = prefix
         self._on_connect = on_connect
-        self._lock = threading.Lock()
         self._lines: dict[Address, Lines] = {}
         self._info: ServerInfo | None = None
-        self._is_connected = False
+        # Taken by the first who connects, for good. Nobody waits for a lock here, which a fork may leave taken.
+        self._unconnected = threading.Lock()
         self._slots: dict[int, Address] = {}
         self._is_stale = True
         self._suspect: Address | None = None
@@ -116,11 +116,8 @@ class Wire:
     def _first_info(self) -> ServerInfo | Exception:
         """As `info`, and tell whoever wants to know it."""
         info = self.info()
-        if not isinstance(info, Exception):
-            with self._lock:
-                is_first, self._is_connected = not self._is_connected, True
-            if is_first:
-                self._on_connect(info)
+        if not isinstance(info, Exception) and self._unconnected.acquire(blocking=False):
+            self._on_connect(info)
         return info
 
     def close(self) -> None:
@@ -185,11 +182,7 @@ class Wire:
                 return
 
     def _lines_to(self, node: Address) -> Lines:
-        lines = self._lines.get(node)
-        if lines is None:
-            with self._lock:
-                lines = self._lines.setdefault(node, Lines(*node, self._options))
-        return lines
+        return self._lines.get(node) or self._lines.setdefault(node, Lines(*node, self._options))
 
 
 def _places(answer: Iterable[Any], node: Address) -> Iterator[tuple[range, Address]]:

@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from redis.connection import Connection
+from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
 
 from gaesignals.errors import InvalidOptionError
@@ -370,6 +370,31 @@ def test_a_child_process_has_connections_of_its_own(server: Server, store: Valke
     assert all(is_found(store, b"a", b"1") for _ in range(20))
     assert os.waitpid(child, 0)[1] == 0
     assert connections(server) == made + 2, "that of the child, and of this question"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_thread_of_its_parent_that_was_connecting(store: ValkeyStore) -> None:
+    parent, connecting, is_over = os.getpid(), threading.Event(), threading.Event()
+    make = ConnectionPool.make_connection
+
+    def make_slowly(pool: ConnectionPool) -> Any:
+        if os.getpid() == parent:
+            connecting.set()
+            is_over.wait()
+        return make(pool)
+
+    with mock.patch.object(ConnectionPool, "make_connection", make_slowly):
+        thread = threading.Thread(target=store.gets, args=([b"a"],))
+        thread.start()
+        connecting.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(store.gets([b"a"]) != {b"a": Absent.MISSING})
+        status = os.waitpid(child, 0)[1]
+        is_over.set()
+        thread.join()
+    assert status == 0
 
 
 # A Cluster
