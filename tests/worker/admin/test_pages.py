@@ -513,6 +513,13 @@ class TestANameThatMirrorsWhatStandsBesideIt:
         assert "\u202e" not in client.browse(payload).text
         self.check(client.submit("/admin/dead/names/confirm", {"action": "drop", "names": self.NAME}))
 
+    def test_is_in_no_field_in_which_it_could_not_be_read(self, client: Client) -> None:
+        page = client.browse(f"/admin/name?name={quote(self.NAME)}").html
+        assert {field["type"] for field in page.select("[name=name], [name=names]")} == {"hidden"}
+        page = client.browse(f"/admin/send?name={quote(self.NAME)}").html
+        assert page.select_one("#send-name ~ .note code").text == r"\u202egnp.exe"
+        assert client.browse("/admin/send?name=fine").html.select("#send-name ~ .note") == []
+
     def test_is_sent_back_as_it_is(self, client: Client) -> None:
         page = client.browse(f"/admin/send?name={quote(self.NAME)}")
         assert page.html.select_one("#send-name")["value"] == self.NAME
