@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from .errors import SendError
 from .format.entries import Record
@@ -70,11 +71,9 @@ class RecordingMailbox(Mailbox):
         self._sent: dict[str, tuple[str, Record]] = {}
         self._sent_lock = threading.Lock()
 
-    def send_records(
-        self, outgoing: Sequence[tuple[str, Record]], *, is_first: bool = False, is_rescue: bool = False
-    ) -> None:
+    def put(self, outgoing: Sequence[tuple[str, Record]], **how: Any) -> None:
         try:
-            super().send_records(outgoing, is_first=is_first, is_rescue=is_rescue)
+            super().put(outgoing, **how)
         except SendError as error:
             self._remember([(name, record) for name, record in outgoing if record.id in error.stored])
             raise

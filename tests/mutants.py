@@ -397,8 +397,8 @@ FAULTS = (
     Fault(
         "what comes late or goes back replaces newer messages",
         "gaesignals/mailbox/box.py",
-        "replacer = self.replacer if is_first else None",
-        "replacer = self.replacer",
+        "replacer=replacer, uncover=uncover",
+        "replacer=self.replacer, uncover=uncover",
     ),
     Fault(
         "a full page is edited, and not sealed as it was read",
@@ -1260,9 +1260,9 @@ FAULTS = (
     ),
     Fault(
         "a durable message that memcache does not take is not brought",
-        "gaesignals/mailbox/cover.py",
-        "    if not is_stored:\n        _leave(safety, cover, reason)\n        return\n",
-        "",
+        "gaesignals/mailbox/send.py",
+        "                uncover(safety, parcel.cover, parcel.reason)\n",
+        "                close(safety, parcel.cover, now_ms=connection.now_ms())\n",
     ),
     Fault(
         "a durable send slower than its task relies on it",

@@ -23,6 +23,7 @@ from gaesignals.tasks.queues import Queues
 from gaesignals.telemetry.spans import Telemetry
 from gaesignals.way import PLAIN, Way
 
+from .cover import Cover, entrust, take_back
 from .defer import defer
 from .emptied import Emptied
 from .lanes import Lanes
@@ -146,31 +147,33 @@ class Mailbox(Connection):
                 check_fits(name, record)
         outgoing = newest(records)
         if not is_deferred:
-            self.send_records(outgoing, is_first=True)
+            self.put(outgoing, replacer=self.replacer)
         else:
             self.defer_records(outgoing, due=due, transactional=transactional)
         if len(outgoing) < len(records):
             left = {record.id for _, record in outgoing}
             self.observer.replaced([name for name, record in records if record.id not in left])
 
-    def send_records(
-        self, outgoing: Sequence[tuple[str, Record]], *, is_first: bool = False, is_rescue: bool = False
-    ) -> None:
-        """Store records that have their ids already. Raises as `send` does.
+    def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        """Store records once more, beside newer messages of their names. Raises as `send` does.
 
-        Where memcache does not take them, durable ones are left to tasks; those of a rescue have that already. Only
-        what `is_first`, and not stored once more, takes the place of older messages of its name.
+        Where memcache does not take them, durable ones are left to tasks.
         """
-        replacer = self.replacer if is_first else None
-        send(
-            self,
-            self.lanes,
-            outgoing,
-            safety=self.safety,
-            waker=self.waker,
-            replacer=replacer,
-            is_rescue=is_rescue,
-        )
+        self.put(outgoing)
+
+    def send_rescued(self, outgoing: Sequence[tuple[str, Record]]) -> None:
+        """As `send_records`, of what a task brings: it does so again where memcache does not take them."""
+        self.put(outgoing, uncover=take_back)
+
+    def put(
+        self,
+        outgoing: Sequence[tuple[str, Record]],
+        *,
+        replacer: Replacer | None = None,
+        uncover: Callable[[Safety, Cover, str], None] = entrust,
+    ) -> None:
+        """Store records that have their ids already, as `send.send` does with the parts of this mailbox."""
+        send(self, self.lanes, outgoing, safety=self.safety, waker=self.waker, replacer=replacer, uncover=uncover)
 
     def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
         """Leave records to tasks, which send them when they are due or the transaction is committed."""

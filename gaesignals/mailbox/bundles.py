@@ -9,17 +9,16 @@ from gaesignals.format import page
 from gaesignals.format.entries import LONGEST_WAIT_MS, Record, Ref, entries_from_bytes
 from gaesignals.format.inline import Inline
 from gaesignals.format.keys import bundle_key
-from gaesignals.format.page import FULL_REFERENCED_BYTES
+from gaesignals.format.page import FULL_REFERENCED_BYTES, Page
 from gaesignals.stores.client import Connection, decoded
-from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
+from gaesignals.stores.store import CallLimits, Set
 from gaesignals.values import value
 
 MAX_BUNDLE_BYTES = 500_000
 MAX_BUNDLE_MESSAGES = 10_000
 _MAX_BATCH_MESSAGES = 16_000
+INLINE_BYTES = 2048
 TTL_SECONDS = 7 * 86400
-_MAX_BATCH_BYTES = MAX_BYTES_A_CALL - 2 * FULL_REFERENCED_BYTES  # a page that gets it may be almost full before
-_SURE_MESSAGES = 15  # of a megabyte each
 
 
 @value
@@ -72,6 +71,18 @@ def in_bundles(records: Iterable[Record], *, most: int | None = None) -> list[tu
     return groups
 
 
+def packed(records: Sequence[Record], page: Page, new_id: Callable[[], str]) -> tuple[Inline, tuple[Bundle, ...]]:
+    """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
+    entries, bodies = Inline.of(records), {}
+    if len(entries.encoded) > INLINE_BYTES:
+        bodies = {at: body(record, new_id) for at, record in enumerate(records) if record.size > INLINE_BYTES}
+        entries = Inline.of([bodies[at].ref if at in bodies else record for at, record in enumerate(records)])
+    if len(records) == 1 or page.has_room(entries):
+        return entries, tuple(bodies.values())
+    bundles = tuple([bundle(new_id(), group) for group in in_bundles(records)])
+    return Inline.of([made.ref for made in bundles]), bundles
+
+
 def read_bundles(connection: Connection, refs: Iterable[Ref]) -> dict[Ref, tuple[Record, ...]]:
     """The records of those of the bundles that can be read."""
     wanted = {bundle_key(ref.key): ref for ref in refs}
@@ -84,25 +95,26 @@ def read_bundles(connection: Connection, refs: Iterable[Ref]) -> dict[Ref, tuple
     }
 
 
-def in_batches(outgoing: Sequence[tuple[str, Record]]) -> Iterable[dict[str, list[Record]]]:
+def in_batches(outgoing: Sequence[tuple[str, Record]], limits: CallLimits) -> Iterable[dict[str, list[Record]]]:
     """Divide what is sent so that no page gets more at once than one delivery may claim, by names.
 
     So few messages that one delivery may claim them whatever their sizes are not divided.
     """
-    if len(outgoing) > _SURE_MESSAGES:
-        return _divided(outgoing)
+    if len(outgoing) >= limits.sure_keys:
+        # A page that gets them may be almost full before.
+        return _divided(outgoing, limits.bytes - 2 * FULL_REFERENCED_BYTES)
     batch: dict[str, list[Record]] = {}
     for name, record in outgoing:
         batch.setdefault(name, []).append(record)
     return [batch]
 
 
-def _divided(outgoing: Sequence[tuple[str, Record]]) -> Iterator[dict[str, list[Record]]]:
+def _divided(outgoing: Sequence[tuple[str, Record]], max_bytes: int) -> Iterator[dict[str, list[Record]]]:
     batch: dict[str, list[Record]] = {}
     sizes: dict[str, int] = {}
     for name, record in outgoing:
         size = sizes.get(name, 0) + record.size
-        if name in batch and (size > _MAX_BATCH_BYTES or len(batch[name]) == _MAX_BATCH_MESSAGES):
+        if name in batch and (size > max_bytes or len(batch[name]) == _MAX_BATCH_MESSAGES):
             yield batch
             batch, sizes, size = {}, {}, record.size
         batch.setdefault(name, []).append(record)

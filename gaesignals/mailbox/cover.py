@@ -85,21 +85,23 @@ def add(safety: Safety, places: Sequence[tuple[Cover, Place]], *, now_ms: int) -
     return None
 
 
-def close(safety: Safety, cover: Cover, *, is_stored: bool, reason: str, now_ms: int) -> None:
-    """End the send of messages that have tasks: take those of earlier attempts back, and bring what is not stored.
+def close(safety: Safety, cover: Cover, *, now_ms: int) -> None:
+    """End the send of messages that have tasks and are stored: take the tasks of earlier attempts back.
 
     Messages that got there so late that their task may have looked before have one more, which brings them again.
     """
-    if not is_stored:
-        _leave(safety, cover, reason)
-        return
     safety.release_tasks(cover.old)
     if now_ms - cover.added_ms > safety.slow_seconds * 1000:
-        _leave(safety, cover, "the send took too long")
+        entrust(safety, cover, "the send took too long")
 
 
-def _leave(safety: Safety, cover: Cover, reason: str) -> None:
-    """Leave messages to tasks that bring them, whatever page they may be in."""
+def take_back(safety: Safety, cover: Cover, _: str) -> None:
+    """End the send of messages that are not stored and that another task brings, the one which sends them here."""
+    safety.release_tasks([*cover.old, *cover.tasks])
+
+
+def entrust(safety: Safety, cover: Cover, reason: str) -> None:
+    """End the send of messages that may not be stored: leave them to tasks that bring them, whatever page they are in."""
     durable = [record for record in cover.records if record.is_durable]
     try:
         safety.secure([Insured(cover.name, record, None) for record in durable])

@@ -84,7 +84,7 @@ def _send(mailbox: Mailbox, found: Rescue) -> Rescued:
         (name, replace(record, safety="", is_resent=record.is_resent or not found.is_first, brought=record.brought + 1))
         for name, record in found.messages
     ]
-    mailbox.send_records(records, is_rescue=True)
+    mailbox.send_rescued(records)
     if not found.is_first:
         mailbox.observer.brought([name for name, _ in records])
         logger.warning("durable messages were brought back", extra={"signals_count": len(records)})

@@ -12,15 +12,14 @@ from typing import Any
 
 from gaesignals.errors import SendError
 from gaesignals.format.entries import Record
-from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, Kind, Seen
 from gaesignals.stores.store import Set
 
-from .bundles import TTL_SECONDS, Bundle, body, bundle, in_batches, in_bundles
-from .cover import add, close
+from .bundles import TTL_SECONDS, in_batches, packed
+from .cover import Cover, add, close, entrust
 from .lanes import Lanes, lane_after_losses
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
@@ -28,7 +27,6 @@ from .rewrite import PAGE, SLOT, Fate, Plan, plan_page, rewrite
 from .safety import Safety
 from .waker import Waker
 
-INLINE_BYTES = 2048
 # More than the calls of an attempt may take together, and far less than a name stays wide that senders use no more.
 _LATE_MS = 30_000
 # Far more than a call takes, and about what a fan-out, its task and their settling do.
@@ -43,16 +41,16 @@ def send(
     safety: Safety,
     waker: Waker,
     replacer: Replacer | None = None,
-    is_rescue: bool = False,
+    uncover: Callable[[Safety, Cover, str], None] = entrust,
 ) -> None:
     """Store all of `outgoing`, pairs of a name and a record, and add the tasks that they want.
 
-    Raises `SendError` unless every one is stored and indexed, or left to a task that brings it. For a rescue, which
-    such a task is at, there is no other. With `replacer` they are sent for the first time, and those of which only the
-    newest counts take the place of older ones.
+    Raises `SendError` unless every one is stored and indexed, or left to a task that brings it. `uncover` says what
+    becomes of the tasks of durable ones that are not stored. With `replacer` they are sent for the first time, and
+    those of which only the newest counts take the place of older ones.
     """
     parcels: list[Parcel] = []
-    for batch in in_batches(outgoing):
+    for batch in in_batches(outgoing, connection.store.limits):
         now_ms = connection.now_ms()
         sending = [
             Parcel(name, records, lanes.get(name, now_ms), may_replace=replacer is not None)
@@ -62,11 +60,10 @@ def send(
         rewrite(connection, _Sending(connection, lanes, sending, safety))
     for parcel in parcels:
         if parcel.cover and not parcel.is_refused:
-            is_done = parcel.stage is Stage.DONE
-            if is_rescue and not is_done:
-                safety.release_tasks([*parcel.cover.old, *parcel.cover.tasks])
-                continue
-            close(safety, parcel.cover, is_stored=is_done, reason=parcel.reason, now_ms=connection.now_ms())
+            if parcel.stage is Stage.DONE:
+                close(safety, parcel.cover, now_ms=connection.now_ms())
+            else:
+                uncover(safety, parcel.cover, parcel.reason)
             parcel.stage = Stage.DONE if parcel.cover.is_brought else parcel.stage
     if due_ms := {p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None}:
         waker.wake(due_ms)
@@ -189,7 +186,7 @@ class _Sending:
         left = parcel.replacing(page)
         if parcel.packed is not parcel.records:
             parcel.packed = parcel.records
-            parcel.entries, parcel.bundles = _packed(parcel.records, left, self._connection.new_id)
+            parcel.entries, parcel.bundles = packed(parcel.records, left, self._connection.new_id)
         filled, groups = left.fill(parcel.entries)
         before = [
             Set(segment_key(page.epoch, index), group.to_bytes(), TTL_SECONDS)
@@ -266,15 +263,3 @@ class _Sending:
                 parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)
             elif parcel.stage is Stage.LANE or key == parcel.slot_key:
                 parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
-
-
-def _packed(records: Sequence[Record], page: Page, new_id: Callable[[], str]) -> tuple[Inline, tuple[Bundle, ...]]:
-    """Small messages go inline and large ones under a key each, or all in bundles if that is too many."""
-    entries, bodies = Inline.of(records), {}
-    if len(entries.encoded) > INLINE_BYTES:
-        bodies = {at: body(record, new_id) for at, record in enumerate(records) if record.size > INLINE_BYTES}
-        entries = Inline.of([bodies[at].ref if at in bodies else record for at, record in enumerate(records)])
-    if len(records) == 1 or page.has_room(entries):
-        return entries, tuple(bodies.values())
-    bundles = tuple([bundle(new_id(), group) for group in in_bundles(records)])
-    return Inline.of([made.ref for made in bundles]), bundles

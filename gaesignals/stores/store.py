@@ -13,9 +13,6 @@ from typing import Final, Protocol, TypeAlias
 
 from gaesignals.values import value
 
-MAX_BYTES_A_CALL: Final = 16 * 2**20
-"""What a claim, or a page of one send, may bring to a call: every store takes as much."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
@@ -31,7 +28,7 @@ class CallLimits:
         object.__setattr__(self, "sure_keys", min(self.keys, self.bytes // self.value_bytes))
 
 
-MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=MAX_BYTES_A_CALL, value_bytes=1_000_000)
+MEMCACHE_LIMITS: Final = CallLimits(keys=1000, bytes=16 * 2**20, value_bytes=1_000_000)
 
 
 @value

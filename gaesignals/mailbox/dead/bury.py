@@ -11,15 +11,13 @@ from gaesignals.format.inline import Inline
 from gaesignals.format.keys import bundle_key
 from gaesignals.format.letter import KEPT_LETTERS, DeadLetter, DeadPage
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.bundles import TTL_SECONDS, Bundle, bundle
+from gaesignals.mailbox.bundles import INLINE_BYTES, TTL_SECONDS, Bundle, bundle
 from gaesignals.stores.store import Add, Outcome, Set
 from gaesignals.tasks.queue import TaskError
 
 from .pages import change
 
 logger = logging.getLogger("gaesignals")
-
-_INLINE_BYTES = 2048
 
 
 def bury(mailbox: Mailbox, letters: Mapping[str, Sequence[DeadLetter]], *, most: int = KEPT_LETTERS) -> frozenset[str]:
@@ -106,7 +104,7 @@ def _compact(mailbox: Mailbox, letters: Iterable[DeadLetter]) -> tuple[list[Dead
     bodies: dict[str, Bundle] = {}
     compact = []
     for letter in letters:
-        if letter.record.size > _INLINE_BYTES:
+        if letter.record.size > INLINE_BYTES:
             body = bodies.setdefault(letter.id, bundle(f"dead.{mailbox.new_id()}", [letter.record]))
             letter = replace(letter, record=replace(letter.record, payload=b""), body=body.ref)
         compact.append(letter)

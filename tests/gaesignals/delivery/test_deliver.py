@@ -34,7 +34,7 @@ from gaesignals.mailbox.claim import Claimer
 from gaesignals.mailbox.claim import Order as ClaimOrder
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.look import look
-from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
+from gaesignals.stores.store import MEMCACHE_LIMITS, Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox")
@@ -940,7 +940,7 @@ def test_a_claim_of_unknown_outcome_counts_for_what_a_delivery_may_take(
     claimed = Claimer(mailbox, {name: ClaimOrder(False, 1000, 300_000) for name in ("a", "b")}).claim()
     assert todo == []
     assert {claim.name for claim in claimed.claims} == {"a", "b"}
-    assert sum(claim.holding.weight for claim in claimed.claims) <= MAX_BYTES_A_CALL
+    assert sum(claim.holding.weight for claim in claimed.claims) <= MEMCACHE_LIMITS.bytes
 
 
 def test_the_exceptions_of_a_hundred_failures_are_kept_and_every_failure_is_told() -> None:

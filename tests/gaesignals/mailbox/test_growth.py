@@ -38,7 +38,7 @@ from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.index import fan_out as pending
 from gaesignals.mailbox.look import look
-from gaesignals.stores.store import MAX_BYTES_A_CALL, Set
+from gaesignals.stores.store import MEMCACHE_LIMITS, Set
 from gaesignals.testing import ManualClock, MemoryStore
 
 pytestmark = pytest.mark.usefixtures("mailbox", "quiet")
@@ -325,7 +325,7 @@ def test_a_million_waiting_names_are_found_and_each_is_won_once(
     won = index.fan_out(lambda name: True, redispatch_seconds=300)
     assert sorted(won.names) == sorted(names)
     assert index.fan_out(lambda name: True, redispatch_seconds=300).names == ()
-    assert heaviest_call(store) < MAX_BYTES_A_CALL
+    assert heaviest_call(store) < MEMCACHE_LIMITS.bytes
     receivers = Receivers()
     receivers.connect("{name}", lambda data, name: None, id="h")
     assert deliver(receivers, names=names).delivered == len(names)
@@ -436,7 +436,7 @@ def test_bodies_of_900_kilobytes_are_claimed_within_bounds(store: MemoryStore, m
     handled: list[bytes] = []
     deliver_all([("a", lambda data: handled.append(data[:2]))], reliable=mode)
     assert sorted(handled) == [b"%02d" % number for number in range(20)]
-    assert heaviest_call(store) <= MAX_BYTES_A_CALL + 100_000
+    assert heaviest_call(store) <= MEMCACHE_LIMITS.bytes + 100_000
 
 
 def test_one_name_with_large_bodies_does_not_keep_the_others_waiting(clock: ManualClock) -> None:
@@ -482,7 +482,7 @@ def test_dead_letters_with_long_tracebacks_fit_their_page(store: MemoryStore, ma
     letters = DeadLetters(mailbox).list("a")
     assert [int(letter.data[:3]) for letter in letters] == list(range(30, 130))
     assert len(store.raw(dead_key("a")) or b"") < MAX_BYTES
-    assert heaviest_call(store) <= MAX_BYTES_A_CALL + 100_000
+    assert heaviest_call(store) <= MEMCACHE_LIMITS.bytes + 100_000
     assert DeadLetters(mailbox).requeue("a") == 100
     assert sum(report.delivered for report in deliver_all(requeued_to(ignore))) == 100
 
@@ -510,7 +510,7 @@ def test_send_many_takes_more_than_a_call_may_carry(store: MemoryStore) -> None:
     pairs = [(f"name {number % 7}", chance.randbytes(chance.choice([10, 3000, 900_000]))) for number in range(90)]
     assert sum(len(data) for _, data in pairs) > 20_000_000
     send_many(pairs)
-    assert heaviest_call(store) <= MAX_BYTES_A_CALL + 100_000
+    assert heaviest_call(store) <= MEMCACHE_LIMITS.bytes + 100_000
     handled: list[bytes] = []
     deliver_all([(f"name {number}", handled.append) for number in range(7)])
     assert sorted(handled) == sorted(data for _, data in pairs)
