@@ -101,7 +101,7 @@ def take_back(safety: Safety, cover: Cover, _: str) -> None:
 
 
 def entrust(safety: Safety, cover: Cover, reason: str) -> None:
-    """End the send of messages that may not be stored: leave them to tasks that bring them, whatever page they are in."""
+    """End the send of messages that may not be stored: leave them to tasks that bring them, wherever they may be."""
     durable = [record for record in cover.records if record.is_durable]
     try:
         safety.secure([Insured(cover.name, record, None) for record in durable])
