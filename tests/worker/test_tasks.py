@@ -423,6 +423,17 @@ class TestSiblings:
         assert world.run(Task(("busy",))).report.delivered == 2200
         assert world.queue.created == 1
 
+    def test_a_task_brings_in_one_though_as_much_again_comes_while_it_is_at_work(self, world: World) -> None:
+        def send_again() -> None:
+            if len(world.handled) == 40:
+                world.send_singly("busy", 40)
+
+        world.connect("busy")
+        world.send_singly("busy", 40)
+        world.during = send_again
+        assert world.run(Task(("busy",))).report.delivered == 80
+        assert world.queue.created == 1
+
     def test_the_last_of_a_chain_brings_in_none(self, world: World) -> None:
         world.connect("busy")
         world.send_singly("busy", 1200)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gaesignals import Receivers, deliver, send_many
+from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
 from gaesignals.delivery.takeover import MAX_MARKS
 from gaesignals.format.entries import Record
@@ -166,6 +166,26 @@ def test_a_message_that_kills_its_process_is_charged_though_fresh_messages_use_u
     [letter] = DeadLetters(mailbox).list("a")
     assert (letter.data, letter.attempt) == ("deadly", 3)
     assert handled["beside"]
+
+
+def test_a_name_is_as_reliable_as_the_strictest_of_its_receivers(clock: ManualClock) -> None:
+    """A process that dies costs the reliable one nothing, whoever listens beside it."""
+    seen: list[Any] = []
+
+    def die_at_first(data: Any) -> None:
+        seen.append(data)
+        if len(seen) == 1:
+            raise DiedError
+
+    receivers = Receivers()
+    receivers.connect("a", lambda data: None, id="weak")
+    receivers.connect("a", die_at_first, reliable=True, id="firm")
+    Signal("a").send("it")
+    with pytest.raises(DiedError):
+        deliver(receivers)
+    clock.advance(400)
+    assert deliver(receivers).delivered == 1
+    assert seen == ["it", "it"]
 
 
 @pytest.mark.parametrize("leases", [1, 2])
