@@ -499,7 +499,7 @@ FAULTS = (
     Fault(
         "a send says of what may be stored that it is not",
         "gaesignals/mailbox/send.py",
-        "parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)",
+        "parcel.end(Stage.UNSURE if parcel.is_written else Stage.FAILED, reason)",
         "parcel.end(Stage.FAILED, reason)",
     ),
     Fault(
@@ -613,8 +613,8 @@ FAULTS = (
     Fault(
         "what a later version wrote is read again and again",
         "gaesignals/mailbox/rewrite.py",
-        "if hopeless := {**self._failing(), **_newer(seen)}:",
-        "if hopeless := self._failing():",
+        "self._give_up_on(self._failing() | _newer(seen))",
+        "self._give_up_on(self._failing())",
     ),
     Fault(
         "retries that are not due run with those that are",

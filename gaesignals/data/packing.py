@@ -100,7 +100,7 @@ class _Packer:
 
     def elements(self, values: Collection[object], depth: int) -> list[object]:
         _check_sent_keys(values)
-        packed = [self.named(value, depth, "<element {}>", value) for value in values]
+        packed = self.named(values, depth, "<element {}>", values)
         _check_moments(values)
         return packed
 
@@ -108,18 +108,22 @@ class _Packer:
         is_plain = PLAIN_KEYS.issuperset(map(type, values))
         if not is_plain or len(values) > MAX_KEYS:
             _check_sent_keys(values)
-        keys = [self.named(key, depth, "<key {}>", key) for key in values]
+        keys = self.named(values, depth, "<key {}>", values)
         if not is_plain:
             _check_moments(values)
-        items = [self.named(value, depth, "[{}]", key) for key, value in values.items()]
+        items = self.named(values.values(), depth, "[{}]", values)
         return dict(zip(keys, items, strict=True)) if is_plain else CBORTag(PAIRS, [keys, items])
 
-    def named(self, value: object, depth: int, place: str, key: object) -> object:
+    def named(self, values: Iterable[object], depth: int, place: str, keys: Iterable[object]) -> list[object]:
+        """Pack `values`; the place of one that is refused names that one of `keys` which stands where it does."""
+        packed: list[object] = []
         try:
-            return self.pack(value, depth)
+            for value in values:
+                packed.append(self.pack(value, depth))
         except _Refused as refused:
-            refused.place.append(place.format(shown(key)))
+            refused.place.append(place.format(shown(list(keys)[len(packed)])))
             raise
+        return packed
 
 
 def too_large(max_bytes: int) -> str:

@@ -103,7 +103,7 @@ def plan(record: Record, matches: Sequence[Match]) -> Run:
     Weak receivers see its first attempt only, and never one that is made up for. Receivers that it names and nobody
     knows are left for later; for a name that is weak, where nothing can wait, they are failures for good.
     """
-    is_new = not record.is_resent and (record.attempt == 1 or bool(record.receivers))
+    is_new = not record.is_resent and (record.attempt == 1 or record.receivers)
     return _planned(record, matches, matches if is_new else _reliable(matches))
 
 

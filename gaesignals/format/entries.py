@@ -231,14 +231,10 @@ def is_reference(wire: Any) -> bool:
     return type(wire) is list and bool(wire) and type(wire[0]) is int
 
 
-def entry_from_wire(wire: Any) -> Entry:
-    return Ref.from_wire(wire) if is_reference(wire) else Record.from_wire(wire)
-
-
 def entries_from_wire(wire: object) -> tuple[Entry, ...]:
     if not isinstance(wire, list):
         raise DecodeError("not a list of entries")
-    return tuple(map(entry_from_wire, wire))
+    return tuple([Ref.from_wire(entry) if is_reference(entry) else Record.from_wire(entry) for entry in wire])
 
 
 def refs_of(entries: Iterable[Entry]) -> Iterator[Ref]:

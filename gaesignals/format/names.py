@@ -37,7 +37,9 @@ def listed(body: object, *, what: str) -> dict[str, int]:
     """The entries of a stored page of names. Raises `DecodeError` if it is none."""
     if not isinstance(body, dict):
         raise DecodeError(f"not {what}")
-    good = {name: number for name, number in body.items() if is_name(name) and _is_number(number)}
+    good = {
+        name: number for name, number in body.items() if type(number) is int and 0 <= number < _END and is_name(name)
+    }
     if len(good) < len(body):
         left_out = [ascii(name)[:100] for name in body if name not in good]
         logger.error(
@@ -45,7 +47,3 @@ def listed(body: object, *, what: str) -> dict[str, int]:
             extra={"signals_page": what, "signals_count": len(left_out), "signals_names": left_out[:3]},
         )
     return good
-
-
-def _is_number(number: object) -> bool:
-    return type(number) is int and 0 <= number < _END

@@ -107,8 +107,10 @@ class Slot:
     def from_bytes(cls, value: bytes) -> Slot:
         """Read a stored slot. Raises `DecodeError` or `NewerFormatError`."""
         body = codec.unseal(value, version=VERSION)
-        pairs = {name: pair for name, pair in body.items() if _is_pair(pair)} if isinstance(body, dict) else {}
-        due_ms = listed({**body, **{name: at for name, (at, _) in pairs.items()}} if pairs else body, what=_WHAT)
+        if not isinstance(body, dict) or list not in map(type, body.values()):
+            return cls(listed(body, what=_WHAT))
+        pairs = {name: pair for name, pair in body.items() if _is_pair(pair)}
+        due_ms = listed({**body, **{name: at for name, (at, _) in pairs.items()}}, what=_WHAT)
         return cls(due_ms, {name: by_ms for name, (_, by_ms) in pairs.items() if name in due_ms})
 
 

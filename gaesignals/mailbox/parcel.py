@@ -43,8 +43,9 @@ class Parcel:
     `lane` is the one wanted, `target` the one last written to: the home page where the name is narrower than `lane`.
     `next_lane` is the one wanted if that write is lost. `width`, `hot_ms` and `is_hot` are the home page's as it was
     read for it, at `planned_ms`. `page` is the one to write to, under `key`; `new_epoch` is that of a new one, at every
-    attempt. `packed` are the records that `entries` were made of. It `is_refused` where the queue took no task for its
-    durable messages.
+    attempt. `packed` are the records that `entries` were made of. It `is_written` while a write of its page is on its
+    way, or what became of it has still to be found out; it `is_refused` where the queue took no task for its durable
+    messages.
 
     What has not happened yet stands in the class.
     """
@@ -60,6 +61,7 @@ class Parcel:
     target: int = 0
     losses: int = 0
     is_touching: bool = False
+    is_written: bool = False
     page: Page | None = None
     new_epoch: str = ""
     packed: Sequence[Record] = ()

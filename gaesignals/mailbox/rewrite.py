@@ -86,7 +86,7 @@ def plan_page(
 
     `is_mine` knows it, too, after so many others that the mark is gone.
     """
-    mark = connection.random.getrandbits(8 * MARK_BYTES).to_bytes(MARK_BYTES, "big")
+    mark = connection.random.randbytes(MARK_BYTES)
     marked = page.marked(mark)
 
     def is_known(stored: Page) -> bool:
@@ -155,8 +155,8 @@ class _Rewriting:
                 wanted = self._planner.wanted()
                 seen = {key: each for key, each in seen.items() if key in wanted and key not in self._open}
             self._write([*again, *self._prepared(list(self._planner.plan(seen)))])
-            if hopeless := {**self._failing(), **_newer(seen)}:
-                self._give_up_on(hopeless)
+            if self._failures or State.NEWER in [each.state for each in seen.values()]:
+                self._give_up_on(self._failing() | _newer(seen))
         if self._open:
             self._resolve(self._read({}))
         left = [*self._open, *self._planner.wanted()]

@@ -112,15 +112,11 @@ class _Sending:
 
     def _lanes_of(self, parcel: Parcel) -> list[int]:
         """The lanes besides the home page that a parcel may be written to, or was."""
-        if self._is_written(parcel) and parcel.next_lane is None:
+        if parcel.is_written and parcel.next_lane is None:
             # The last write was not stored. If it is lost, the next one is made after this same reading.
             losses = parcel.losses + parcel.counts_losses
             parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
         return sorted({parcel.lane, parcel.target, parcel.next_lane or 0} - {0})
-
-    def _is_written(self, parcel: Parcel) -> bool:
-        """Whether a write of its page is on its way, or what became of it has still to be found out."""
-        return self._by_page.get(parcel.key) is parcel
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         seen = {key: each for key, each in seen.items() if each.is_writable}
@@ -141,7 +137,7 @@ class _Sending:
         listed: dict[bytes, list[str]] = {}
         now_ms = self._connection.now_ms()
         for parcel in self._parcels:
-            if parcel.stage is not Stage.PAGE or self._is_written(parcel) or parcel.slot_key not in seen:
+            if parcel.stage is not Stage.PAGE or parcel.is_written or parcel.slot_key not in seen:
                 continue
             names = listed.setdefault(parcel.slot_key, [])
             names.append(parcel.name)
@@ -182,7 +178,7 @@ class _Sending:
         parcel.is_touching = parcel.has_to_list(page, seen[parcel.slot_key].value or Slot())
         if parcel.is_touching:
             self._touched.setdefault(parcel.slot_key, []).append(parcel)
-        self._by_page[parcel.key] = parcel
+        self._by_page[parcel.key], parcel.is_written = parcel, True
         left = parcel.replacing(page)
         if parcel.packed is not parcel.records:
             parcel.packed = parcel.records
@@ -220,7 +216,9 @@ class _Sending:
         parcel = self._by_page.pop(plan.key, None)
         if parcel is None:
             self._learn_of_slot(plan, fate)
-        elif parcel.stage is Stage.LANE:
+            return
+        parcel.is_written = False
+        if parcel.stage is Stage.LANE:
             parcel.stage = Stage.SLOT if fate is Fate.STORED else Stage.LANE
         elif fate is Fate.UNSURE:
             parcel.end(Stage.UNSURE, "memcache failed and the page has changed since")
@@ -260,6 +258,6 @@ class _Sending:
             if parcel.stage not in OPEN or key not in (parcel.home_key, parcel.key, parcel.slot_key):
                 continue
             if parcel.stage is Stage.PAGE:
-                parcel.end(Stage.UNSURE if self._is_written(parcel) else Stage.FAILED, reason)
+                parcel.end(Stage.UNSURE if parcel.is_written else Stage.FAILED, reason)
             elif parcel.stage is Stage.LANE or key == parcel.slot_key:
                 parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")

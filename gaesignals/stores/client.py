@@ -98,7 +98,7 @@ class Connection:
         return int(self.clock() * 1000)
 
     def new_id(self) -> str:
-        return f"{self.random.getrandbits(96):024x}"
+        return self.random.randbytes(12).hex()
 
     def attempts(self, limit: int) -> Iterator[int]:
         """Count attempts up to `limit`, with a jittered pause before each from the fourth on."""

@@ -119,6 +119,8 @@ class Store(Protocol):
 
 
 MAX_KEY_BYTES: Final = 250
+_KEY_TYPES: Final = frozenset({bytes})
+_KEY_LENGTHS: Final = frozenset(range(1, MAX_KEY_BYTES + 1))
 MAX_TTL_SECONDS: Final = 30 * 24 * 3600
 """Anything longer would be read as a time since 1970, and expire the value at once."""
 
@@ -128,12 +130,19 @@ def checked_keys(keys: Collection[bytes], limits: CallLimits) -> list[bytes]:
     unique = list(dict.fromkeys(keys))
     if len(unique) > limits.keys:
         raise ValueError(f"{len(unique)} keys in one call; the limit is {limits.keys}")
-    for key in unique:
-        if type(key) is not bytes:
-            raise TypeError(f"a key is bytes, not {type(key).__name__}")
-        if not 0 < len(key) <= MAX_KEY_BYTES:
-            raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
+    if not (_KEY_TYPES.issuperset(map(type, unique)) and _KEY_LENGTHS.issuperset(map(len, unique))):
+        raise _unfit(unique)
     return unique
+
+
+def _unfit(keys: Collection[bytes]) -> Exception:
+    """What is wrong with the first of `keys` that cannot be one."""
+    for key in keys:
+        if type(key) is not bytes:
+            return TypeError(f"a key is bytes, not {type(key).__name__}")
+        if len(key) not in _KEY_LENGTHS:
+            return ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key)}")
+    raise AssertionError(keys)
 
 
 def check_writes(writes: Sequence[Write], limits: CallLimits) -> None:
