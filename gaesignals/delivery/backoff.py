@@ -20,9 +20,9 @@ def wait_seconds(
 ) -> float:
     """How long to wait after the failure of this attempt, counted from 1.
 
-    `backoff` says it, of a list the last number again and again. Without one it is a random part of `backoff_seconds`,
-    doubled for each attempt; the same where a function of the application's fails or answers what cannot be waited.
-    `receiver` is whose it is, for the log.
+    `backoff` says how long, of a list the last number again and again. Without one it is a random part of
+    `backoff_seconds`, doubled for each attempt; the same where a function of the application's fails or answers what
+    cannot be waited. `receiver` is whose it is, for the log.
     """
     seconds = None if backoff is None else _asked(backoff, attempt, receiver)
     if seconds is not None:

@@ -1,7 +1,7 @@
 """Copies: durable messages that are there more than once, brought back though memcache had not lost them.
 
-One copy is run: the one that was brought last, whose task is certainly there. That of an earlier one may have ended
-when it brought the next.
+One copy is run: the one that was brought last, whose task is certainly there. The task of an earlier copy may have
+ended when it brought the next.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Delivering what is fresh: claim it, run its handlers, and see to what became of it.
 
-It goes in rounds. Each claims a little of every name, runs it in turns for ten seconds at most, and ends it: weak
-messages are this process's for good once they are claimed, and what was not begun is sent again; reliable ones are on
-leases, which are acknowledged, and what was not begun goes back. So many workers share one backlog, and nobody waits
+A delivery goes in rounds. Each claims a little of every name, runs that in turns for ten seconds at most, and ends it:
+weak messages are this process's for good once they are claimed, and what was not begun is sent again; reliable ones are
+on leases, which are acknowledged, and what was not begun goes back. So many workers share one backlog, and nobody waits
 long for somebody else's slow messages.
 """
 
@@ -163,7 +163,7 @@ class FreshDelivery:
         return claimed
 
     def _run(self, claimed: Claimed) -> None:
-        """Run what was claimed for as long as the round lasts, and end it."""
+        """Run what was claimed for as long as the round lasts, and see to what became of it."""
         works = self._load(claimed.claims)
         try:
             works = self._returning.set_aside(works)

@@ -27,7 +27,7 @@ def _declared(group: Sequence[Match]) -> float:
 
 
 class Joining(Opening):
-    """Others are at work, who may hand some of it back: whoever joins them takes a share of it, not all."""
+    """Others are at work, and may hand back some of what they hold: whoever joins them takes a share, not all."""
 
     def of_one_batch(self, matches: Mapping[str, Sequence[Match]]) -> Collection[str]:
         return matches.keys()

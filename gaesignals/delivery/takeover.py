@@ -148,7 +148,7 @@ class Takeover:
     def _spill(self, walk: _Walk) -> bool:
         """Too many marks for the page become bundles, which join its retries with the next position.
 
-        False if memcache failed: they stay, and there may be no more of them.
+        False if memcache failed: the marks stay, and there may be no more of them.
         """
         if len(walk.marks) <= MAX_MARKS:
             return True

@@ -76,7 +76,7 @@ class Failed:
 class Run:
     """A record, the receivers that it has yet to see, those that failed, and those that have not begun it.
 
-    It was too old for those in `expired`. `unknown` are those that it names and nobody here knows.
+    The record was too old for those in `expired`. `unknown` are those that it names and nobody here knows.
     """
 
     record: Record
@@ -154,7 +154,7 @@ class Verdict:
 def decide(run: Run, *, now_ms: int, random: random.Random) -> Verdict:
     """Turn the failures of a run into retries and dead letters.
 
-    For a receiver that is unknown here it goes back uncharged, until an hour has passed; then it is dead.
+    For a receiver that is unknown here the record goes back uncharged, until an hour has passed; then it is dead.
     """
     verdict = Verdict(run.record, run.rest)
     for failed in run.failures:

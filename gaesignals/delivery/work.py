@@ -36,7 +36,7 @@ class Work:
 
     @classmethod
     def of(cls, loaded: Loaded, matches: Sequence[Match], now_ms: int, copies: Copies) -> Work:
-        """All of it waits until its turn comes, and goes back if this process ends before; of `copies` one each."""
+        """All messages wait for their turn, and go back if this process ends before; of `copies` one each."""
         work = cls(loaded.claim, loaded, matches)
         name = work.name
         for _, record in loaded.items:

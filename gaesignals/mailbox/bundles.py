@@ -33,7 +33,7 @@ class Bundle:
         return bundle_key(self.ref.key)
 
     def write(self, now_ms: int) -> Set:
-        """The write that stores it for seven days, from when the last of its records can be run."""
+        """The write that stores the bundle for seven days, from when the last of its records can be run."""
         wait_ms = max(record.not_before_ms for record in self.records) - now_ms
         wait_seconds = max(0, min(wait_ms, LONGEST_WAIT_MS)) // 1000
         return Set(self.key, Inline.of(self.records).to_bytes(), TTL_SECONDS + wait_seconds)

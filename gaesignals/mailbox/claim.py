@@ -29,7 +29,7 @@ _MAX_ATTEMPTS = 20
 
 @value
 class Claim:
-    """What one claim took from one page. Without a lease it is this process's for good."""
+    """What one claim took from one page. Without a lease that is this process's for good."""
 
     address: Address
     epoch: str

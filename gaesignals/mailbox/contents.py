@@ -1,6 +1,6 @@
 """The messages of a name one by one, without changing anything: what is to be retried, is leased, and waits.
 
-As all that is read of a cache it is a sample: what is listed may be run, or gone, a moment later.
+The list is a sample, as all that is read of a cache: what stands in it may be run, or gone, a moment later.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def contents(
 class _Part:
     """Some messages of a page that stand alike: a record, a reference to a bundle, or the key of a segment.
 
-    `at` is where it stands in its lease: the segment's index, and the number of the entry behind the segments.
+    `at` is where the part stands in its lease: the segment's index, and the number of the entry behind the segments.
     """
 
     standing: Standing
@@ -235,6 +235,6 @@ def _is_done(lease: Lease | None, at: Position) -> bool:
 
 
 def _marked(lease: Lease | None, at: Position, record: Record) -> Record:
-    """The record as a takeover gives it back, where it has passed it."""
+    """The record as a takeover gives it back, where the takeover has passed it."""
     marks = [mark for mark in lease.marks if mark.position == at] if lease else []
     return marks[-1].apply(record) if marks else record

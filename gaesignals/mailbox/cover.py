@@ -1,7 +1,7 @@
 """The safety tasks of one send: added before its messages are stored, and set right when it is over.
 
-Each says where its message is put, so that it can be seen later whether that is still there. A message that does not
-get into its page is left to a task that says nothing of the kind, and comes by that.
+Each task says where its message is put, so that it can be seen later whether the message is still there. One that does
+not get into its page is left to another task, which names no place and brings the message at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Cover:
 
     @property
     def is_open(self) -> bool:
-        """Whether tasks say of a page that never got the messages that these are in it: nobody can tell any more."""
+        """Whether tasks say that the messages are in a page which never got them: nobody can tell any more."""
         return self.is_added and not self.entrusted
 
     @property

@@ -95,7 +95,7 @@ def open_mailbox(
 def short_instance(instance: str) -> str:
     """The part of an instance's id that leases and the administrator's page name it by.
 
-    It is the end: the beginning is the same for most instances of most applications.
+    That is the end: the beginning is the same for most instances of most applications.
     """
     return instance[-8:]
 

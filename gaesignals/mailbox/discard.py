@@ -1,7 +1,7 @@
 """Discarding what waits: fresh messages, sealed segments and retries of a name, for good. What a lease holds stays.
 
-One compare-and-set a page decides it: a process that dies before it has changed nothing, one that dies after it leaves
-nothing but values that nobody refers to and that expire.
+One compare-and-set a page decides what is gone: a process that dies before it has changed nothing, one that dies after
+it leaves nothing but values that nobody refers to and that expire.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def discard(mailbox: Mailbox, names: Iterable[str]) -> int:
 class _Discarding:
     """The planner of a discard. `taken` are the pages as they were before, `failed` the names where memcache failed.
 
-    After a write of unknown outcome, if somebody has written since, nobody can tell. What it may have taken is then
-    left for memcache to expire: it may as well be in a lease by now.
+    After a write of unknown outcome, if somebody has written since, nobody can tell. What the write may have taken is
+    then left for memcache to expire: somebody may as well have it on a lease by now.
     """
 
     def __init__(self, connection: Connection, pages: Iterable[Address]) -> None:
@@ -100,7 +100,7 @@ class _Discarding:
 
 
 def _delete(mailbox: Mailbox, taken: Sequence[Page]) -> None:
-    """Delete what was referred to, where that fails it expires; and then the tasks of durable messages."""
+    """Delete what the pages referred to, which expires where that fails, and then the tasks of durable messages."""
     entries = [entry for page in taken for entry in (*page.messages.decoded(), *page.retries)]
     durable = _taken(mailbox, entries)
     segments = (segment_key(page.epoch, index) for page in taken for index in range(page.first, page.next))

@@ -1,7 +1,7 @@
 """Passing over waiting segments that memcache has forgotten, a thousand at a time.
 
 A page may promise many more than a claim takes, and whoever can write to memcache may plant one that promises more than
-there ever were. Each is looked for before it is passed over, so what is still there is delivered.
+there ever were. Each segment is looked for before it is passed over, so what is still there is delivered.
 """
 
 from __future__ import annotations

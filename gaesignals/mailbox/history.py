@@ -79,7 +79,7 @@ def _span_kind(place: SpanKey) -> Kind[Span]:
 
 
 class _Adding:
-    """The planner of one addition. `failed` are the keys that it gave up, `stored` what is known to be stored now."""
+    """The planner of one addition. `failed` are the keys that were given up, `stored` what is certainly stored now."""
 
     def __init__(self, connection: Connection, deltas: Mapping[SpanKey, Delta], news: News) -> None:
         self._connection = connection

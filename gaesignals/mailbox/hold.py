@@ -33,8 +33,8 @@ MAX_MERGED = 512
 class LeaseEnd:
     """How the lease of a claim is to end: `returned` go back to be run later, everything else in it is done.
 
-    `keys` are deleted if, and only if, this acknowledgement wins the lease. `lost` counts messages of it that memcache
-    has forgotten: the page gets another mark of losses, so that tasks bring back those of them that are durable.
+    `keys` are deleted if, and only if, this acknowledgement wins the lease. `lost` counts messages of the claim that
+    memcache has forgotten: the page gets another mark of losses, so that tasks bring back the durable ones among them.
     """
 
     claim: Claim
@@ -46,8 +46,8 @@ class LeaseEnd:
 def acknowledge(connection: Connection, ends: Iterable[LeaseEnd]) -> list[Claim]:
     """End leases as `ends` say: a read and a write for all, one write more for bundles of what goes back.
 
-    Returns the claims whose lease could not be ended. Those were taken over, or memcache failed; whoever takes them
-    over runs them again. What the others referred to is deleted.
+    Returns the claims whose lease could not be ended. Those leases were taken over, or memcache failed; whoever takes
+    one over runs its messages again. What the others referred to is deleted.
     """
     acknowledging = _Acknowledging(connection, ends)
     rewrite(connection, acknowledging)
@@ -77,8 +77,8 @@ class _Return:
 class _Acknowledging:
     """The planner of `acknowledge`. Each lease is in another page.
 
-    `homeless` are those whose page memcache lost, with what was to go back to it. `merged` are keys that nothing refers
-    to any more, since what they held was written together.
+    `homeless` are the leases whose page memcache lost, with what was to go back to that page. `merged` are the keys of
+    bundles that nothing refers to any more, since they were written together.
     """
 
     def __init__(self, connection: Connection, ends: Iterable[LeaseEnd]) -> None:
@@ -91,7 +91,7 @@ class _Acknowledging:
         self.merged: list[bytes] = []
 
     def _bundled(self, returned: Iterable[Record]) -> list[Bundle]:
-        """What was not begun goes back in two halves at least, so that two may go on with it, and small."""
+        """What was not begun goes back in two halves at least, so that two deliveries may go on with it, and small."""
         now_ms = self._connection.now_ms()
         records = sorted(returned, key=_runnable_since_ms)
         due = [record for record in records if is_due(record.not_before_ms, now_ms)]

@@ -113,7 +113,7 @@ def _miss(loaded: Loaded, seen: Seen[_Entries], count: int) -> None:
 
 
 def _log_unread(loaded: Loaded) -> None:
-    """Once a claim, however many segments of it are gone."""
+    """Log once a claim, however many segments of it are gone."""
     for state, count in loaded.unread.items():
         fields = {"signals_name": ascii(loaded.claim.name), "signals_count": count, "signals_reason": state.value}
         logger.error("messages cannot be read", extra=fields)

@@ -26,7 +26,7 @@ _Values: TypeAlias = Mapping[bytes, _Entries]
 class LeaseStatus:
     """One lease: about how many messages it holds, until when, whether it is a takeover, and who holds it.
 
-    `holder` is what the delivery's mailbox was given, empty if it was given nothing.
+    `holder` is what the delivery's mailbox was given, empty if that was nothing.
     """
 
     count: int

@@ -1,4 +1,4 @@
-"""Pausing names: they are sent to as ever, and a worker that asks here does not dispatch or deliver them.
+"""Pausing names: paused ones are sent to as ever, and a worker that asks here does not dispatch or deliver them.
 
 Which names are paused stands in one small page that does not expire. Memcache may forget it, and with it every pause:
 the names are then delivered again.

@@ -22,7 +22,7 @@ from .rewrite import PAGE, Fate, Plan, rewrite
 
 
 def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: str = "") -> Claim | None:
-    """Make an expired lease ours; None if it is not as it was seen any more, or memcache fails."""
+    """Make an expired lease ours; None if the lease is not as it was seen any more, or memcache fails."""
     fresh = replace(lease_of(claim), id=connection.new_id(), expires_ms=expires_ms, holder=holder)
     taking = _TakingOver(connection, claim, fresh)
     rewrite(connection, taking)
@@ -32,8 +32,9 @@ def take_over(connection: Connection, claim: Claim, *, expires_ms: int, holder: 
 def keep(connection: Connection, claim: Claim, kept: Sequence[Record], back: Sequence[Record]) -> Claim | None:
     """Have a lease hold `kept` alone, in bundles of its own, and let `back` go, to be run by anybody at once.
 
-    Together they are what it held. Returns the claim as it is then; as it was if memcache lost its page, for nobody can
-    take it over; None if the lease is not ours any more. What it referred to before is then nobody's.
+    Together `kept` and `back` are what the lease held. Returns the claim as it is then; as it was if memcache lost its
+    page, for nobody can take that lease over; None if the lease is not ours any more. What the claim referred to before
+    is then nobody's.
     """
     held = [bundle(connection.new_id(), group) for group in in_bundles(kept)]
     others = [bundle(connection.new_id(), group) for group in in_bundles(back)]
@@ -74,8 +75,8 @@ def advance(
 class _Renewing:
     """The planner that puts another lease in the place of a claim's.
 
-    `changed` is the claim as it is then; None while it is not, or where its lease is gone from its page. One whose page
-    is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
+    `changed` is the claim with that lease; None before that, or where the lease is gone from its page. A lease whose
+    page is gone is ours for as much longer: nobody else can have its messages, and its end finds a page for them.
     """
 
     def __init__(

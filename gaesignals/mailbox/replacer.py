@@ -1,4 +1,4 @@
-"""Forgetting messages that newer ones have replaced: what they had besides their place in a page."""
+"""Forgetting messages that newer ones have replaced: what the old ones had besides their place in a page."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What a person does with messages that are to be retried: run them now, drop them, or make dead letters of them.
 
-They are in bundles that their page refers to. Such a bundle is written anew, with what becomes of the messages, and one
-compare-and-set puts it in the place of the old one: a process that dies before has changed nothing, and one that dies
-after it leaves nothing but a value that nobody refers to. A message that somebody has claimed meanwhile is left alone.
+Such messages are in bundles that their page refers to. A bundle is written anew, with what becomes of the messages, and
+one compare-and-set puts it in the place of the old one: a process that dies before has changed nothing, and one that
+dies after it leaves nothing but a value that nobody refers to. A message that somebody has claimed meanwhile is left
+alone.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class _Replacing:
         return frozenset(record.id for record in self.done)
 
     def check(self) -> None:
-        """Raise `StoreError` if it is not certain what came of all of it."""
+        """Raise `StoreError` if it is not certain what came of every message."""
         if self._failed:
             raise StoreError(_UNKNOWN)
 
@@ -196,7 +197,7 @@ class _Replacing:
                 del self._todo[key]
 
     def _with_changed(self, key: bytes, seen: Seen[Page], page: Page, refs: Sequence[Ref]) -> Plan:
-        """The plan of the page with bundles anew; where nothing is left of one, without it."""
+        """The plan of the page with bundles anew, and without those of which nothing is left."""
         changed = [self._changed(self._bundles[ref]) for ref in refs]
         made = [bundle(self._connection.new_id(), records) for records in changed if records]
         new = {each.ref for each in made}

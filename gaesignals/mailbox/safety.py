@@ -1,6 +1,6 @@
 """Safety: the tasks that bring durable messages back if memcache forgets them, and what keeps one from doing so twice.
 
-A task is added before its message is stored, and deleted when that is done. Where it cannot be deleted, a marker in
+A task is added before its message is stored, and deleted when that is done. Where a task cannot be deleted, a marker in
 memcache tells it that there is nothing left to do.
 """
 
@@ -155,7 +155,8 @@ def check_fits(name: str, record: Record) -> None:
 def merged(records: Iterable[Record]) -> list[Record]:
     """What goes back of a delivery, in which each durable message is one record, as it has one task.
 
-    It names all receivers that still have to run, is due when the first of them is, and has the most attempts of any.
+    Such a record names all receivers that still have to run, is due when the first of them is, and has the most
+    attempts of any.
     """
     merged: list[Record] = []
     places: dict[str, int] = {}

@@ -74,7 +74,7 @@ def _covered(
 def restore(mailbox: Mailbox, name: str, letter: DeadLetter, *, most: int = KEPT_LETTERS) -> bool:
     """Put a letter back that memcache has forgotten; False if that is not certain.
 
-    It is nobody's death, and pushes no other letter out: where there is no room it goes.
+    Putting one back is nobody's death, and pushes no other letter out: where there is no room this one goes.
     """
     ((compact,), bodies) = _compact(mailbox, [letter])
 
@@ -88,7 +88,7 @@ def restore(mailbox: Mailbox, name: str, letter: DeadLetter, *, most: int = KEPT
 def keep_body(mailbox: Mailbox, letter: DeadLetter, record: Record) -> bool:
     """Write the body of a letter on its page again, should memcache have forgotten it; False if that is not certain.
 
-    It expires, for whoever takes the letter out meanwhile has deleted it before.
+    The body expires then: whoever takes the letter out meanwhile has deleted the body before.
     """
     if letter.body is None:
         return True

@@ -127,7 +127,7 @@ def change(
     change: Callable[[str, DeadPage], DeadPage],
     bodies: Mapping[str, Sequence[Set]] | None = None,
 ) -> frozenset[str]:
-    """Make `change` on the dead pages of `names`; return those for which it is not certain that it is stored.
+    """Make `change` on the dead pages of `names`; return those for which it is not certain that the change is stored.
 
     `bodies` are written before the pages that refer to them.
     """

@@ -57,8 +57,9 @@ class DeadLetters:
         """Send the letters with these message ids again, all if None, to the receivers that failed; return how many.
 
         With `to_current` to all receivers that the name has when they are delivered: for a receiver that was renamed or
-        is gone, and those that were done with a message run once more. They start at attempt 1. They are sent first
-        and taken out afterwards, so a failure in between repeats them. A letter whose payload was evicted stays.
+        is gone, and those that were done with a message run once more. The messages start at attempt 1. They are sent
+        first, and their letters taken out afterwards, so a failure in between repeats them. A letter whose payload was
+        evicted stays.
         """
         wanted = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
         records = [letter.record for letter in self.with_payloads(wanted)]

@@ -1,4 +1,4 @@
-"""The index of waiting names: what puts a name in, what takes it out, and handing those that are due on."""
+"""The index of waiting names: what puts a name in, what takes one out, and handing on those that are due."""
 
 from .fan_out import FanOut, Index
 

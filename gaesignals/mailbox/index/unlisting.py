@@ -29,9 +29,9 @@ MAX_UNMATCHED_A_RUN = 200
 class Settled:
     """`unlisted` are no longer in the index; `remaining` are, each with the time (seconds since the epoch) it is due.
 
-    What could be done already for retries and leases that ran out has the time since when, before now.
-    `waking` are those of them whose senders want to have them handled at once, and have not seen to that themselves as
-    they do for what waits.
+    What could be done already for retries and leases that ran out has the time since when, before now. `waking` are the
+    remaining names that have nothing waiting and whose senders want their messages handled at once: for what waits,
+    senders have seen to that themselves.
     """
 
     unlisted: tuple[str, ...]
@@ -68,7 +68,7 @@ def settle(connection: Connection, names: Iterable[str]) -> Settled:
 
 
 def _settled(slot: Slot, due_ms: Mapping[str, int | None], now_ms: int) -> Slot | None:
-    """The slot without the names that have no due time, and with the times of the others; None if it is so already."""
+    """The slot without names that have no due time, and with the times of others; None if that changes nothing."""
     gone = [name for name, at in due_ms.items() if at is None and name in slot.due_ms]
     due = {name: at for name, at in due_ms.items() if at is not None}
     if gone or any(slot.due_ms.get(name) != at for name, at in due.items()):
@@ -90,7 +90,7 @@ def settle_unmatched(connection: Connection, due_ms: Mapping[str, int]) -> None:
 def _look_again(connection: Connection, names: Sequence[str]) -> None:
     """A sender that died between its page and its slot may have been passed by another that relied on it.
 
-    Also where the store did not say that the names are out: it may have carried the write out all the same.
+    Also where the store did not say that the names are out: the write may have been carried out all the same.
     """
     if not names:
         return
@@ -145,7 +145,7 @@ def _has_old_retries_alone(address: Address, page: Page, now_ms: int) -> bool:
 
 
 def _due_ms(address: Address, seen: Seen[Page], now_ms: int) -> int | None:
-    """The earliest time at which something can be done about a page, or could have been; None if it is empty."""
+    """The earliest time at which something can be done about a page, or could have been; None if the page is empty."""
     page = seen.value
     if page is None:
         # What cannot be read may hold something; a corrupt page is replaced by the next delivery.
