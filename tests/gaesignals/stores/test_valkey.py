@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set
 from gaesignals.stores.valkey import ValkeyStore
 from tests.servers import EACH_WRITE_ON_DISK, NO_FILES, Server, cluster, is_whole, losing, wait_until
 
+ROOT = Path(__file__).parents[3]
 KEYS = [b"key %d" % number for number in range(100)]
 
 
@@ -265,6 +267,25 @@ def test_a_password_is_used_and_never_logged(
         assert opened(f"valkey://:gu%2Fess@{address}").write([Set(b"a", b"2")]) == {b"a": Outcome.FAILED}
     assert "Authentication" in caplog.records[-1].signals_error  # type: ignore[attr-defined]
     assert not any("gu/ess" in str(vars(record)) or "gu%2Fess" in str(vars(record)) for record in caplog.records)
+
+
+def test_a_user_needs_no_more_than_the_page_on_servers_says(opened: Callable[..., ValkeyStore]) -> None:
+    page = (ROOT / "docs/valkey.md").read_text()
+    rules = re.findall(r"`(\+[^`]*)`", page[page.index("A user of its own") :])[:3]
+    with Server(*NO_FILES, "--cluster-enabled", "yes") as server:
+        server.command("ACL", "SETUSER", "shop", "on", ">secret", "~blue:gs:*", "-@all", *" ".join(rules).split())
+        server.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: is_whole(server))
+        store = opened(f"valkey://shop:secret@127.0.0.1:{server.port}", namespace="blue")
+        assert store.write([Add(b"gs:a", b"1")]) == {b"gs:a": Outcome.STORED}
+        assert is_found(store, b"gs:a", b"1")
+        assert store.delete([b"gs:a"]) == {b"gs:a": True}
+        waiting = opened(
+            f"valkey://shop:secret@127.0.0.1:{server.port}?replicas=1", namespace="blue", deadline_seconds=0.2
+        )
+        assert waiting.write([Add(b"gs:a", b"1")]) == {b"gs:a": Outcome.FAILED}, "there is no replica"
+        assert server.command("ACL", "DRYRUN", "shop", "ASKING") == b"OK"
+        assert server.command("ACL", "LOG") == []
 
 
 def test_tls_is_by_the_url(tmp_path: Path, opened: Callable[..., ValkeyStore]) -> None:
