@@ -2033,13 +2033,13 @@ FAULTS = (
     # Hot names
     Fault(
         "width: one loss widens a name",
-        "gaesignals/mailbox/lanes.py",
+        "gaesignals/mailbox/widening.py",
         "LOSSES_TO_WIDEN = 2\n",
         "LOSSES_TO_WIDEN = 1\n",
     ),
     Fault(
         "width: a name has more lanes than a page may say",
-        "gaesignals/mailbox/lanes.py",
+        "gaesignals/mailbox/widening.py",
         "range(width, 2 * width) if width < MAX_WIDTH else range(MAX_WIDTH)",
         "range(width, 2 * width)",
     ),

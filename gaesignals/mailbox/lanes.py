@@ -1,4 +1,4 @@
-"""Lanes: which one of a hot name this process sends on, and how a name becomes wider.
+"""Lanes: which one of a hot name this process sends on, and reading all of them.
 
 The memory is a bounded cache, and lasts as long as the name is hot: forgetting an entry costs one send through the home
 page, nothing more.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from random import Random
 
 from gaesignals.format.keys import Address
-from gaesignals.format.page import HOT_MS, MAX_WIDTH, Page
+from gaesignals.format.page import HOT_MS, Page
 from gaesignals.stores.client import Connection, Seen
 
 MAX_NAMES = 10_000
-LOSSES_TO_WIDEN = 2
 
 
 class Lanes:
@@ -40,16 +38,6 @@ class Lanes:
             self._lanes[name] = lane, hot_ms
             if len(self._lanes) > MAX_NAMES:
                 self._lanes.popitem(last=False)
-
-
-def lane_after_losses(losses: int, width: int, random: Random) -> int:
-    """The lane for the next attempt of a send that lost so often, the last time at `width`.
-
-    Two losses double the width, and move to one of the new lanes.
-    """
-    if losses < LOSSES_TO_WIDEN:
-        return random.randrange(width)
-    return random.choice(range(width, 2 * width) if width < MAX_WIDTH else range(MAX_WIDTH))
 
 
 def read_pages(connection: Connection, names: Iterable[str]) -> dict[Address, Seen[Page]]:

@@ -20,12 +20,13 @@ from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, in_batches, packed
 from .cover import Cover, add, close, entrust
-from .lanes import Lanes, lane_after_losses
+from .lanes import Lanes
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
 from .rewrite import PAGE, SLOT, Fate, Plan, plan_page, rewrite
 from .safety import Safety
 from .waker import Waker
+from .widening import lane_after_losses
 
 # More than the calls of an attempt may take together, and far less than a name stays wide that senders use no more.
 _LATE_MS = 30_000
