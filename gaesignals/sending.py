@@ -28,6 +28,8 @@ def send_many(
     `delay_seconds`, `at` and `transactional` are those of `Signal.send`. A transaction takes the messages of one call
     together, up to about 450 KB.
 
+    A type checker holds a pair to the type of its signal where it is made with `Signal.pair`.
+
     Names are literal, braces and all. Everything is checked before anything is stored: raises `InvalidNameError` and
     `InvalidDataError`, as `Signal.send` does, and `SendError`, a `StoreError` that lists what was stored and what not.
     """

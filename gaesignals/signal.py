@@ -153,6 +153,20 @@ class Signal(_ReadOnly, Generic[DataT]):
         return _signal(Template.literal(self.template.fill(**fields)), self.data_type, filled_from, self.way)
 
     @overload
+    def pair(self: Signal[None]) -> tuple[Signal[None], None]: ...
+
+    @overload
+    def pair(self, data: DataT) -> tuple[Signal[DataT], DataT]: ...
+
+    def pair(self, data: Any = None) -> tuple[Signal[Any], Any]:
+        """Return this signal with `data`, for `send_many`.
+
+        A type checker cannot hold each pair of a list to the type of its own signal, since the list may have any mix of
+        them: it does so here.
+        """
+        return self, data
+
+    @overload
     def send(
         self: Signal[None],
         *,

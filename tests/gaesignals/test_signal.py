@@ -144,6 +144,15 @@ def test_a_send_that_memcache_did_not_answer_raises(store: MemoryStore) -> None:
         send_many([("a", 1), ("b", 2)])
 
 
+def test_a_pair_is_the_signal_with_all_that_it_declares_and_its_data(mailbox: Mailbox) -> None:
+    newest = Signal("newest", latest=True)
+    send_many([newest.pair(1), newest.pair(2), Signal("b").pair(), ("c", 3)])
+    assert newest.pair(1) == (newest, 1)
+    handled: list[object] = []
+    deliver([(name, handled.append) for name in ("newest", "b", "c")])
+    assert sorted(handled, key=str) == [2, 3, None]
+
+
 def test_many_names_are_sent_in_two_calls_and_their_ids_come_in_order(store: MemoryStore) -> None:
     ids = send_many((f"name_{number % 50}", number) for number in range(100))
     assert len(set(ids)) == 100

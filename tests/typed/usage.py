@@ -52,6 +52,11 @@ untyped.send(Other(1))
 Signal("at once").send({"k": 2})
 Signal("none", data_type=type(None)).send()
 send_many([(order_paid, Paid(1)), ("b", {"k": 2}), (untyped, None)])
+send_many([order_paid.pair(Paid(1)), ("b", {"k": 2}), untyped.pair(None), untyped.pair()])
+send_many([order_paid.pair(Other(1)), ("b", {"k": 2})])  # refused
+send_many([order_paid.pair()])  # refused
+send_many(user_paid(user_id=number).pair(Paid(number)) for number in range(3))
+send_many(user_paid(user_id=number).pair(number) for number in range(3))  # refused
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None: ...
