@@ -784,6 +784,12 @@ FAULTS = (
         "            pass",
     ),
     Fault(
+        "a server that has become a Cluster is never found out",
+        "gaesignals/stores/wire.py",
+        "            self._info = None  # it",
+        "            pass  # it",
+    ),
+    Fault(
         "a key with a namespace is looked for on another node first",
         "gaesignals/stores/wire.py",
         "key_slot(self._prefix + command.keys[0])",

@@ -67,8 +67,9 @@ class Server:
     def url(self) -> str:
         return f"valkey://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, on the same port and with what its files have."""
+    def start(self, *more: str) -> None:
+        """Start it, on the same port and with what its files have, from now on with `more` options."""
+        self._options += more
         own = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name, *AT_ONCE]
         if "--cluster-enabled" in self._options:
             own += ["--cluster-port", str(self.bus_port), "--cluster-announce-port", str(self.proxy.port)]

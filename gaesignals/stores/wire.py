@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AskError, ConnectionError, MovedError, ResponseError
+from redis.exceptions import AskError, ClusterCrossSlotError, ConnectionError, MovedError, ResponseError
 from redis.retry import Retry
 
 from .lines import Lines, packed
@@ -94,24 +94,35 @@ class Wire:
         info = self._info or self._first_info()
         if isinstance(info, Exception):
             return [(keys, info)]
-        parts: Iterable[Sequence[bytes]] = [[key] for key in keys] if info.is_cluster else [keys]
-        commands = still_open = [Command(part, message(part)) for part in parts]
+        confirmation = self._confirmation if is_write else None
+        if info.is_cluster:
+            return self._ask_cluster([Command([key], message([key])) for key in keys], confirmation)
+        command = Command(keys, message(keys))
+        self._talk({self._seed: [command]}, confirmation)
+        if isinstance(command.answer, (MovedError, ClusterCrossSlotError)):
+            self._info = None  # it has become a Cluster, as the next call finds out
+        return [(keys, command.answer)]
+
+    def _ask_cluster(
+        self, commands: Sequence[Command], confirmation: Confirmation | None
+    ) -> list[tuple[Sequence[bytes], Any]]:
         for _ in range(_MAX_SENDS):
-            self._send(still_open, is_write=is_write)
             still_open = [command for command in commands if command.is_open]
             if not still_open:
                 break
+            self._send(still_open, confirmation)
         return [(command.keys, command.answer) for command in commands]
 
     def info(self) -> ServerInfo | Exception:
         """What the server says of itself, asked for until it has answered once; an exception if it does not."""
-        if self._info is None:
+        info = self._info
+        if info is None:
             command = self._tell(self._seed, b"INFO")
             if isinstance(command.answer, Exception):
                 return command.answer
             fields = dict(line.partition(":")[::2] for line in command.answer.decode().splitlines())
-            self._info = ServerInfo(fields.get("cluster_enabled") == "1", fields.get("maxmemory_policy", ""))
-        return self._info
+            info = self._info = ServerInfo(fields.get("cluster_enabled") == "1", fields.get("maxmemory_policy", ""))
+        return info
 
     def _first_info(self) -> ServerInfo | Exception:
         """As `info`, and tell whoever wants to know it."""
@@ -125,17 +136,17 @@ class Wire:
         for lines in list(self._lines.values()):
             lines.close()
 
-    def _send(self, commands: Sequence[Command], *, is_write: bool) -> None:
-        if self._info is not None and self._info.is_cluster and self._is_stale:
+    def _send(self, commands: Sequence[Command], confirmation: Confirmation | None) -> None:
+        if self._is_stale:
             self._read_slots()
         by_node: dict[Address, list[Command]] = {}
         for command in commands:
-            node = self._node(command)
+            node = command.redirect or self._slots.get(key_slot(self._prefix + command.keys[0]))
             if node is None or node in command.unreached:
                 command.close(command.answer or ConnectionError("no node of the Cluster has the key's slot"))
             else:
                 by_node.setdefault(node, []).append(command)
-        self._talk(by_node, self._confirmation if is_write else None)
+        self._talk(by_node, confirmation)
         for node, sent in by_node.items():
             for command in sent:
                 if isinstance(command.answer, Exception):
@@ -147,13 +158,6 @@ class Wire:
             command.reopen(error, node)
         if isinstance(error, MovedError) or not isinstance(error, ResponseError):
             self._is_stale, self._suspect = True, node
-
-    def _node(self, command: Command) -> Address | None:
-        if command.redirect is not None:
-            return command.redirect
-        if self._info is None or not self._info.is_cluster:
-            return self._seed
-        return self._slots.get(key_slot(self._prefix + command.keys[0]))
 
     def _talk(self, by_node: Mapping[Address, Sequence[Command]], confirmation: Confirmation | None = None) -> None:
         talks = [Talk(self._lines_to(node), node, commands, confirmation) for node, commands in by_node.items()]

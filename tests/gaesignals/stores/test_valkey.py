@@ -469,6 +469,16 @@ def test_a_key_is_found_while_it_moves_and_after_it(nodes: list[Server], spread:
     assert is_found(spread, key, b"moving"), "it was looked for where it had been"
 
 
+def test_a_server_that_has_become_a_cluster_is_found_out(server: Server, store: ValkeyStore) -> None:
+    store.write([Set(key, key) for key in KEYS])
+    server.kill()
+    server.start("--cluster-enabled", "yes")
+    server.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    wait_until(lambda: is_whole(server))
+    assert set(store.gets(KEYS).values()) == {Absent.FAILED}
+    assert set(store.gets(KEYS).values()) == {Absent.MISSING}
+
+
 def test_a_cluster_that_lacks_a_slot_and_refuses_everything_calls_nothing_missing(
     opened: Callable[..., ValkeyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
