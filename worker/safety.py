@@ -22,7 +22,7 @@ class CountsTasks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Safety:
+class TaskCounts:
     """The tasks of durable messages and dead letters, and those for later; None where the queue does not say."""
 
     tasks: int | None = None
@@ -39,15 +39,15 @@ class SafetyCheck:
         self._counts = counts
         self._queues = queues
         self._clock = clock
-        self._known = (Safety(), clock())
+        self._known = (TaskCounts(), clock())
 
-    def look(self) -> Safety:
+    def look(self) -> TaskCounts:
         safety, until = self._known
         if self._clock() < until or not isinstance(self._counts, CountsTasks):
             return safety
         tasks = self._counts.count(self._queues.safety)
         # Where one queue does not say, the other one would not, either.
         later = None if tasks is None else self._counts.count(self._queues.later)
-        safety = Safety(tasks, later)
+        safety = TaskCounts(tasks, later)
         self._known = (safety, self._clock() + (UNKNOWN_SECONDS if tasks is None else SECONDS))
         return safety

@@ -9,7 +9,7 @@ from gaesignals import Receivers, Signal
 from gaesignals.mailbox.current import use_mailbox
 from gaesignals.tasks.queues import Queues
 from gaesignals.testing import ManualClock
-from worker.safety import SECONDS, UNKNOWN_SECONDS, Safety, SafetyCheck
+from worker.safety import SECONDS, UNKNOWN_SECONDS, SafetyCheck, TaskCounts
 
 from .conftest import Client, MakeClient
 
@@ -29,11 +29,11 @@ class Counts:
 def test_both_queues_are_asked_and_not_again_for_ten_seconds() -> None:
     clock, counts = ManualClock(), Counts()
     check = SafetyCheck(counts, Queues(), clock=clock)
-    assert check.look() == check.look() == Safety(3, 3)
+    assert check.look() == check.look() == TaskCounts(3, 3)
     assert counts.asked == ["signals-safety", "signals-later"]
     counts.answer = 4
     clock.advance(SECONDS)
-    assert check.look() == Safety(4, 4)
+    assert check.look() == TaskCounts(4, 4)
 
 
 def test_queues_that_do_not_say_are_asked_once_a_minute() -> None:
@@ -41,7 +41,7 @@ def test_queues_that_do_not_say_are_asked_once_a_minute() -> None:
     counts.answer = None
     check = SafetyCheck(counts, Queues(), clock=clock)
     for _ in range(2):
-        assert check.look() == Safety()
+        assert check.look() == TaskCounts()
         clock.advance(UNKNOWN_SECONDS - 1)
     assert counts.asked == ["signals-safety"]
     clock.advance(1)
@@ -51,7 +51,7 @@ def test_queues_that_do_not_say_are_asked_once_a_minute() -> None:
 
 @pytest.mark.parametrize("counts", [None, object()])
 def test_where_nobody_can_count_nothing_is_known(counts: object) -> None:
-    assert SafetyCheck(counts, Queues()).look() == Safety()
+    assert SafetyCheck(counts, Queues()).look() == TaskCounts()
 
 
 class TestThePage:

@@ -12,7 +12,7 @@ from gaesignals.receiver import Receiver
 from ..deliveries import Delivery
 from ..health import Health
 from ..past import Series
-from ..safety import Safety
+from ..safety import TaskCounts
 from ..statistics import ReceiverStatistics
 from ..version import Version
 
@@ -221,7 +221,7 @@ class Status:
     deliveries: tuple[Delivery, ...] = ()
     instances: tuple[InstanceStatus, ...] = ()
     series: Series = field(default_factory=Series)
-    safety: Safety = field(default_factory=Safety)
+    safety: TaskCounts = field(default_factory=TaskCounts)
     brought: int | None = None
 
     @property
