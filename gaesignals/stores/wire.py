@@ -7,6 +7,7 @@ answer was lost.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,16 @@ from .talk import Address, Command, Confirmation, Talk
 
 # A key may move while a command is under way, and the table of slots may be old besides.
 _MAX_SENDS: Final = 4
-_CLIENT_OPTIONS: Final = {"socket_keepalive": True, "max_connections": 1000}
+# An idle connection says something every half minute, so that no firewall or connector forgets it, and is closed within
+# a minute if nobody answers: before a call waits for that until its deadline.
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+_CLIENT_OPTIONS: Final[dict[str, Any]] = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)
+    },
+    "max_connections": 1000,
+}
 _FORCED_OPTIONS: Final = {
     "retry": Retry(NoBackoff(), 0),
     "retry_on_error": [],

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -153,6 +154,14 @@ def test_one_connection_serves_the_calls_of_a_thread(server: Server, store: Valk
         store.write([Set(b"a", b"1")])
         store.gets([b"a"])
     assert connections(server) == made + 1
+
+
+def test_an_idle_connection_is_kept_open_and_watched(store: ValkeyStore) -> None:
+    with mock.patch.object(socket.socket, "setsockopt") as set_option:
+        store.gets([b"a"])
+    options = {call.args for call in set_option.call_args_list}
+    assert (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30) in options
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options
 
 
 def test_a_closed_store_can_be_used_again(server: Server, store: ValkeyStore) -> None:
