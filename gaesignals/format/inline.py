@@ -23,7 +23,6 @@ from .entries import (
     entries_from_wire,
     is_list_of,
     is_reference,
-    refs_of,
 )
 
 logger = logging.getLogger("gaesignals")
@@ -45,10 +44,14 @@ class Inline:
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Inline:
-        encoded = b"".join([codec.encode(entry.to_wire()) for entry in entries])
-        refs = list(refs_of(entries))
-        count = len(entries) - len(refs) + count_messages(refs)
-        return cls(len(entries), count, sum([ref.size for ref in refs]), encoded)
+        encoded: list[bytes] = []
+        count = referenced = 0
+        for entry in entries:
+            encoded.append(codec.encode(entry.to_wire()))
+            count += entry.count
+            if isinstance(entry, Ref):
+                referenced += entry.size
+        return cls(len(entries), count, referenced, b"".join(encoded))
 
     @property
     def size(self) -> int:

@@ -108,7 +108,8 @@ class _Sending:
             if parcel.stage is not Stage.SLOT:
                 pages[parcel.home_key] = PAGE
             if parcel.stage is Stage.PAGE:
-                pages.update([(page_key(parcel.name, lane), PAGE) for lane in self._lanes_of(parcel)])
+                for lane in self._lanes_of(parcel):
+                    pages[page_key(parcel.name, lane)] = PAGE
         return {**pages, **slots}
 
     def _lanes_of(self, parcel: Parcel) -> list[int]:
