@@ -32,7 +32,7 @@ PACKAGES = (
     "taskiq",
     "taskiq-redis",
     "arq",
-    "redis",
+    "redis[hiredis]",  # as our extra has it
     "cbor2",
     "opentelemetry-api",
 )

@@ -176,6 +176,8 @@ class ValkeyStore:
             return []
         answers = self._wire.ask(keys, message, is_write=is_write)
         failures = _failures(answers)
+        if not failures:
+            return answers
         unknown = [key for part, error in failures if isinstance(error, NoScriptError) for key in part]
         if unknown and message_if_unknown:
             answers = [each for each in answers if not isinstance(each[1], NoScriptError)]
@@ -183,11 +185,10 @@ class ValkeyStore:
             failures = _failures(answers)
         if failures:
             self._log(verb, failures)
-            answers = [each for each in answers if not isinstance(each[1], Exception)]
-        return answers
+        return [each for each in answers if not isinstance(each[1], Exception)]
 
-    def _stored(self, keys: Sequence[bytes]) -> list[bytes]:
-        return [self._prefix + key for key in keys]
+    def _stored(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        return [self._prefix + key for key in keys] if self._prefix else keys
 
     def _log(self, verb: str, failures: _Answers) -> None:
         error = failures[0][1]
