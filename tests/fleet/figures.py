@@ -49,13 +49,13 @@ def times_one_worker(count: int, seconds: float, *, reliable: bool, at_once: boo
     return count * seconds / drained(count, seconds, reliable=reliable, at_once=at_once).seconds_taken
 
 
-def longest_wait_beside(count: int, seconds: float) -> float:
+def longest_wait_beside(count: int, seconds: float, *, reliable: bool) -> float:
     """The longest that one of 99 quick names waits which share a task with a name of so many slow messages."""
     waits = []
     for seed in SEEDS:
         fleet = Fleet(seed=seed)
-        fleet.connect("slow", seconds)
-        fleet.connect("user_{id}", 0.0)
+        fleet.connect("slow", seconds, reliable=reliable)
+        fleet.connect("user_{id}", 0.0, reliable=reliable)
         fleet.send("slow", count)
         quick = [f"user_{number}" for number in range(99)]
         for name in quick:
@@ -120,8 +120,15 @@ def _rows() -> list[Figure]:
             ),
         ]
     figures += [
-        Figure("a quick name beside 1,000 x 0.5 s waits: seconds", lambda: longest_wait_beside(1000, 0.5), at_most=1.5),
-        Figure("a quick name beside 100 x 10 s waits: seconds", lambda: longest_wait_beside(100, 10.0), at_most=12),
+        *(
+            Figure(
+                f"a quick name beside {count:,} x {seconds:g} s, {mode}, waits: seconds",
+                functools.partial(longest_wait_beside, count, seconds, reliable=mode == "reliable"),
+                at_most=at_most,
+            )
+            for count, seconds, at_most in ((1000, 0.5, 1.5), (100, 10.0, 12))
+            for mode in ("reliable", "weak")
+        ),
         *(
             Figure(
                 f"a quick name sent to amid {count:,} x {seconds:g} s, {mode}, waits: seconds",
