@@ -143,7 +143,9 @@ class Connection:
         """Read fewer keys a call, down to so few that they fit whatever they are; failing then has another cause."""
         found: dict[bytes, Read] = {}
         size = max(self.store.limits.sure_keys, len(keys) // 8)
-        for start in range(0, len(keys) if len(keys) > size else 0, size):
+        if len(keys) <= size:
+            return found
+        for start in range(0, len(keys), size):
             reads = self._gets_all(keys[start : start + size], lambda _: 0)
             if _is_all_failed(reads):
                 break
@@ -167,7 +169,7 @@ class Connection:
             started_ms = self.now_ms()
             answers = self.store.write(chunk)
             outcomes |= answers
-            if Outcome.FAILED in answers.values() and len(set(answers.values())) == 1 and self.took_long(started_ms):
+            if all(answer is Outcome.FAILED for answer in answers.values()) and self.took_long(started_ms):
                 break  # the next call would hang as well
         return outcomes
 
