@@ -61,11 +61,11 @@ def deliver(
     cancelled. `max_messages` and `max_seconds` bound the delivery: at least one message is run, and what it claimed and
     did not begin goes back. `should_stop` is asked before each message, too. `paused` is given the page of paused names
     as each round reads it, in the call that reads the others, and says which names to leave alone. `on_backlog` is
-    called with the names that it claimed from and that have more waiting, once for each, before a handler is run.
-    `on_expired` is called with the names that have leases which ran out, if there
-    are other names too, and returns those that go on elsewhere: a takeover is run message by message, and the others
-    would wait for it. `opening` is how it begins: `JOINING` claims one batch of each name at first, and not sixteen
-    messages, so that whoever helps with slow messages leaves the others their share.
+    called with the names that it claimed from and that have more waiting, and with those of which several leases ran
+    out, once for each, before a handler is run. `on_expired` is called with the names that have leases which ran out,
+    if there are other names too, and returns those that go on elsewhere: a takeover is run message by message, and the
+    others would wait for it. `opening` is how it begins: `JOINING` claims one batch of each name at first, and not
+    sixteen messages, so that whoever helps with slow messages leaves the others their share.
 
     Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for

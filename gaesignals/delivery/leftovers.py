@@ -1,4 +1,4 @@
-"""What a claim leaves behind: asking for help with names that have more waiting than a delivery has claimed."""
+"""What a claim or a takeover leaves behind: asking for help with names that there is more of than it has taken."""
 
 from __future__ import annotations
 
