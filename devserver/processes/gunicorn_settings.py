@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import time
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from .bridge import Bridge, is_asgi
 from .console import print_line
 from .front import Front
 from .lifeline import end_with_starter, ignore_interrupts
 from .narrator import narrate
+from .ports import LOOPBACK
 
 TICKET_HEADER = "X-APPENGINE-API-TICKET"
+TICKET_VARIABLE = "HTTP_X_APPENGINE_API_TICKET"
+STOP_PATH = "/_ah/stop"
 _TOLD_BY_THE_CALLER = frozenset({"X-APPENGINE-CRON", "X-APPENGINE-QUEUENAME"})
 
 workers = 1
@@ -52,14 +56,31 @@ def post_worker_init(worker: Any) -> None:
     narrate(worker.wsgi)
     if is_asgi(worker.wsgi):
         worker.wsgi = worker.bridge = Bridge(worker.wsgi)
+    worker.app_alone = worker.wsgi
     worker.wsgi = Front.from_environ().wrap(worker.wsgi)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Called in that process when it ends."""
-    bridge = getattr(worker, "bridge", None)
-    if bridge is not None:
-        bridge.close()
+    """Called in that process when it ends: it is told as App Engine tells an instance, and may call its services."""
+    try:
+        if app := getattr(worker, "app_alone", None):
+            _tell_to_stop(app)
+    finally:
+        bridge = getattr(worker, "bridge", None)
+        if bridge is not None:
+            bridge.close()
+
+
+def _tell_to_stop(app: Any) -> None:
+    environ: dict[str, Any] = {"PATH_INFO": STOP_PATH, "REMOTE_ADDR": LOOPBACK, TICKET_VARIABLE: "local"}
+    setup_testing_defaults(environ)
+    answer = app(environ, lambda status, headers, exc_info=None: lambda body: None)
+    try:
+        for _ in answer:
+            pass
+    finally:
+        if hasattr(answer, "close"):
+            answer.close()
 
 
 def pre_request(worker: Any, request: Any) -> None:

@@ -36,6 +36,31 @@ def test_a_request_gets_a_ticket_and_not_the_one_that_a_client_sent() -> None:
     assert request.headers == [("HOST", "localhost"), ("X-APPENGINE-API-TICKET", "local")]
 
 
+class TestAProcessThatEnds:
+    def test_is_told_as_an_instance_is_and_may_call_app_engine(self) -> None:
+        told: list[dict[str, Any]] = []
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            told.append(environ)
+            start_response("200 OK", [])
+            return [b""]
+
+        gunicorn_settings.worker_exit(None, SimpleNamespace(app_alone=app))
+        (environ,) = told
+        assert (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("GET", "/_ah/stop")
+        assert (environ["REMOTE_ADDR"], environ["HTTP_X_APPENGINE_API_TICKET"]) == ("127.0.0.1", "local")
+
+    def test_closes_what_runs_coroutines_though_the_app_fails(self) -> None:
+        closed: list[bool] = []
+        bridge = SimpleNamespace(close=lambda: closed.append(True))
+        with pytest.raises(ZeroDivisionError):
+            gunicorn_settings.worker_exit(None, SimpleNamespace(app_alone=lambda *_: 1 / 0, bridge=bridge))
+        assert closed == [True]
+
+    def test_that_could_not_load_its_app_is_told_nothing(self) -> None:
+        gunicorn_settings.worker_exit(None, SimpleNamespace())
+
+
 def test_a_request_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     serve("POST", "/send", 303)
     assert capsys.readouterr().out.startswith("POST /send 303 in ")
