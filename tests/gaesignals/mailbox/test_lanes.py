@@ -206,3 +206,20 @@ def test_a_send_that_stalled_until_its_lane_was_gone_brings_back_lane_and_name(n
     assert name.home.is_hot(int(name.clock() * 1000))
     assert "a" in Index(other).entries()
     assert look(other, ["a"])["a"].waiting == 1
+
+
+def test_a_write_to_a_lane_whose_answer_was_lost_is_vouched_for(name: Name) -> None:
+    name.widen(4, hot_seconds_ago=30)
+    box = name.process()
+    box.lanes.keep("a", 3, box.now_ms())
+
+    def lose(call: Call) -> list[bytes] | None:
+        if call.verb != "write" or page_key("a", 3) not in call.keys:
+            return None
+        name.store.after = None
+        return [page_key("a", 3)]
+
+    name.store.after = lose
+    name.send(box)
+    assert look(box, ["a"])["a"].waiting == 1
+    assert name.home.hot_ms == box.now_ms(), "the home page has the lane for certain"

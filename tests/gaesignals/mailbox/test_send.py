@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import pytest
 
 from gaesignals import SendError, Signal, deliver
-from gaesignals.format.keys import page_key, slot_of
-from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_MARKS
+from gaesignals.data import codec
+from gaesignals.format.keys import page_key, slot_key, slot_of
+from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_MARKS, Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.index import Index
 from gaesignals.stores.store import Outcome, Write
@@ -146,3 +147,19 @@ def test_a_send_to_a_new_name_that_memcache_did_not_take_is_repeated(store: Memo
     Signal("a").send(1)
     deliver([("a", handled.append)])
     assert handled == [1]
+
+
+def test_what_lost_and_cannot_be_read_again_may_be_stored(mailbox: Mailbox, store: MemoryStore) -> None:
+    """A conflict is no loss before the page was read: the network may have carried the write out twice."""
+    slot = slot_key(slot_of("a"))
+
+    def before(call: Call) -> Collection[bytes] | None:
+        if call.verb == "gets":
+            return call.keys
+        store.set_raw(page_key("a"), Page("other").to_bytes())
+        return [slot]
+
+    store.after = lambda call: setattr(store, "before", before) if call.verb == "gets" else None
+    with pytest.raises(SendError) as raised:
+        mailbox.send([("a", codec.dumps(1))])
+    assert (len(raised.value.unsure), raised.value.failed) == (1, ())
