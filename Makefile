@@ -52,7 +52,7 @@ wheel-test: setup
 
 # The tests on every supported Python that is there, each in an environment of its own.
 versions:
-	@set -e; for python in python3.10 python3.11 python3.12 python3.13; do \
+	@set -e; for python in python3.10 python3.11 python3.12 python3.13 python3.14; do \
 		if $$python --version >/dev/null 2>&1; then $(MAKE) PYTHON=$$python VENV=.venv-$$python test; \
 		else echo "$$python is not there"; fi; \
 	done

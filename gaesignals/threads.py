@@ -12,7 +12,7 @@ T = TypeVar("T")
 def in_this_request(function: Callable[P, T]) -> Callable[P, T]:
     """Make `function` callable from another thread as from this request's: `pool.submit(in_this_request(f), x)`.
 
-    A thread that a request starts may call App Engine's APIs on Python 3.10 to 3.12 and not on 3.13; one of a pool made
+    A thread that a request starts may call App Engine's APIs up to Python 3.12 and not since 3.13; one of a pool made
     before the request may not on any, nor may those that serve an ASGI application. What is made here carries the
     request's context, environment and ticket along.
     It works as long as the request lasts.
