@@ -256,3 +256,24 @@ def test_what_is_lost_where_it_cannot_go_back_does_not_remain(store: MemoryStore
     report = deliver([("a", handle), ("b", handle)])
     assert report.delivered == len(slow.seen)
     assert (report.delivered + report.lost, report.remaining) == (12, 0)
+
+
+# When a delivery ends
+
+
+@pytest.mark.parametrize("is_reliable", [True, False])
+def test_a_delivery_ends_when_what_waited_at_first_has_had_its_turn_though_more_comes(
+    clock: ManualClock, is_reliable: bool
+) -> None:
+    seen: list[int] = []
+
+    def send_another(number: int) -> None:
+        seen.append(number)
+        clock.advance(0.25)
+        if len(seen) < 500:
+            Signal("a").send(number)
+
+    send_many([("a", number) for number in range(20)])
+    report = deliver([("a", send_another)], reliable=is_reliable)
+    assert 20 <= report.delivered < 100
+    assert report.more == ("a",)
