@@ -1138,6 +1138,12 @@ FAULTS = (
         "slot.is_listed_since(self.name, 0, self.planned_ms)",
     ),
     Fault(
+        "a conflict counts as lost though nobody could look for the mark",
+        "gaesignals/mailbox/rewrite.py",
+        "Fate.LOST if plan.is_mine is None else Fate.UNSURE",
+        "Fate.UNSURE if plan.is_unsure else Fate.LOST",
+    ),
+    Fault(
         "what was written and then taken out by others counts as never written",
         "gaesignals/mailbox/rewrite.py",
         "return stored.has_mark(mark) or (",

@@ -245,7 +245,8 @@ class _Rewriting:
         for key, reason in reasons.items():
             plan = self._open.pop(key, None)
             if plan is not None:
-                self._planner.learn(plan, Fate.UNSURE if plan.is_unsure else Fate.LOST)
+                # Nobody has looked for its mark, and that somebody else was first may be the answer of a second time.
+                self._planner.learn(plan, Fate.LOST if plan.is_mine is None else Fate.UNSURE)
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
             self._failures.pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,29 @@ def interrupt(store: MemoryStore, action: Callable[[], object], *, verb: str = "
             action()
 
     store.before = before
+
+
+@pytest.mark.parametrize(("is_marked", "fate"), [(True, Fate.UNSURE), (False, Fate.LOST)])
+def test_a_conflict_is_no_loss_until_the_mark_was_looked_for(
+    connection: Connection, store: TroubledStore, is_marked: bool, fate: Fate
+) -> None:
+    store.troubles = ["twice"]
+    planner = Appending(b"a", is_marked=is_marked)
+    interrupt_reads_after_the_first(store)
+    rewrite(connection, planner)
+    assert planner.told[0] == (b"a", fate)
+    assert store.words(b"a") == ("mine",)
+
+
+def interrupt_reads_after_the_first(store: MemoryStore) -> None:
+    reads = 0
+
+    def fail(call: Call) -> Collection[bytes]:
+        nonlocal reads
+        reads += call.verb == "gets"
+        return call.keys if call.verb == "gets" and reads > 1 else ()
+
+    store.before = fail
 
 
 def test_a_key_that_vanishes_is_made_anew(connection: Connection, store: TroubledStore) -> None:
