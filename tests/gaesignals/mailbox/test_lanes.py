@@ -10,6 +10,7 @@ import pytest
 from gaesignals import Signal, deliver
 from gaesignals.data import codec
 from gaesignals.format.keys import page_key
+from gaesignals.format.lease import Holding, Lease
 from gaesignals.format.page import COLD_MS, HOT_MS, MAX_WIDTH, Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.current import use_mailbox
@@ -166,6 +167,14 @@ def test_a_name_is_narrow_again_once_it_was_cold_and_empty(name: Name) -> None:
     name.deliver()
     assert name.home.width == 1
     assert name.store.ttl_seconds(page_key("a")), "as any empty page"
+
+
+def test_a_name_stays_wide_for_as_long_as_a_lane_holds_something(name: Name) -> None:
+    name.widen(4, hot_seconds_ago=COLD_SECONDS + 1)
+    at_work = Lease("lease", int((name.clock() + 60) * 1000), Holding(0, 1))
+    name.store.write([Set(page_key("a", 2), Page("lane", leases=(at_work,)).to_bytes())])
+    name.deliver()
+    assert name.home.width == 4
 
 
 def test_who_finds_the_home_page_changed_does_not_narrow_it_by_lanes_that_it_read_before(name: Name) -> None:
