@@ -118,6 +118,22 @@ def test_a_send_that_was_carried_out_twice_and_delivered_in_between_does_not_sen
     assert handled == [1]
 
 
+def test_a_send_that_may_be_stored_does_not_say_that_it_is_not(store: MemoryStore) -> None:
+    """Its page was written twice, its slot was not, and then nothing answers: the slot is given up first."""
+    write = store.write
+
+    def write_twice(writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
+        store.before = None
+        page = {each.key: Outcome.CONFLICT for each in writes if each.key == page_key("a")}
+        write([each for each in writes if each.key in page])
+        store.before = lambda call: call.keys
+        return {each.key: Outcome.FAILED for each in writes} | page
+
+    store.write = write_twice  # type: ignore[method-assign]
+    with pytest.raises(SendError, match="1 unknown"):
+        Signal("a").send(1)
+
+
 def test_a_weak_claim_that_was_carried_out_twice_is_known_though_another_came_in_between(store: MemoryStore) -> None:
     Signal("a").send(1)
     handled: list[int] = []
