@@ -260,6 +260,7 @@ class _Sending:
             if parcel.stage not in OPEN or key not in (parcel.home_key, parcel.key, parcel.slot_key):
                 continue
             if parcel.stage is Stage.PAGE:
-                parcel.end(Stage.UNSURE if parcel.is_written else Stage.FAILED, reason)
+                # What becomes of a page that was written is learnt before or after this, and then counts.
+                parcel.end(Stage.FAILED, reason)
             elif parcel.stage is Stage.LANE or key == parcel.slot_key:
                 parcel.end(Stage.UNSURE, f"{reason}: the messages are stored, and may not be found")
