@@ -571,8 +571,20 @@ FAULTS = (
     Fault(
         "a delivery may end before it has begun a message",
         "gaesignals/delivery/round.py",
-        "self.run_count > after and self.mailbox",
-        "self.mailbox",
+        "(self.run_count > 0 and self.mailbox.monotonic() >= time)",
+        "(self.mailbox.monotonic() >= time)",
+    ),
+    Fault(
+        "a round may end before it has begun a message",
+        "gaesignals/delivery/round.py",
+        "end = self.until if self.run_count > self.begun_at else self.limits.deadline",
+        "end = self.until",
+    ),
+    Fault(
+        "a round begins what its delivery has no time for",
+        "gaesignals/delivery/round.py",
+        "return self.messages_left == 0 or self._is_past(end)",
+        "return self.messages_left == 0 or (self.run_count > self.begun_at and self._is_past(self.until))",
     ),
     Fault(
         "names take no turns",

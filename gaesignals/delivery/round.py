@@ -52,25 +52,24 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further message may be begun in this delivery. One is, however late it is."""
-        return self.messages_left == 0 or self._is_past(self.limits.deadline, after=0)
+        """Whether no further message may be begun in this delivery."""
+        return self.messages_left == 0 or self._is_past(self.limits.deadline)
 
     @property
     def is_ending(self) -> bool:
         """Whether no further message may be begun in this round, or in this delivery."""
-        if self.messages_left == 0 or self.limits.should_stop():
-            return True
-        # A round ends with its delivery at the latest.
+        # A round begins one message, however late it is, but for one that its delivery has no time for.
         end = self.until if self.run_count > self.begun_at else self.limits.deadline
-        return self.run_count > 0 and self.mailbox.monotonic() >= end
+        return self.messages_left == 0 or self._is_past(end)
 
     @property
     def is_late(self) -> bool:
-        """Whether no further handler may be begun in this round. One message is, however late it is."""
-        return self._is_past(self.until, after=self.begun_at)
+        """Whether no further handler of messages that this round has begun may be begun."""
+        return self.limits.should_stop() or self.mailbox.monotonic() >= self.until
 
-    def _is_past(self, time: float, *, after: int) -> bool:
-        return self.limits.should_stop() or (self.run_count > after and self.mailbox.monotonic() >= time)
+    def _is_past(self, time: float) -> bool:
+        """Whether to stop then. A delivery begins one message, however late it is."""
+        return self.limits.should_stop() or (self.run_count > 0 and self.mailbox.monotonic() >= time)
 
     @property
     def messages_left(self) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.format.keys import page_key
 from gaesignals.format.page import COLD_MS, Page
+from gaesignals.limits import MAX_ROUND_SECONDS
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.claim import Claimer, Order
 from gaesignals.mailbox.index import Index
@@ -277,3 +278,51 @@ def test_a_delivery_ends_when_what_waited_at_first_has_had_its_turn_though_more_
     report = deliver([("a", send_another)], reliable=is_reliable)
     assert 20 <= report.delivered < 100
     assert report.more == ("a",)
+
+
+# What is begun, however late it is
+
+
+class SlowReads:
+    """A store whose reads take so many seconds."""
+
+    def __init__(self, store: MemoryStore, clock: ManualClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        store.after = self._pass
+
+    def _pass(self, call: Call) -> None:
+        if call.verb == "gets":
+            self._clock.advance(self._seconds)
+
+
+@pytest.mark.parametrize("is_reliable", [True, False])
+def test_a_delivery_begins_a_message_though_its_claim_took_longer_than_it_may(
+    store: MemoryStore, clock: ManualClock, is_reliable: bool
+) -> None:
+    send_many([("a", number) for number in range(3)])
+    SlowReads(store, clock, 6)
+    report = deliver([("a", lambda _: None)], reliable=is_reliable, max_seconds=5)
+    assert (report.delivered, report.remaining) == (1, 2)
+
+
+@pytest.mark.parametrize("is_reliable", [True, False])
+def test_a_round_begins_a_message_though_its_claim_took_as_long_as_it_may(
+    store: MemoryStore, clock: ManualClock, is_reliable: bool
+) -> None:
+    send_many([("a", number) for number in range(3)])
+    SlowReads(store, clock, MAX_ROUND_SECONDS + 1)
+    report = deliver([("a", lambda _: None)], reliable=is_reliable, max_seconds=40 * MAX_ROUND_SECONDS)
+    assert (report.delivered, report.remaining) == (3, 0)
+
+
+@pytest.mark.parametrize("is_reliable", [True, False])
+def test_a_round_begins_nothing_where_its_claim_took_as_long_as_its_delivery_may(
+    store: MemoryStore, clock: ManualClock, is_reliable: bool
+) -> None:
+    """A claim of 6 seconds, two messages of 3, giving back the third in 6, and one more claim."""
+    send_many([("a", number) for number in range(3)])
+    SlowReads(store, clock, 6)
+    handler = Slow(clock, 3)
+    report = deliver([("a", handler)], reliable=is_reliable, max_seconds=22)
+    assert (report.delivered, report.remaining) == (2, 1)
