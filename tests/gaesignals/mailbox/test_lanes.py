@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gaesignals import Signal, deliver
+from gaesignals import Receivers, Signal, deliver
 from gaesignals.data import codec
 from gaesignals.format.keys import page_key
 from gaesignals.format.lease import Holding, Lease
@@ -175,6 +175,24 @@ def test_a_name_stays_wide_for_as_long_as_a_lane_holds_something(name: Name) -> 
     name.store.write([Set(page_key("a", 2), Page("lane", leases=(at_work,)).to_bytes())])
     name.deliver()
     assert name.home.width == 4
+
+
+def test_what_a_lane_lost_goes_back_to_the_home_page(name: Name) -> None:
+    """The name may have fewer lanes by now."""
+    name.widen(4)
+    box = name.process()
+    box.lanes.keep("a", 3, box.now_ms())
+    name.send(box)
+
+    def fail(data: object) -> None:
+        name.store.evict([page_key("a", 3)])
+        raise RuntimeError
+
+    receivers = Receivers()
+    receivers.connect("a", fail, reliable=True, id="it")
+    deliver(receivers, mailbox=box)
+    assert len(name.home.retries) == 1
+    assert name.page(3) is None
 
 
 def test_who_finds_the_home_page_changed_does_not_narrow_it_by_lanes_that_it_read_before(name: Name) -> None:
