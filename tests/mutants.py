@@ -1997,8 +1997,8 @@ FAULTS = (
     Fault(
         "claims: a delivery does not ask between messages whether it is to stop",
         "gaesignals/delivery/round.py",
-        "if self.messages_left == 0 or self.limits.should_stop():",
-        "if self.messages_left == 0:",
+        "return self.limits.should_stop() or (self.run_count > 0",
+        "return (self.run_count > 0",
     ),
     Fault(
         "claims: a lease lasts as long as its caller says, whatever the receivers declare",
