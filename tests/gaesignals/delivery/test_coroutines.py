@@ -591,3 +591,21 @@ def test_inside_a_running_loop_a_coroutine_in_disguise_has_failed_and_was_not_ru
     report = asyncio.run(request())
     assert (report.retried, seen) == (1, [])
     assert "RunningLoopError" in report.errors[0].error
+
+
+def test_a_stale_holder_of_a_lease_that_it_took_over_begins_no_coroutine(clock: ManualClock) -> None:
+    """The handler of another receiver has used up the lease."""
+
+    def die(data: Any) -> None:
+        raise KeyboardInterrupt
+
+    send(1)
+    with pytest.raises(KeyboardInterrupt):
+        deliver([("a", die)], reliable=True, lease_seconds=60)
+    clock.advance(400)
+    desk = Desk()
+    receivers = Receivers()
+    receivers.connect("a", lambda data: clock.advance(400), reliable=True, id="slow")
+    receivers.connect("a", desk, reliable=True, concurrency=3, id="desk")
+    assert deliver(receivers, lease_seconds=60).delivered == 0
+    assert desk.seen == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers, Signal, deliver, send_many
-from gaesignals.format.keys import page_key
+from gaesignals.format.keys import dead_key, page_key
 from gaesignals.format.page import COLD_MS, Page
 from gaesignals.limits import MAX_ROUND_SECONDS
 from gaesignals.mailbox.box import Mailbox
@@ -348,3 +348,18 @@ def test_a_round_begins_nothing_where_its_claim_took_as_long_as_its_delivery_may
     handler = Slow(clock, 3)
     report = deliver([("a", handler)], reliable=is_reliable, max_seconds=22)
     assert (report.delivered, report.remaining) == (2, 1)
+
+
+def test_a_message_whose_dead_letter_could_not_be_stored_waits_half_a_minute(
+    mailbox: Mailbox, store: MemoryStore
+) -> None:
+    def fail(data: object) -> None:
+        raise RuntimeError
+
+    receivers = Receivers()
+    receivers.connect("a", fail, reliable=True, max_attempts=1, id="it")
+    Signal("a").send(1)
+    store.before = lambda call: [key for key in call.keys if call.verb == "write" and key == dead_key("a")]
+    deliver(receivers)
+    (ref,) = stored(store).retries
+    assert ref.not_before_ms == mailbox.now_ms() + 30_000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from dataclasses import replace
 
 from gaesignals import send_many
-from gaesignals.format.entries import refs_of
+from gaesignals.format.entries import Record, entries_from_bytes, refs_of
 from gaesignals.format.keys import bundle_key, page_key
 from gaesignals.format.lease import GRACE_MS
+from gaesignals.format.page import Page
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.claim import Claim, Claimer, Order
 from gaesignals.mailbox.hold import LeaseEnd, acknowledge
@@ -75,3 +77,19 @@ def test_a_lease_that_somebody_took_over_before_an_acknowledgement_of_unknown_ou
     assert acknowledge(mailbox, [end]) == [end.claim]
     assert taken != [None]
     assert is_there(store, end)
+
+
+def test_what_goes_back_stands_by_when_it_could_be_run_first(mailbox: Mailbox, store: MemoryStore) -> None:
+    """So that none waits for as long as others fail, or come and go back."""
+    end, now_ms = claimed(mailbox), mailbox.now_ms()
+    failed = Record("failed", (now_ms - 100_000) * 1000, b"\xf6", not_before_ms=now_ms - 1000)
+    later = Record("later", (now_ms - 50_000) * 1000, b"\xf6")
+    first = Record("first", (now_ms - 200_000) * 1000, b"\xf6")
+    assert acknowledge(mailbox, [replace(end, returned=[failed, later, first])]) == []
+    page = Page.from_bytes(store.raw(page_key("a")) or b"")
+    bundles = [entries_from_bytes(store.raw(bundle_key(ref.key)) or b"") for ref in page.retries]
+    assert [record.id for records in bundles for record in records if isinstance(record, Record)] == [
+        "first",
+        "later",
+        "failed",
+    ]
