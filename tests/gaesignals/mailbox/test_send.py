@@ -179,3 +179,12 @@ def test_what_lost_and_cannot_be_read_again_may_be_stored(mailbox: Mailbox, stor
     with pytest.raises(SendError) as raised:
         mailbox.send([("a", codec.dumps(1))])
     assert (len(raised.value.unsure), raised.value.failed) == (1, ())
+
+
+def test_a_large_message_that_is_sent_again_does_not_share_its_body(store: MemoryStore, mailbox: Mailbox) -> None:
+    """Whoever claimed it first deletes the body that it had then."""
+    record = Record("id", mailbox.now_ms() * 1000, codec.dumps("x" * 5000))
+    for _ in range(2):
+        mailbox.send_records([("a", record)])
+    page = Page.from_bytes(store.raw(page_key("a")) or b"")
+    assert len({ref.key for ref in refs_of(page.messages.decoded())}) == 2
