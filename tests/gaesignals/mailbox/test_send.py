@@ -8,6 +8,7 @@ import pytest
 
 from gaesignals import SendError, Signal, deliver
 from gaesignals.data import codec
+from gaesignals.format.entries import Record, refs_of
 from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import EMPTY_TTL_SECONDS, MAX_MARKS, Page
 from gaesignals.mailbox.box import Mailbox
