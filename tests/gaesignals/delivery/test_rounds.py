@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from gaesignals import Receivers, Signal, deliver, send_many
+from gaesignals.delivery.opening import JOINING
 from gaesignals.format.keys import dead_key, page_key
 from gaesignals.format.page import COLD_MS, Page
 from gaesignals.limits import MAX_ROUND_SECONDS
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.claim import Claimer, Order
+from gaesignals.mailbox.hold import LeaseEnd, acknowledge
 from gaesignals.mailbox.index import Index
+from gaesignals.mailbox.load import load
 from gaesignals.mailbox.look import look
 from gaesignals.stores.store import Set
 from gaesignals.testing import Call, ManualClock, MemoryStore
@@ -363,3 +366,24 @@ def test_a_message_whose_dead_letter_could_not_be_stored_waits_half_a_minute(
     deliver(receivers)
     (ref,) = stored(store).retries
     assert ref.not_before_ms == mailbox.now_ms() + 30_000
+
+
+def test_whoever_joins_others_looks_again_where_they_hold_everything(mailbox: Mailbox, store: MemoryStore) -> None:
+    send_many([("a", number) for number in range(3)])
+    (claim,) = Claimer(mailbox, {"a": Order(True, 3, 60_000)}).claim().claims
+    records = load(mailbox, [claim])[0].items
+    looks = 0
+
+    def hand_back(call: Call) -> None:
+        nonlocal looks
+        looks += call.verb == "gets" and page_key("a") in call.keys
+        if looks == 2:
+            store.before = None
+            assert acknowledge(mailbox, [LeaseEnd(claim, [record for _, record in records])]) == []
+
+    store.before = hand_back
+    seen: list[object] = []
+    receivers = Receivers()
+    receivers.connect("a", seen.append, reliable=True, id="it")
+    deliver(receivers, opening=JOINING)
+    assert seen
