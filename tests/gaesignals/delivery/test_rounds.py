@@ -308,17 +308,14 @@ def test_a_delivery_ends_when_what_waited_at_first_has_had_its_turn_though_more_
 # What is begun, however late it is
 
 
-class SlowReads:
-    """A store whose reads take so many seconds."""
+def read_slowly(store: MemoryStore, clock: ManualClock, seconds: float) -> None:
+    """Let each read of the store take so many seconds."""
 
-    def __init__(self, store: MemoryStore, clock: ManualClock, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        store.after = self._pass
-
-    def _pass(self, call: Call) -> None:
+    def wait(call: Call) -> None:
         if call.verb == "gets":
-            self._clock.advance(self._seconds)
+            clock.advance(seconds)
+
+    store.after = wait
 
 
 @pytest.mark.parametrize("is_reliable", [True, False])
@@ -326,7 +323,7 @@ def test_a_delivery_begins_a_message_though_its_claim_took_longer_than_it_may(
     store: MemoryStore, clock: ManualClock, is_reliable: bool
 ) -> None:
     send_many([("a", number) for number in range(3)])
-    SlowReads(store, clock, 6)
+    read_slowly(store, clock, 6)
     report = deliver([("a", lambda _: None)], reliable=is_reliable, max_seconds=5)
     assert (report.delivered, report.remaining) == (1, 2)
 
@@ -336,7 +333,7 @@ def test_a_round_begins_a_message_though_its_claim_took_as_long_as_it_may(
     store: MemoryStore, clock: ManualClock, is_reliable: bool
 ) -> None:
     send_many([("a", number) for number in range(3)])
-    SlowReads(store, clock, MAX_ROUND_SECONDS + 1)
+    read_slowly(store, clock, MAX_ROUND_SECONDS + 1)
     report = deliver([("a", lambda _: None)], reliable=is_reliable, max_seconds=40 * MAX_ROUND_SECONDS)
     assert (report.delivered, report.remaining) == (3, 0)
 
@@ -347,7 +344,7 @@ def test_a_round_begins_nothing_where_its_claim_took_as_long_as_its_delivery_may
 ) -> None:
     """A claim of 6 seconds, two messages of 3, giving back the third in 6, and one more claim."""
     send_many([("a", number) for number in range(3)])
-    SlowReads(store, clock, 6)
+    read_slowly(store, clock, 6)
     handler = Slow(clock, 3)
     report = deliver([("a", handler)], reliable=is_reliable, max_seconds=22)
     assert (report.delivered, report.remaining) == (2, 1)
