@@ -3,8 +3,8 @@
     Signal("order_paid").send({"order": 42})                        # in any request
     deliver([("order_paid", charge)], reliable=True)                # in the worker
 
-Weak delivery runs each message at most once, reliable delivery at least once; both cost a constant number of memcache
-calls for any number of names. What is promised under which failures is said in docs/guarantees.md.
+Weak delivery runs each message at most once, reliable delivery at least once; both cost a constant number of calls
+to the store for any number of names. What is promised under which failures is said in docs/guarantees.md.
 """
 
 from .asgi import AsyncSignalsMiddleware

@@ -45,7 +45,7 @@ class RunningLoopError(SignalsError, RuntimeError):
 
 
 class StoreError(SignalsError):
-    """Memcache failed, or an outcome stayed unknown. What was asked may or may not have happened."""
+    """The store failed, or an outcome stayed unknown. What was asked may or may not have happened."""
 
 
 class SendError(StoreError):

@@ -2,7 +2,7 @@
 
 A message comes again where a process died after its handler and before the acknowledgement, or a handler outran its
 lease. It is remembered by its id and the receiver's, when the handler has returned and not before: one that dies or
-raises runs again. The memory is in memcache. It makes a second run rare and not impossible: what is evicted or could
+raises runs again. The memory is in the store. It makes a second run rare and not impossible: what is evicted or could
 not be stored is forgotten, a process may die between handler and memory, and two runs at the same time both run. Where
 a second run must not happen, the handler's own database has to refuse it.
 """

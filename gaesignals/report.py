@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure: of a receiver with a message, or, without these two, of memcache with a name.
+    """One failure: of a receiver with a message, or, without these two, of the store with a name.
 
     `exception` is None where no exception was raised, and from the hundred and first failure of a delivery on.
     """
@@ -25,7 +25,7 @@ class DeliveryReport:
 
     `delivered`: every receiver that was run is done with it. `failed`: a handler raised or marked it; a weak receiver's
     message is then gone, a reliable one's is also counted as `retried` or `dead`. `retried`: to be run again, because a
-    receiver failed or asked for it. `dead`: became a dead letter. `lost`: memcache forgot it, or it could not be read.
+    receiver failed or asked for it. `dead`: became a dead letter. `lost`: the store forgot it, or it could not be read.
     `remaining`: still waiting when this delivery ended, as far as it knows. `overtaken`: somebody else took over the
     lease while it was held here, so it counts for them. `expired`: too old for a receiver that was due to run it.
     `errors` has a record for each failure, `more` the names where something is left that could be done at once, and

@@ -23,7 +23,7 @@ def send_many(
     transactional: bool = False,
     **unknown: NoReturn,
 ) -> list[str]:
-    """Store a message for each pair of a name and data, in as many memcache calls as one; return their ids, in order.
+    """Store a message for each pair of a name and data, in as many calls as one takes; return their ids, in order.
 
     `delay_seconds`, `at` and `transactional` are those of `Signal.send`. A transaction takes the messages of one call
     together, up to about 450 KB.

@@ -59,7 +59,7 @@ class Signal(_ReadOnly, Generic[DataT]):
     to signals of the same name and data type.
 
     With `wake` they are handled at once and not with the next fan-out; with a number of seconds, after so long, so that
-    more of them are handled together. With `durable` they survive whatever memcache forgets. With `latest` only the
+    more of them are handled together. With `durable` they survive whatever the store forgets. With `latest` only the
     newest counts: a send takes the place of those of its name that nobody has begun to handle.
     """
 
@@ -196,7 +196,7 @@ class Signal(_ReadOnly, Generic[DataT]):
     ) -> str:
         """Store a message with `data` for this signal's receivers; return its id.
 
-        That takes two memcache calls, and a third where the data is over about 2 KB or a page is full. With
+        That takes two calls to the store, and a third where the data is over about 2 KB or a page is full. With
         `delay_seconds`, or `at`, an aware datetime, it is handled then, at most 29 days ahead. With `transactional` it
         comes with the commit of the ndb or db transaction that is open here, or not at all. Either takes one call, to
         App Engine's queue service, and up to 90 KB.

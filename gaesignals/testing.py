@@ -79,7 +79,7 @@ class SignalsFixture:
     """Signals inside a `with` block, each block with a mailbox of its own.
 
     `clock` starts at the time of day, in whole seconds, and stands still. `store` is what everything is kept in; its
-    hooks and `evict` play a memcache that fails or forgets. `tasks` holds the tasks that were added; `drain` runs those
+    hooks and `evict` play a store that fails or forgets. `tasks` holds the tasks that were added; `drain` runs those
     that are due. A retry waits for exactly the receiver's backoff, and not
     for a random part of it, so that a test knows when it is due.
     """

@@ -38,7 +38,7 @@ _EXPLANATIONS = {
     413: "The request is too large.",
     415: "The worker reads JSON and forms.",
     500: "Something went wrong; the worker's log says what.",
-    503: "Memcache or Cloud Tasks does not answer. Nothing was lost by this; try again.",
+    503: "The store or Cloud Tasks does not answer. Nothing was lost by this; try again.",
 }
 
 

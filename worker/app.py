@@ -224,7 +224,7 @@ def _configure(app: Worker) -> None:
 
     @app.errorhandler(StoreError)
     def memcache_failed(error: StoreError) -> Response:
-        app.logger.error("memcache failed", extra={"detail": str(error)})
+        app.logger.error("the store failed", extra={"detail": str(error)})
         return refuse(503)
 
 

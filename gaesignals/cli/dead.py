@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         commands,
         "/admin/dead/payload",
         what="a dead letter",
-        exits="the letter is not there any more, or memcache evicted its payload",
+        exits="the letter is not there any more, or the store evicted its payload",
     )
     requeue = commands.add(
         "requeue",

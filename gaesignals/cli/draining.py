@@ -96,7 +96,7 @@ def _say_dispatched(terminal: Terminal, counts: Mapping[str, Any]) -> None:
     if counts.get("refused"):
         terminal.remark(f"the queue refused {_which(counts, 'refused')}, which cron tries again")
     if counts.get("unreadable"):
-        terminal.remark(f"memcache did not answer for {count_of(counts['unreadable'], 'slot')} of the index")
+        terminal.remark(f"the store did not answer for {count_of(counts['unreadable'], 'slot')} of the index")
 
 
 def _say_delivered(terminal: Terminal, counts: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         commands,
         "/admin/messages/payload",
         what="a message that is listed",
-        exits="the message is not among the first hundred any more, or memcache evicted what it carries",
+        exits="the message is not among the first hundred any more, or the store evicted what it carries",
     )
     gone = "not all of the given IDs are to be retried: run, drop and kill are for nothing else"
     now = commands.add("run", run_now, help="run retries of a name now, whenever they were to be run", exits=gone)
@@ -108,9 +108,9 @@ def _say_messages(terminal: Terminal, name: str, answer: Mapping[str, Any]) -> N
     if answer["omitted"]:
         terminal.say(f"and about {answer['omitted']:,} more")
     if answer["missing"]:
-        terminal.remark(f"{count_of(answer['missing'], 'message')} cannot be read: memcache has forgotten them")
+        terminal.remark(f"{count_of(answer['missing'], 'message')} cannot be read: the store has forgotten them")
     if not answer["readable"]:
-        terminal.remark("memcache did not answer for all of them: there may be more")
+        terminal.remark("the store did not answer for all of them: there may be more")
 
 
 def _row(message: Mapping[str, Any], now: datetime | None) -> list[str]:

@@ -36,7 +36,7 @@ def run_pause(options: argparse.Namespace, context: Context) -> ExitCode:
     """Pause names."""
     answer = _post("pause", "paused", options, context)
     if not options.json:
-        context.terminal.say(f"paused {count_of(answer['paused'], 'name')}, as long as memcache remembers it")
+        context.terminal.say(f"paused {count_of(answer['paused'], 'name')}, as long as the store remembers it")
     return ExitCode.DONE
 
 

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--data", type=json_value, metavar="JSON", help="what it carries (null)")
     parser.add_argument("--count", type=_count, default=1, metavar="N", help=f"how often, 1 to {MAX_COUNT} (1)")
     parser.add_argument("--wake", action="store_true", help="have it handled at once, not with the next fan-out")
-    parser.add_argument("--durable", action="store_true", help="have it survive whatever memcache forgets")
+    parser.add_argument("--durable", action="store_true", help="have it survive whatever the store forgets")
     parser.add_argument("--latest", action="store_true", help="let only the newest of the name count")
     parser.add_argument("--delay", type=_delay, metavar="SECONDS", help="send it so much later, up to 29 days")
 

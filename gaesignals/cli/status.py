@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         "status",
         run,
         help="show the worker's health and what waits",
-        exits="memcache does not answer, the fan-out is late, or the queue is not running",
+        exits="the store does not answer, the fan-out is late, or the queue is not running",
     )
     parser.add_argument(
         "--watch",
@@ -108,7 +108,7 @@ def _problems(status: Mapping[str, Any]) -> list[str]:
     health = status.get("health", {})
     problems = []
     if health.get("memcache") == "down":
-        problems.append("memcache does not answer")
+        problems.append("the store does not answer")
     elif health.get("is_fan_out_late") and not _has_just_started(status):
         last = "there was no fan-out" if _fan_out(health) == "never" else f"the last fan-out was {_fan_out(health)}"
         problems.append(f"{last}: does cron call /cron/drain of this service?")
@@ -139,7 +139,7 @@ def _say_head(terminal: Terminal, status: Mapping[str, Any], url: str) -> None:
     if health := status.get("health"):
         flushed = ", flushed since the last look" if health.get("flushed") else ""
         terminal.say(
-            f"memcache {health.get('memcache')}{flushed}; last fan-out {_fan_out(health)}; queue {health.get('queue')}"
+            f"store {health.get('memcache')}{flushed}; last fan-out {_fan_out(health)}; queue {health.get('queue')}"
         )
     totals = status["totals"]
     terminal.say(", ".join(f"{name} {number(totals[name])}" for name in _TOTALS if name in totals))

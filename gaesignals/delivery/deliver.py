@@ -1,7 +1,7 @@
 """Delivery: what an application calls to have its handlers run.
 
 Weak: what was claimed is this process's for good, so a message is handled at most once. Reliable: what was claimed is
-held on a lease until it is acknowledged, so a message is handled at least once while memcache keeps it.
+held on a lease until it is acknowledged, so a message is handled at least once while the store keeps it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def deliver(
     others would wait for it. `opening` is how it begins: `JOINING` claims one batch of each name at first, and not
     sixteen messages, so that whoever helps with slow messages leaves the others their share.
 
-    Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if memcache answered for
+    Handlers' exceptions are logged and counted, never raised here. Raises `StoreError` only if the store answered for
     none of the names, `RunningLoopError` for `async def` handlers inside a running event loop, and an error of ours for
     a mapping or an option that makes no sense.
     """
@@ -156,7 +156,7 @@ def _check_parts(mailbox: object, **functions: object) -> None:
 def waiting_names(mapping: ReceiverMapping, *, mailbox: Mailbox | None = None, **unknown: NoReturn) -> list[str]:
     """Return the names in the index that match a receiver of `mapping`, whether or not they are due.
 
-    Costs eight memcache calls. Raises `StoreError` if memcache does not answer, and an error of ours for a mapping that
+    Costs eight calls to the store. Raises `StoreError` if that does not answer, and an error of ours for a mapping that
     cannot work.
     """
     reject_unknown(unknown, where="waiting_names()")

@@ -147,7 +147,7 @@ class FreshDelivery:
         tally = self._round.tally
         tally.more.difference_update(names)
         if claimed.silent and self._matches.keys() <= claimed.silent | claimed.paused and not self._round.run_count:
-            raise StoreError("memcache did not answer for any of the names; nothing was delivered")
+            raise StoreError("the store did not answer for any of the names; nothing was delivered")
         tally.lost += claimed.lost
         tally.more |= claimed.more
         # The next settling takes them out of the index.
@@ -155,7 +155,7 @@ class FreshDelivery:
         tally.errors += [
             Failure(name, None, None, error)
             for error, names in (
-                ("memcache did not answer for this name", claimed.unreadable),
+                ("the store did not answer for this name", claimed.unreadable),
                 ("others changed this name at every attempt", claimed.contended),
             )
             for name in sorted(names)

@@ -130,7 +130,7 @@ class Round:
     def leave_unread(self, claim: Claim) -> None:
         """Memcache did not answer for what was claimed. Its lease runs out, and somebody takes it over."""
         self.tally.errors.append(
-            Failure(claim.name, None, None, "memcache did not answer for what was claimed; its lease has to run out")
+            Failure(claim.name, None, None, "the store did not answer for what was claimed; its lease has to run out")
         )
         self.tally.remaining += claim.holding.count
 

@@ -3,8 +3,8 @@
 For `django.tasks` of Django 6 and, below it, the package django-tasks, which is the same for older versions.
 
 Each task function has a signal of its own, `task:ALIAS:QUEUE:PATH`: so a slow one does not keep a quick one waiting,
-and each can be paused, looked at and requeued alone. A task is run at least once while memcache keeps it, or whatever
-memcache does where `OPTIONS` say `durable`. What it returns is dropped: there are no results to get, and no priority.
+and each can be paused, looked at and requeued alone. A task is run at least once while the store keeps it, or whatever
+it forgets where `OPTIONS` say `durable`. What it returns is dropped: there are no results to get, and no priority.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
     def enqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:
         """Send `task` for a worker to run; return a result of status READY, whose `id` is the message's.
 
-        Costs what `Signal.send` costs: two memcache calls, or one to App Engine's queues where `run_after` is ahead or
-        it is transactional. Raises what `Signal.send` raises, and TypeError or ValueError for arguments that are not
+        Costs what `Signal.send` costs: two calls to the store, or one to App Engine's queues where `run_after` is ahead
+        or it is transactional. Raises what `Signal.send` raises, and TypeError or ValueError for arguments that are not
         JSON.
         """
         self.validate_task(task)

@@ -69,7 +69,7 @@ def contents(
     """
     seen = read_pages(connection, [name]).values()
     if all(each.state is State.FAILED for each in seen):
-        raise StoreError("memcache did not answer; the messages cannot be read")
+        raise StoreError("the store did not answer; the messages cannot be read")
     pages = [each.value for each in seen if each.value is not None]
     wanted = [standing for standing in Standing if standing in standings]
     # Not all at once: a page that somebody planted may promise millions of segments.

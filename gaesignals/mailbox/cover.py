@@ -106,11 +106,11 @@ def entrust(safety: Safety, cover: Cover, reason: str) -> None:
     try:
         safety.secure([Insured(cover.name, record, None) for record in durable])
     except TaskError:
-        logger.exception("durable messages may be in memcache alone")
+        logger.exception("durable messages may be in the store alone")
         return
     cover.entrusted = frozenset(record.id for record in durable)
     safety.release_tasks([*cover.old, *cover.tasks])
     logger.warning(
-        "durable messages did not get into memcache in time, and come by their tasks",
+        "durable messages did not get into the store in time, and come by their tasks",
         extra={"signals_name": ascii(cover.name), "signals_count": len(durable), "signals_reason": reason},
     )

@@ -56,7 +56,7 @@ def discard(mailbox: Mailbox, names: Iterable[str]) -> int:
     count = sum(page.waiting_count + count_messages(page.retries) for page in discarding.taken)
     if discarding.failed:
         raise StoreError(
-            f"memcache failed for {len(discarding.failed)} of the names; {count} messages are discarded, the rest wait"
+            f"the store failed for {len(discarding.failed)} of the names; {count} messages are discarded, the rest wait"
         )
     return count
 

@@ -163,7 +163,7 @@ class _Acknowledging:
             self.won.append(self._open.pop(plan.key).end)
             self.merged += self._merging.pop(plan.key, [])
         elif fate is Fate.UNSURE:
-            self._miss(plan.key, "memcache failed and the page has changed since")
+            self._miss(plan.key, "the store failed and the page has changed since")
 
     def give_up(self, key: bytes, reason: str) -> None:
         self._miss(key, reason)
@@ -210,7 +210,7 @@ class _Planting:
             self.won += [back.end for back in planted]
             self._list(planted)
         elif fate is Fate.UNSURE:
-            self.give_up(plan.key, "memcache failed and the page has changed since")
+            self.give_up(plan.key, "the store failed and the page has changed since")
 
     def _list(self, planted: Sequence[_Return]) -> None:
         """What went back to the new page waits there."""

@@ -47,7 +47,7 @@ class Pauses:
     def _change(self, changing: _Changing) -> int:
         rewrite(self._connection, changing, attempts=_MAX_ATTEMPTS)
         if changing.has_failed:
-            raise StoreError("memcache did not store which names are paused; look at them before repeating it")
+            raise StoreError("the store did not take which names are paused; look at them before repeating it")
         return len(changing.concerned)
 
 

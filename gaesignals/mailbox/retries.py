@@ -35,7 +35,7 @@ MAX_SEARCHED_BYTES: Final = 64_000_000
 """About what is read of the bundles to find messages by their ids, those that are due first at the beginning."""
 _READ_BYTES: Final = 8_000_000
 _MAX_ATTEMPTS: Final = 30
-_UNKNOWN: Final = "memcache failed, and it is not known whether the messages were changed; look before repeating it"
+_UNKNOWN: Final = "the store failed, and it is not known whether the messages were changed; look before repeating it"
 
 _Records: TypeAlias = tuple[Record, ...]
 _Change: TypeAlias = Callable[[Record], Record | None]
@@ -76,7 +76,7 @@ def kill(mailbox: Mailbox, name: str, ids: Collection[str], *, most: int = KEPT_
     records = [record for record in found.records() if record.id in ids][:most]
     letters = [_letter(record, mailbox.now_ms()) for record in records]
     if letters and bury(mailbox, {name: letters}, most=most):
-        raise StoreError("memcache did not take the dead letters: the messages are to be retried as before")
+        raise StoreError("the store did not take the dead letters: the messages are to be retried as before")
     taken = _take_out(mailbox, name, found, {letter.id for letter in letters})
     done = {(record.id, record.receivers) for record in taken.done}
     _revive(mailbox, name, [letter for letter in letters if (letter.id, letter.receivers) not in done])
@@ -97,7 +97,7 @@ class _Retries:
 def _find(mailbox: Mailbox, name: str, ids: Collection[str]) -> _Retries:
     pages = read_pages(mailbox, [name])
     if any(not seen.is_writable for seen in pages.values()):
-        raise StoreError("memcache did not answer for the messages; nothing is changed")
+        raise StoreError("the store did not answer for the messages; nothing is changed")
     refs = [ref for seen in pages.values() if seen.value for ref in seen.value.retries]
     refs.sort(key=lambda ref: ref.not_before_ms)
     found: dict[Ref, _Records] = {}
@@ -128,7 +128,7 @@ def _read(connection: Connection, refs: Sequence[Ref]) -> dict[Ref, _Records]:
     reads = connection.gets_sized({bundle_key(ref.key): ref.size for ref in refs})
     seen = {ref: decoded(bundle_key(ref.key), reads[bundle_key(ref.key)], entries_from_bytes) for ref in refs}
     if any(each.state is State.FAILED for each in seen.values()):
-        raise StoreError("memcache did not answer for the messages; nothing is changed")
+        raise StoreError("the store did not answer for the messages; nothing is changed")
     return {
         ref: tuple(record for record in each.value[: ref.count] if isinstance(record, Record))
         for ref, each in seen.items()

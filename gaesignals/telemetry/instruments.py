@@ -22,7 +22,7 @@ class Instruments:
         "failed": "Messages that a handler failed with",
         "retried": "Messages that are to be run again",
         "dead": "Messages that became dead letters",
-        "lost": "Messages that memcache forgot or that could not be read",
+        "lost": "Messages that the store forgot or that could not be read",
         "expired": "Messages that were too old for a receiver",
         "overtaken": "Messages whose lease somebody else took over",
     }
@@ -41,7 +41,7 @@ class Instruments:
             name: meter.create_counter(f"gaesignals.{name}", message, description)
             for name, description in self.COUNTS.items()
         }
-        self._calls = meter.create_counter("gaesignals.memcache.calls", "{call}", "Calls to memcache")
+        self._calls = meter.create_counter("gaesignals.memcache.calls", "{call}", "Calls to the store")
         self._durations = meter.create_histogram(
             "messaging.process.duration",
             "s",

@@ -180,7 +180,7 @@ class TestSending:
         self, app: TestApp, api_server: ApiServer
     ) -> None:
         api_server.close()
-        assert "memcache" in app.post("/send", {"name": "a"}, status=503).json["error"]
+        assert "not stored" in app.post("/send", {"name": "a"}, status=503).json["error"]
 
     @pytest.mark.parametrize(
         "headers",

@@ -102,7 +102,7 @@ def test_memcache_that_does_not_answer_is_a_failed_run(
     break_memcache()
     response = client.cron(status=503)
     assert "Nothing was lost" in response.json["error"]
-    assert "memcache failed" in [record.getMessage() for record in caplog.records]
+    assert "the store failed" in [record.getMessage() for record in caplog.records]
 
 
 def test_a_name_that_send_would_have_refused_does_not_spoil_the_task_of_its_neighbours(receivers: Receivers) -> None:

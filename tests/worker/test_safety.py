@@ -85,9 +85,9 @@ class TestThePage:
 
     def test_of_a_name_says_what_was_brought_back_of_it(self, client: Client) -> None:
         self.bring_back(client)
-        assert "1 durable message that memcache forgot" in client.browse("/admin/name?name=a").text
-        assert "that memcache forgot" not in client.browse("/admin/name?name=b").text
-        assert "that memcache forgot" not in client.browse("/admin/name?name=nobodys").text
+        assert "1 durable message that the store forgot" in client.browse("/admin/name?name=a").text
+        assert "that the store forgot" not in client.browse("/admin/name?name=b").text
+        assert "that the store forgot" not in client.browse("/admin/name?name=nobodys").text
 
     def test_says_nothing_of_it_where_nothing_was(self, client: Client) -> None:
         text = client.browse("/admin/").text

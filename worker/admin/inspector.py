@@ -101,7 +101,7 @@ class Inspector:
             everything = self._in_order(known) if only is None else only
             names = self._look_at_names(known, everything, containing(search, everything), page, size)
         except StoreError as error:
-            logger.error("memcache failed", extra={"detail": str(error)})
+            logger.error("the store failed", extra={"detail": str(error)})
             health = replace(health, is_memcache_up=False)
         return self._status(looked_at, health, paused, names, back)
 

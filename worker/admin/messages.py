@@ -198,7 +198,7 @@ def _change(action: str, change: Callable[[Moves, str, Collection[str]], Collect
         changed = change(moves, name, ids)
     except StoreError as error:
         logger.error("an administrator's change of messages failed", extra={"detail": str(error)})
-        return refuse(503, f"Memcache failed: {error}")
+        return refuse(503, f"The store failed: {error}")
     logger.info(
         "an administrator changed messages",
         extra={

@@ -29,10 +29,10 @@ _FLEET: Mapping[Field, str] = {
     Field.FAILED: "Messages that a handler failed with",
     Field.RETRIED: "Messages that are to be run again",
     Field.DEAD: "Messages that became dead letters",
-    Field.LOST: "Messages that memcache forgot or that could not be read",
+    Field.LOST: "Messages that the store forgot or that could not be read",
     Field.EXPIRED: "Messages that were too old for a receiver",
     Field.OVERTAKEN: "Messages whose lease somebody else took over",
-    Field.BROUGHT: "Durable messages that memcache forgot and tasks brought back",
+    Field.BROUGHT: "Durable messages that the store forgot and tasks brought back",
 }
 _OUTCOMES = (Field.DELIVERED, Field.FAILED, Field.RETRIED, Field.DEAD, Field.EXPIRED)
 _GAUGES = {
@@ -101,7 +101,7 @@ def blueprint(inspector: Inspector, archive: Archive, labels: Labels) -> Bluepri
 
 
 def _add_health(out: Exposition, status: Status) -> None:
-    out.family("gaesignals_memcache_up", "gauge", "Whether memcache answers")
+    out.family("gaesignals_memcache_up", "gauge", "Whether the store answers")
     out.sample("gaesignals_memcache_up", int(status.health.is_memcache_up))
     if status.health.last_fan_out_at:
         name = "gaesignals_last_fan_out_timestamp_seconds"

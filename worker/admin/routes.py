@@ -164,7 +164,7 @@ def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: s
 def _failed(message: str, error: StoreError) -> Response:
     """503 with what is known of how far it came: our errors say it, and hold nothing of a message."""
     logger.error(message, extra={"detail": str(error), "caller": escaped(caller())})
-    return refuse(503, f"Memcache failed: {error}")
+    return refuse(503, f"The store failed: {error}")
 
 
 def _log(message: str, names: tuple[str, ...] | list[str], **fields: Any) -> None:

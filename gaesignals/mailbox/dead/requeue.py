@@ -102,7 +102,7 @@ class DeadLetters:
             return DeadPage(tuple(old for old in page.letters if old not in letters))
 
         if change(self._mailbox, [name], without):
-            raise StoreError("memcache did not store a change of the dead letters; look at them before repeating it")
+            raise StoreError("the store did not take a change of the dead letters; look at them before repeating it")
 
 
 def _with_payload(letter: DeadLetter, payloads: Mapping[bytes, bytes]) -> DeadLetter:

@@ -30,4 +30,4 @@ def read_slots(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, See
 
 def check_any_read(slots: Mapping[bytes, Seen[Slot]]) -> None:
     if slots and all(seen.state is State.FAILED for seen in slots.values()):
-        raise StoreError("memcache did not answer; the index of waiting names cannot be read")
+        raise StoreError("the store did not answer; the index of waiting names cannot be read")

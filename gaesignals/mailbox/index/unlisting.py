@@ -111,7 +111,7 @@ def due_times(connection: Connection, names: Collection[str]) -> tuple[dict[str,
     due: dict[str, int | None] = dict.fromkeys(names)
     pages = read_pages(connection, names)
     if pages and all(seen.state is State.FAILED for seen in pages.values()):
-        raise StoreError("memcache did not answer; nothing was settled")
+        raise StoreError("the store did not answer; nothing was settled")
     forgotten = _forgotten(connection, pages, now_ms)
     for address, seen in pages.items():
         at = None if address in forgotten else _due_ms(address, seen, now_ms)

@@ -42,7 +42,7 @@ class TestList:
         outcome = ask("messages", "list", "again")
         assert (outcome.output, outcome.errors) == (
             "and about 1 more\n",
-            "memcache did not answer for all of them: there may be more\n",
+            "the store did not answer for all of them: there may be more\n",
         )
         worker.store.before = None
         worker.store.delete([key for key in worker.store.keys() if key.startswith(b"gs:b:")])  # noqa: SIM118

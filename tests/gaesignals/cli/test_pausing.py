@@ -10,7 +10,7 @@ from .conftest import Ask, Worker
 def test_a_paused_name_is_not_delivered_until_it_is_resumed(ask: Ask, worker: Worker) -> None:
     worker.send("order_paid")
     outcome = ask("pause", "order_paid", "user_7_login")
-    assert (outcome.code, outcome.output) == (0, "paused 2 names, as long as memcache remembers it\n")
+    assert (outcome.code, outcome.output) == (0, "paused 2 names, as long as the store remembers it\n")
     ask("drain", "--wait")
     assert worker.handled == []
     assert ask("resume", "order_paid").output == "resumed 1 name\n"

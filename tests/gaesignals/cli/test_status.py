@@ -28,7 +28,7 @@ def test_shows_the_workers_health_and_the_names_where_something_waits(ask: Ask, 
     outcome = ask("status")
     assert outcome.code == 0
     assert outcome.lines[0].startswith(f"worker at {worker.url} (gaesignals ")
-    assert outcome.lines[1].startswith("memcache ok; last fan-out ")
+    assert outcome.lines[1].startswith("store ok; last fan-out ")
     assert outcome.lines[1].endswith("; queue running")
     assert outcome.lines[2] == "waiting 3, leased 0, retrying 0, dead 0, unmatched 0, paused 0"
     heading, row = outcome.lines[-2:]
@@ -163,7 +163,7 @@ class TestExitCode:
     def test_is_1_when_memcache_does_not_answer(self, ask: Ask, worker: Worker) -> None:
         worker.store.before = lambda call: call.keys
         outcome = ask("status")
-        assert (outcome.code, outcome.errors) == (1, "memcache does not answer\n")
+        assert (outcome.code, outcome.errors) == (1, "the store does not answer\n")
         assert ask("status", "--json").json["health"]["memcache"] == "down"
 
     def test_is_1_when_the_queue_is_paused(self, ask: Ask, worker: Worker) -> None:

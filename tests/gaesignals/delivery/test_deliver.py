@@ -870,7 +870,7 @@ def test_a_lane_that_cannot_be_read_is_not_memcache_being_down(store: MemoryStor
     store.write([Set(page_key("a"), Page("e" * 24, width=2).to_bytes())])
     store.before = lambda call: [key for key in call.keys if key == page_key("a", 1)]
     report = deliver([("a", print)])
-    assert [failure.error for failure in report.errors] == ["memcache did not answer for this name"]
+    assert [failure.error for failure in report.errors] == ["the store did not answer for this name"]
 
 
 def test_a_name_that_others_change_at_every_attempt_is_reported_as_that(store: MemoryStore) -> None:
@@ -900,7 +900,7 @@ def test_what_was_claimed_and_cannot_be_read_is_reported_and_comes_again(
     store.before = lambda call: [key for key in call.keys if key.startswith(b"gs:s:") and call.verb == "gets"]
     report = deliver([("a", handler)], reliable=True)
     assert [(failure.name, failure.error) for failure in report.errors] == [
-        ("a", "memcache did not answer for what was claimed; its lease has to run out")
+        ("a", "the store did not answer for what was claimed; its lease has to run out")
     ]
     assert (report.remaining >= 16, report.lost) == (True, 0)
     assert set(handler.seen) <= {"one more, so that they are sealed"}

@@ -168,7 +168,7 @@ class TestTrouble:
     def test_with_one_name_leaves_the_others_discarded(self, mailbox: Mailbox, store: MemoryStore) -> None:
         send_many([("a", 1), ("b", 2)])
         store.before = lambda call: [key for key in call.keys if key == page_key("a")]
-        with pytest.raises(StoreError, match="memcache failed for 1 of the names; 1 messages are discarded"):
+        with pytest.raises(StoreError, match="the store failed for 1 of the names; 1 messages are discarded"):
             discard(mailbox, ["a", "b"])
         store.before = None
         assert (handled("a"), handled("b")) == ([1], [])

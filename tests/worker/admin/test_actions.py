@@ -162,7 +162,7 @@ class TestWhatIsPausedAndCannotBeRead:
         self.lose(store)
         for action in ("pause", "resume"):
             error = client.http.post_json(f"/admin/{action}", {"names": ["a"]}, status=503).json["error"]
-            assert error.startswith("Memcache failed: ")
+            assert error.startswith("The store failed: ")
 
 
 class TestDiscarding:

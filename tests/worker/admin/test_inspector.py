@@ -199,7 +199,7 @@ class TestTrouble:
         status = look(client, status=503)
         assert status["health"]["memcache"] == "down"
         assert status["names"] == []
-        assert "Memcache does not answer" in client.browse("/admin/", status=503).text
+        assert "The store does not answer" in client.browse("/admin/", status=503).text
 
     def test_with_all_of_memcache_leaves_what_the_instance_knows(
         self, client: Client, mailbox: Mailbox, break_memcache: Callable[[], None], store: MemoryStore

@@ -92,7 +92,7 @@ class TestLetters:
     def test_while_memcache_is_down_are_an_error(self, client: Client, break_memcache: Callable[[], None]) -> None:
         break_memcache()
         for path in ("/admin/dead", "/admin/dead?name=firm", "/admin/dead/payload?name=firm&id=x"):
-            assert "Memcache" in client.http.get(path, status=503).json["error"]
+            assert "The store" in client.http.get(path, status=503).json["error"]
 
 
 def listed(page: Any) -> list[str]:

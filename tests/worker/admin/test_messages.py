@@ -101,7 +101,7 @@ class TestMessages:
 
     def test_while_memcache_is_down_are_an_error(self, client: Client, break_memcache: Callable[[], None]) -> None:
         break_memcache()
-        assert "Memcache" in client.http.get("/admin/messages?name=firm", status=503).json["error"]
+        assert "The store" in client.http.get("/admin/messages?name=firm", status=503).json["error"]
 
     def test_that_are_in_part_unreadable_are_said_to_be(self, make_client: MakeClient, shop: Shop) -> None:
         store = MemoryStore()

@@ -181,7 +181,7 @@ class TestTheVerdict:
         break_memcache()
         page = client.browse("/admin/", status=503)
         assert text(page, "h1") == ["Something is wrong"]
-        assert text(page, ".problems h2") == ["Memcache does not answer", "1 receiver fails"]
+        assert text(page, ".problems h2") == ["The store does not answer", "1 receiver fails"]
         assert text(page, ".totals") == []
         assert text(page, ".more dd")[0] == "not known"
         assert text(page, ".more dd")[2].startswith("1 instance, the first since ")
@@ -227,7 +227,7 @@ class TestWhatIsNotKnown:
     ) -> None:
         assert text(client.browse(path), ".flash") == []
         break_memcache()
-        assert "Memcache does not answer" in text(client.browse(path, status=503), ".flash")[0]
+        assert "The store does not answer" in text(client.browse(path, status=503), ".flash")[0]
 
     def test_is_when_a_retry_is_due_that_was_not_run(self, make_client: MakeClient, store: MemoryStore) -> None:
         receivers = Receivers()

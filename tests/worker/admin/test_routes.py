@@ -340,7 +340,7 @@ class TestBadDrains:
     def test_while_memcache_is_down_are_told_so(self, client: Client, break_memcache: Callable[[], None]) -> None:
         break_memcache()
         for body in ({}, {"wait": True}, {"names": ["weak"], "wait": True}):
-            assert "Memcache" in script(client, "/admin/drain", body, status=503).json["error"]
+            assert "The store" in script(client, "/admin/drain", body, status=503).json["error"]
 
 
 class TestStatus:
@@ -452,7 +452,7 @@ class TestPage:
         ]
         assert [line.text.strip().partition(", the first since")[0] for line in page.select(".more dd")] == [
             "no reliable delivery; weak ones hold no lease",
-            "none lately, or memcache has forgotten it",
+            "none lately, or the store has forgotten it",
             "1 instance",
             "0 receivers",
         ]
@@ -524,9 +524,9 @@ class TestPage:
     @pytest.mark.parametrize(
         ("query", "told", "not_told"),
         [
-            ("done=dispatched", "Nothing was waiting.", "Memcache"),
-            ("done=dispatched&unreadable=128", "Memcache did not answer for 128 parts of the index", "Nothing"),
-            ("done=delivered&delivered=5&lost=2", "Delivered 5 messages, 2 lost by memcache.", "failed"),
+            ("done=dispatched", "Nothing was waiting.", "The store"),
+            ("done=dispatched&unreadable=128", "The store did not answer for 128 parts of the index", "Nothing"),
+            ("done=delivered&delivered=5&lost=2", "Delivered 5 messages, 2 lost by the store.", "failed"),
             ("done=delivered&overtaken=3", "Delivered 0 messages, 3 taken over by another delivery meanwhile.", "lost"),
             ("done=delivered&delivered=5&refused=1", "Cloud Tasks refused 1 name", "tasks."),
         ],
