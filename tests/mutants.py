@@ -29,7 +29,7 @@ GROUPS = (
     "gaesignals/format/test_lease.py gaesignals/format/test_taking.py gaesignals/mailbox/test_rewrite.py "
     "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_hold.py gaesignals/mailbox/test_budgets.py "
     "gaesignals/mailbox/test_lanes.py "
-    "gaesignals/delivery/test_pace.py gaesignals/delivery/test_rounds.py "
+    "gaesignals/delivery/test_pace.py gaesignals/delivery/test_rounds.py gaesignals/delivery/test_deaths.py "
     "gaesignals/mailbox/test_send.py gaesignals/stores/test_client.py gaesignals/mailbox/test_index.py "
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
     "gaesignals/delivery/test_takeover.py gaesignals/mailbox/test_dead.py gaesignals/delivery/test_time.py "
@@ -146,6 +146,12 @@ FAULTS = (
         "gaesignals/format/history.py",
         "stored == period and is_count(since_ms)",
         "is_count(since_ms)",
+    ),
+    Fault(
+        "what a person makes a dead letter is no death in the history",
+        "gaesignals/delivery/deaths.py",
+        "        observer.delivered(DeliveryReport(dead=len({letter.id for letter in letters})))\n",
+        "",
     ),
     Fault(
         "what memcache did not take of the history is forgotten",

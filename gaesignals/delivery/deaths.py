@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from contextvars import copy_context
 from typing import Final
@@ -14,7 +14,9 @@ from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.current import use_mailbox
 from gaesignals.message import Message
 from gaesignals.ndb import OwnContexts
+from gaesignals.observing import Judged
 from gaesignals.receivers import OnDead, Receivers
+from gaesignals.report import DeliveryReport
 
 from .coroutines import Coroutines
 from .results import finish
@@ -26,11 +28,23 @@ logger = logging.getLogger("gaesignals")
 _TELL_SECONDS: Final = handler_seconds(LEASE_SECONDS)
 
 
-def announce_each(name: str, letters: Iterable[DeadLetter], receivers: Receivers, mailbox: Mailbox) -> None:
-    """Log and tell deaths that came outside a delivery: a person made dead letters of messages."""
-    with use_mailbox(mailbox), closing(Coroutines(limit_seconds=_TELL_SECONDS)) as coroutines:
+def announce_each(name: str, letters: Sequence[DeadLetter], receivers: Receivers, mailbox: Mailbox) -> None:
+    """Log and tell deaths that came outside a delivery: a person made dead letters of messages.
+
+    Observers are told as by a delivery that ran nothing, so these deaths are counted as any others are.
+    """
+    if not letters:
+        return
+    observer = mailbox.observer.listening()
+    with (
+        observer.delivering(),
+        use_mailbox(mailbox),
+        closing(Coroutines(limit_seconds=_TELL_SECONDS)) as coroutines,
+    ):
+        observer.judged(Judged(name, dead=[receiver for letter in letters for receiver in letter.receivers]))
         for letter in letters:
             announce(name, letter, receivers, mailbox, coroutines)
+        observer.delivered(DeliveryReport(dead=len({letter.id for letter in letters})))
 
 
 def announce(name: str, letter: DeadLetter, receivers: Receivers, mailbox: Mailbox, coroutines: Coroutines) -> None:

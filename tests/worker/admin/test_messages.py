@@ -190,6 +190,16 @@ class TestKilling:
         assert "cannot" in headline.select_one("code").text
         assert headline.select_one(".badge").text == "an administrator made it a dead letter"
 
+    def test_is_counted_as_any_death_is(self, client: Client) -> None:
+        one, two, _ = fail(client, 1, 2, 3)
+        client.http.post_json("/admin/messages/kill", {"name": "firm", "ids": [one, two]})
+        client.http.post_json("/admin/messages/kill", {"name": "firm", "ids": [one]})
+        status, metrics = client.http.get("/admin/status").json, client.http.get("/metrics").text
+        assert sum(point["dead"] or 0 for point in status["history"]["points"]) == 2
+        assert [each["dead"] for each in status["receivers"]] == [2, 0]
+        assert "gaesignals_dead_total 2\n" in metrics
+        assert 'gaesignals_name_messages_total{name="firm",outcome="dead"} 2\n' in metrics
+
     def test_makes_a_dead_letter_and_tells_on_dead(
         self, client: Client, shop: Shop, caplog: pytest.LogCaptureFixture
     ) -> None:
