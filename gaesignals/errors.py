@@ -48,6 +48,10 @@ class StoreError(SignalsError):
     """The store failed, or an outcome stayed unknown. What was asked may or may not have happened."""
 
 
+class LeftAloneError(StoreError):
+    """What was asked for is stored in the format of a later version, and left alone. Nothing was changed."""
+
+
 class SendError(StoreError):
     """Some messages were not stored for certain.
 

@@ -80,7 +80,7 @@ FOLDERS = {
     "gaesignals.telemetry": "instruments carried providers spans",
     "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes widening send defer box
         current claim load evicted index hold renew dead retries discard pause repair look contents history rescue""",
-    "gaesignals.mailbox.dead": "pages bury requeue",
+    "gaesignals.mailbox.dead": "pages counts bury requeue",
     "gaesignals.mailbox.index": "slots listing unlisting fan_out",
     "gaesignals.delivery": """coroutines results opening pace backoff judging verdict deaths round calling runner
         copies work takeover leftovers turns backlog returning fresh deliver""",

@@ -53,11 +53,14 @@ def explanation(status: int) -> str:
     return _EXPLANATIONS.get(status, "")
 
 
-def refuse(status: int, detail: str = "") -> Response:
-    """An error as JSON `{"error": ...}` with `detail` in place of the standing explanation, or as a page with both."""
+def refuse(status: int, detail: str = "", *, heading: str = "") -> Response:
+    """An error as JSON `{"error": ...}` with `detail` in place of the standing explanation, or as a page with both.
+
+    The page may have a `heading` of its own where the standing explanation would be wrong.
+    """
     standing = explanation(status)
     if wants_page(request):
-        text = render_template("error.html", status=status, heading=standing or status, detail=detail)
+        text = render_template("error.html", status=status, heading=heading or standing or status, detail=detail)
         return make_response(text, status)
     return make_response(jsonify({"error": detail or standing}), status)
 

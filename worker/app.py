@@ -11,7 +11,7 @@ from flask import Flask, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.wrappers import Response
 
-from gaesignals.errors import StoreError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.current import open_mailbox, short_instance
 from gaesignals.mailbox.dead import DeadLetters
@@ -226,6 +226,11 @@ def _configure(app: Worker) -> None:
     def memcache_failed(error: StoreError) -> Response:
         app.logger.error("the store failed", extra={"detail": str(error)})
         return refuse(503)
+
+    @app.errorhandler(LeftAloneError)
+    def left_alone(error: LeftAloneError) -> Response:
+        app.logger.error("a later version has stored what was asked for", extra={"detail": str(error)})
+        return refuse(503, f"nothing was done: {error}", heading="This version leaves that alone.")
 
 
 def _add_life_cycle(app: Worker) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from gaesignals.errors import StoreError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.format.pauses import PausedNames
 from gaesignals.mailbox.pause import Pauses, paused_names
 from gaesignals.stores.client import Seen
@@ -23,11 +23,17 @@ class KnownPauses:
     def __init__(self, pauses: Pauses) -> None:
         self._pauses = pauses
         self._known: Mapping[str, float] = {}
+        self._are_left_alone = False
 
     @property
     def known(self) -> Mapping[str, float]:
         """What was read last, without a call."""
         return self._known
+
+    @property
+    def are_left_alone(self) -> bool:
+        """Whether a later version has stored which names are paused, so that there may be others than are known."""
+        return self._are_left_alone
 
     def names(self) -> Mapping[str, float]:
         """The paused names with the time, in seconds since the epoch, of each pause; one call to memcache."""
@@ -40,7 +46,9 @@ class KnownPauses:
     def _learn(self, read: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
         try:
             self._known = read()
+            self._are_left_alone = False
         except StoreError as error:
+            self._are_left_alone = isinstance(error, LeftAloneError)
             logger.warning(
                 "which names are paused cannot be read; what was known stands",
                 extra={"detail": str(error), "signals_count": len(self._known)},

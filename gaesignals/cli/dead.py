@@ -57,12 +57,15 @@ def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
         answer = client.get("/admin/dead", having="names")
     else:
         answer = client.get("/admin/dead", having="letters", name=options.name)
+    is_readable = answer.get("readable", True)
     if options.json:
         terminal.say_json(answer)
     elif options.name is None:
-        _say_names(terminal, answer["names"])
+        _say_names(terminal, answer["names"], is_whole=is_readable)
     else:
-        _say_letters(terminal, options.name, answer["letters"])
+        _say_letters(terminal, options.name, answer["letters"], is_whole=is_readable)
+    if not is_readable:
+        terminal.remark("some are left out: a later version of gaesignals has stored them, and it alone can show them")
     return ExitCode.DONE
 
 
@@ -101,9 +104,10 @@ def _change(
     return ExitCode.FAILED if gone or kept else ExitCode.DONE
 
 
-def _say_names(terminal: Terminal, names: Mapping[str, int]) -> None:
+def _say_names(terminal: Terminal, names: Mapping[str, int], *, is_whole: bool) -> None:
     if not names:
-        terminal.say("no dead letters")
+        if is_whole:
+            terminal.say("no dead letters")
         return
     rows = [(name, f"{count:,}") for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0]))]
     terminal.say_table(rows, headings=("NAME", "DEAD"))
@@ -115,9 +119,10 @@ def _last_line(traceback: str) -> str:
     return f"{lines[-2]} ({BURIED})" if lines[-1] == BURIED and len(lines) > 1 else lines[-1]
 
 
-def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, Any]]) -> None:
+def _say_letters(terminal: Terminal, name: str, letters: Sequence[Mapping[str, Any]], *, is_whole: bool) -> None:
     if not letters:
-        terminal.say(f"no dead letters of {name}")
+        if is_whole:
+            terminal.say(f"no dead letters of {name}")
         return
     rows = [
         (

@@ -15,6 +15,8 @@ from .past import WINDOWS, say_instances, say_points, say_receivers, say_summary
 from .terminal import Terminal
 from .wording import NOT_KNOWN, age, clock_time, count_of, distance, number, parse_time
 
+# What the worker lists of all names, and may not be able to read.
+_LISTED = {"dead": "names with dead letters", "paused": "names that are paused"}
 _TOTALS = ("waiting", "leased", "retrying", "dead", "unmatched", "paused")
 # A worker that has just started has not been called by cron yet. What an older one does not say.
 _STARTING_SECONDS = 180.0
@@ -84,7 +86,7 @@ def _show(client: Client, terminal: Terminal, options: argparse.Namespace) -> Ex
         limit = options.limit or (TERMINAL_LIMIT if terminal.width else None)
         _say_names(terminal, status, is_search=options.search is not None, limit=limit)
         _say_past(terminal, status, options)
-        for problem in problems:
+        for problem in [*problems, *_left_out(status)]:
             terminal.remark(problem)
     return ExitCode.FAILED if problems else ExitCode.DONE
 
@@ -115,6 +117,16 @@ def _problems(status: Mapping[str, Any]) -> list[str]:
     if health.get("queue") in ("paused", "disabled"):
         problems.append(f"the queue is {health['queue']}: nothing is delivered until it is resumed")
     return problems
+
+
+def _left_out(status: Mapping[str, Any]) -> list[str]:
+    """What the worker cannot read and leaves out, which is no failure of it."""
+    readable = status.get("readable", {})
+    return [
+        f"{what} may be left out: a later version has stored which they are"
+        for kind, what in _LISTED.items()
+        if not readable.get(kind, True)
+    ]
 
 
 def _has_just_started(status: Mapping[str, Any]) -> bool:

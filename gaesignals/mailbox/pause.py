@@ -7,9 +7,9 @@ the names are then delivered again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from gaesignals.errors import StoreError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.format.keys import PAUSED_NAMES
 from gaesignals.format.pauses import PausedNames
 from gaesignals.stores.client import Connection, Kind, Seen, State
@@ -18,6 +18,7 @@ from .rewrite import PAUSED, Fate, Plan, rewrite
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
+_LEFT_ALONE: Final = "a later version of gaesignals has stored which names are paused, and it alone can change that"
 
 
 class Pauses:
@@ -29,7 +30,7 @@ class Pauses:
     def names(self) -> dict[str, float]:
         """The paused names with the time, in seconds since the epoch, of each pause; one call.
 
-        Raises `StoreError` if memcache does not answer.
+        Raises `StoreError` if memcache does not answer, `LeftAloneError` if only a later version can tell.
         """
         return paused_names(self._connection.read([PAUSED_NAMES], PausedNames.from_bytes)[PAUSED_NAMES])
 
@@ -46,6 +47,8 @@ class Pauses:
 
     def _change(self, changing: _Changing) -> int:
         rewrite(self._connection, changing, attempts=_MAX_ATTEMPTS)
+        if changing.is_left_alone:
+            raise LeftAloneError(_LEFT_ALONE)
         if changing.has_failed:
             raise StoreError("the store did not take which names are paused; look at them before repeating it")
         return len(changing.concerned)
@@ -58,17 +61,19 @@ class _Changing:
         self._names = frozenset(names)
         self._is_done = False
         self.has_failed = False
+        self.is_left_alone = False
         self.concerned: set[str] = set()
 
     def wanted(self) -> Mapping[bytes, Kind[PausedNames]]:
-        return {} if self._is_done or self.has_failed else {PAUSED_NAMES: PAUSED}
+        is_over = self._is_done or self.has_failed or self.is_left_alone
+        return {} if is_over else {PAUSED_NAMES: PAUSED}
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
         for key, each in seen.items():
             page: PausedNames = each.value or PausedNames()
             found = self.find(page)
             self._is_done = each.is_writable and not found
-            self.has_failed = each.state is State.NEWER
+            self.is_left_alone = each.state is State.NEWER
             if each.is_writable and found:
                 self.concerned.update(found)
                 changed = self.change(page)
@@ -109,7 +114,9 @@ class _Resuming(_Changing):
 
 
 def paused_names(seen: Seen[PausedNames]) -> dict[str, float]:
-    """What the page says as it was read, as `Pauses.names`. Raises `StoreError` where it could not be read."""
+    """What the page says as it was read. Raises what `Pauses.names` does where it could not be read."""
+    if seen.state is State.NEWER:
+        raise LeftAloneError(_LEFT_ALONE)
     if not seen.is_writable:
         raise StoreError(f"which names are paused cannot be read ({seen.state.value}); try again")
     return {name: at / 1000 for name, at in (seen.value or PausedNames()).since_ms.items()}

@@ -12,7 +12,7 @@ from gaesignals.delivery.deliver import waiting_names
 from gaesignals.errors import StoreError
 from gaesignals.format.history import EVERYTHING
 from gaesignals.mailbox.box import Mailbox
-from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.dead import DeadCounts, DeadLetters
 from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.look import MailboxStatus, look
 from gaesignals.receivers import Receivers
@@ -40,7 +40,7 @@ class _Known:
     """What is known of names before their pages are read: when each listed one is due, and counts of dead letters."""
 
     due: Mapping[str, float]
-    dead: Mapping[str, int]
+    dead: DeadCounts
     paused: Collection[str]
 
 
@@ -97,7 +97,7 @@ class Inspector:
         paused = self._pauses.names()
         names = Names()
         try:
-            known = _Known(self._index.entries(), self._dead_letters.names(), paused)
+            known = _Known(self._index.entries(), self._dead_letters.counts(), paused)
             everything = self._in_order(known) if only is None else only
             names = self._look_at_names(known, everything, containing(search, everything), page, size)
         except StoreError as error:
@@ -114,6 +114,7 @@ class Inspector:
             health=health,
             mailbox=replace(names, running=_with_holders(names.running, back.instances)),
             paused=paused,
+            is_paused_known=not self._pauses.are_left_alone,
             receivers=back.receivers,
             deliveries=back.deliveries,
             instances=back.instances,
@@ -154,13 +155,15 @@ class Inspector:
             omitted=len(found) - len(seen),
             unread=len(everything) - len(statuses),
             pages=max(1, -(-len(found) // size)),
-            dead_count=sum(known.dead.values()),
+            dead_count=known.dead.total,
         )
 
     def _in_order(self, known: _Known) -> list[str]:
         """The fixed names are few and come first, then what a person may have to do with, then who waits longest."""
         waiting = sorted(known.due, key=lambda name: (known.due[name], name))
-        return list(dict.fromkeys([*self._receivers.literal_names(), *sorted(known.paused), *known.dead, *waiting]))
+        return list(
+            dict.fromkeys([*self._receivers.literal_names(), *sorted(known.paused), *known.dead.by_name, *waiting])
+        )
 
     def _name_status(self, page: MailboxStatus, known: _Known, now: datetime) -> NameStatus:
         due_seconds = known.due.get(page.name)
@@ -169,7 +172,7 @@ class Inspector:
             waiting=page.waiting,
             leased=page.leased,
             retrying=page.retrying,
-            dead=known.dead.get(page.name, 0),
+            dead=known.dead.of(page.name),
             is_readable=page.is_readable,
             is_paused=page.name in known.paused,
             is_at_work=any(lease.expires_at > now for lease in page.leases),
@@ -213,4 +216,4 @@ def _with_holders(running: Iterable[Running], instances: Sequence[InstanceStatus
 
 
 def _busiest_first(statuses: Iterable[NameStatus]) -> tuple[NameStatus, ...]:
-    return tuple(sorted(statuses, key=lambda each: (-each.busyness, -each.dead, each.name)))
+    return tuple(sorted(statuses, key=lambda each: (-each.busyness, -(each.dead or 0), each.name)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from flask import Blueprint, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response
 
+from gaesignals.errors import LeftAloneError
 from gaesignals.format.letter import DeadLetter
-from gaesignals.mailbox.dead import DeadLetters
+from gaesignals.mailbox.dead import DeadCounts, DeadLetters
 
 from ..access.callers import caller
 from ..access.doors import Door, door
@@ -63,16 +64,10 @@ def _add_looks(admin: Blueprint, dead_letters: DeadLetters) -> None:
     def dead() -> str | Response:
         """The names that have dead letters, those that contain `search`; with `name`, that name's letters.
 
-        The letters come the newest first and without payloads.
+        The letters come the newest first and without payloads. What only a later version can tell is left out.
         """
         name = checked_name(request.args["name"]) if "name" in request.args else None
-        if name is None:
-            return _names(dead_letters.names())
-        letters = dead_letters.peek(name)[::-1]
-        if wants_page(request):
-            now = at_seconds(time.time())
-            return render_template("dead.html", name=name, letters=letters, now=now, done=done(request.args))
-        return jsonify({"name": name, "letters": [_letter_json(letter) for letter in letters]})
+        return _names(dead_letters.counts()) if name is None else _letters(dead_letters, name)
 
     @admin.get("/dead/payload")
     @door(Door.ADMIN)
@@ -117,17 +112,33 @@ def _add_questions(admin: Blueprint, dead_letters: DeadLetters) -> None:
             raise BadRequest("action has to be requeue or drop")
         names = checked_names(chosen, at_most=MAX_CHANGED_NAMES) if chosen else ()
         pairs = [("names", name) for name in names]
-        counts = dead_letters.names()
+        counts = dead_letters.counts().by_name
         return render_template(
             "dead_choice.html", action=action, names=names, counts=counts, pairs=pairs, max_shown=rows.MAX_ROWS
         )
 
 
-def _names(counts: Mapping[str, int]) -> str | Response:
+def _letters(dead_letters: DeadLetters, name: str) -> str | Response:
+    letters: Sequence[DeadLetter] = ()
+    is_readable = True
+    try:
+        letters = dead_letters.peek(name)[::-1]
+    except LeftAloneError:
+        is_readable = False
+    if wants_page(request):
+        now = at_seconds(time.time())
+        return render_template(
+            "dead.html", name=name, letters=letters, is_readable=is_readable, now=now, done=done(request.args)
+        )
+    return jsonify({"name": name, "letters": [_letter_json(letter) for letter in letters], "readable": is_readable})
+
+
+def _names(found_counts: DeadCounts) -> str | Response:
     search = request.args.get("search", "").strip()
+    counts, is_readable = found_counts.by_name, not found_counts.hidden
     found = containing(search, list(counts))
     if not wants_page(request):
-        return jsonify({"names": {name: counts[name] for name in found}})
+        return jsonify({"names": {name: counts[name] for name in found}, "readable": is_readable})
     start = checked_number("start", request.args.get("start", "0"), least=0, most=MAX_START)
     start = min(start, max(0, len(found) - 1)) // MAX_ROWS * MAX_ROWS
     most_first = sorted(found, key=lambda name: (-counts[name], name))
@@ -135,6 +146,7 @@ def _names(counts: Mapping[str, int]) -> str | Response:
         "dead_names.html",
         shown={name: counts[name] for name in most_first[start : start + MAX_ROWS]},
         names_count=len(found),
+        is_readable=is_readable,
         search=search,
         start=start,
         rows=MAX_ROWS,

@@ -69,6 +69,8 @@ def _of_names(status: Status) -> Iterator[Problem]:
         yield Problem("more_stuck", Level.BAD, count=len(stuck) - MAX_STUCK)
     if unreadable := sum(not each.is_readable for each in read):
         yield Problem("unreadable", Level.BAD, count=unreadable)
+    if status.left_out:
+        yield Problem("left_out", Level.WARN)
     if dead := status.mailbox.dead_count:
         yield Problem("dead", Level.WARN, count=dead)
     if unmatched := sum(each.is_unmatched for each in read):

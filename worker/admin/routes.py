@@ -12,7 +12,7 @@ from flask import Blueprint, jsonify, make_response, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from gaesignals.errors import StoreError, TooManyPausedError
+from gaesignals.errors import LeftAloneError, StoreError, TooManyPausedError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
@@ -155,6 +155,8 @@ def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: s
         count = change(names)
     except TooManyPausedError as error:
         raise BadRequest(str(error)) from error
+    except LeftAloneError:
+        raise
     except StoreError as error:
         return _failed("an administrator's change of names failed", error)
     _log("an administrator changed names", names, action=action, signals_count=count)

@@ -21,15 +21,15 @@ from ..version import Version
 class NameStatus:
     """What is known of one name.
 
-    `is_at_work`: a delivery holds a lease on some of it. `due_at` is when the next task for it is due; None if it is
-    not in the index.
+    `dead` is None where only a later version can tell. `is_at_work`: a delivery holds a lease on some of it. `due_at`
+    is when the next task for it is due; None if it is not in the index.
     """
 
     name: str
     waiting: int
     leased: int
     retrying: int
-    dead: int
+    dead: int | None
     is_readable: bool
     is_paused: bool
     is_at_work: bool
@@ -49,7 +49,7 @@ class NameStatus:
 
     @property
     def is_idle(self) -> bool:
-        return self.is_readable and not (self.busyness or self.dead)
+        return self.is_readable and not self.busyness and self.dead == 0
 
     @property
     def is_unmatched(self) -> bool:
@@ -84,6 +84,7 @@ class NameStatus:
 
 # Instances tell of themselves every minute, between two rounds of ten seconds or after a handler that takes longer.
 SILENT = timedelta(minutes=3)
+_OF_ALL_NAMES = ("dead", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ class Names:
     """What the mailbox holds, the busiest names first. `unmatched` are those listed that no receiver listens to.
 
     Both match the search, and `omitted` counts those that do so and are on other pages. `read` are all that were read,
-    whatever was searched for, and `unread` counts the others. `dead_count` is of all names there are.
+    whatever was searched for, and `unread` counts the others. `dead_count` is of all names there are, None where only a
+    later version can tell.
     """
 
     names: tuple[NameStatus, ...] = ()
@@ -182,7 +184,7 @@ class Names:
     omitted: int = 0
     unread: int = 0
     pages: int = 1
-    dead_count: int = 0
+    dead_count: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ class ReceiverStatus:
 class Status:
     """All of it. `paused` are all paused names with the time of each pause, whatever was searched for.
 
+    Where not `is_paused_known`, only a later version can tell, and these are the names that this instance knew last.
     `brought` are the durable messages that were brought back in the last day, of the name looked at or of all.
     """
 
@@ -217,6 +220,7 @@ class Status:
     health: Health
     mailbox: Names = Names()
     paused: Mapping[str, float] = field(default_factory=dict)
+    is_paused_known: bool = True
     receivers: tuple[ReceiverStatus, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     instances: tuple[InstanceStatus, ...] = ()
@@ -225,7 +229,7 @@ class Status:
     brought: int | None = None
 
     @property
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> dict[str, int | None]:
         """`dead` and `paused` are of all names, the others of those that were read. For when memcache is up."""
         read = self.mailbox.read
         return {
@@ -234,8 +238,13 @@ class Status:
             "retrying": sum(each.retrying for each in read),
             "dead": self.mailbox.dead_count,
             "unmatched": sum(each.is_unmatched for each in read),
-            "paused": len(self.paused),
+            "paused": len(self.paused) if self.is_paused_known else None,
         }
+
+    @property
+    def left_out(self) -> list[str]:
+        """The totals that only a later version can tell, which has stored what they are of."""
+        return [total for total in _OF_ALL_NAMES if self.totals[total] is None]
 
     @property
     def silent_count(self) -> int:
@@ -266,6 +275,7 @@ class Status:
             "names": [each.to_json() for each in self.mailbox.names],
             "unmatched": [each.to_json() for each in self.mailbox.unmatched],
             "omitted": self.mailbox.omitted,
+            "readable": {total: total not in self.left_out for total in _OF_ALL_NAMES},
             "paused": [{"name": name, "since": iso(at_seconds(at))} for name, at in sorted(self.paused.items())],
             "receivers": [each.to_json() for each in self.receivers],
             "running": [each.to_json() for each in self.mailbox.running],

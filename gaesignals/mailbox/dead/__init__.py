@@ -5,6 +5,7 @@ lists the names. Both live in memcache, which may forget them: a team that must 
 from `Receivers(on_dead=...)`.
 """
 
+from .counts import DeadCounts
 from .requeue import DeadLetters
 
-__all__ = ["DeadLetters"]
+__all__ = ["DeadCounts", "DeadLetters"]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from operator import eq
-from typing import Any
+from typing import Any, Final
 
-from gaesignals.errors import StoreError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.format.keys import dead_key, dead_names_key, dead_names_page_of
 from gaesignals.format.letter import DeadNames, DeadPage
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.rewrite import Fate, Plan, rewrite
-from gaesignals.stores.client import Kind, Seen
+from gaesignals.stores.client import Kind, Seen, State
 from gaesignals.stores.store import Set
 
 _EMPTY_TTL_SECONDS = 300
 _MAX_ATTEMPTS = 30
-_DEAD_PAGE = Kind(DeadPage.from_bytes)
-_DEAD_INDEX = Kind(DeadNames.from_bytes)
+DEAD_PAGE: Final = Kind(DeadPage.from_bytes)
+DEAD_INDEX: Final = Kind(DeadNames.from_bytes)
 
 
 class _ChangingPages:
@@ -64,7 +64,7 @@ class _ChangingPages:
             # Without its index there is nothing to do for a page.
             left = [key for key in pages if key in self._unlisted and not self._given_up & {key, index}]
             if left:
-                kinds |= {key: _DEAD_PAGE for key in left if key not in self._counts} | {index: _DEAD_INDEX}
+                kinds |= {key: DEAD_PAGE for key in left if key not in self._counts} | {index: DEAD_INDEX}
         return kinds
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
@@ -139,7 +139,14 @@ def change(
 
 
 def readable(seen: Seen[Any], default: Any) -> Any:
-    """What was read, or `default` where nothing is stored. Raises `StoreError` where that could not be found out."""
+    """What was read, or `default` where nothing is stored.
+
+    Raises `StoreError` where that could not be found out, `LeftAloneError` where a later version stored it.
+    """
+    if seen.state is State.NEWER:
+        raise LeftAloneError(
+            "a later version of gaesignals has stored these dead letters, and it alone can show and change them"
+        )
     if not seen.is_writable:
         raise StoreError(f"the dead letters cannot be read ({seen.state.value}); try again")
     return seen.value or default

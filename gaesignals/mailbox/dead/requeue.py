@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gaesignals.errors import StoreError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.format.entries import Record, entries_from_bytes
-from gaesignals.format.keys import DEAD_NAME_PAGES, bundle_key, dead_key, dead_names_key
+from gaesignals.format.keys import bundle_key, dead_key, dead_names_key, dead_names_page_of
 from gaesignals.format.letter import DeadLetter, DeadNames, DeadPage
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.stores.client import decoded
 
-from .pages import change, readable
+from .counts import DeadCounts, count_dead
+from .pages import DEAD_INDEX, DEAD_PAGE, change, readable
 
 
 class DeadLetters:
@@ -22,10 +23,18 @@ class DeadLetters:
         self._mailbox = mailbox
 
     def names(self) -> dict[str, int]:
-        """How many dead letters each name has. Raises `StoreError` if memcache does not answer."""
-        keys = map(dead_names_key, range(DEAD_NAME_PAGES))
-        pages = self._mailbox.read(keys, DeadNames.from_bytes).values()
-        return {name: count for seen in pages for name, count in readable(seen, DeadNames()).counts.items()}
+        """How many dead letters each name has.
+
+        Raises `StoreError` if memcache does not answer, `LeftAloneError` if only a later version can tell of some.
+        """
+        counts = self.counts()
+        if counts.hidden:
+            raise LeftAloneError("a later version of gaesignals has stored which names have dead letters")
+        return dict(counts.by_name)
+
+    def counts(self) -> DeadCounts:
+        """As `names`, as far as this version can tell."""
+        return count_dead(self._mailbox)
 
     def list(self, name: str) -> Sequence[DeadLetter]:
         """The dead letters of `name` with their payloads, oldest first. Raises `StoreError` as `names` does.
@@ -59,9 +68,9 @@ class DeadLetters:
         With `to_current` to all receivers that the name has when they are delivered: for a receiver that was renamed or
         is gone, and those that were done with a message run once more. The messages start at attempt 1. They are sent
         first, and their letters taken out afterwards, so a failure in between repeats them. A letter whose payload was
-        evicted stays.
+        evicted stays. Raises `LeftAloneError`, and sends nothing, where only a later version can take letters out.
         """
-        wanted = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
+        wanted = [letter for letter in self._changeable(name) if ids is None or letter.id in ids]
         records = [letter.record for letter in self.with_payloads(wanted)]
         chosen = [letter for letter, record in zip(wanted, records, strict=True) if record.payload]
         if not chosen:
@@ -90,10 +99,18 @@ class DeadLetters:
 
     def drop(self, name: str, ids: Collection[str] | None = None) -> int:
         """Forget the letters with these message ids, all if None; return how many."""
-        chosen = [letter for letter in self.peek(name) if ids is None or letter.id in ids]
+        chosen = [letter for letter in self._changeable(name) if ids is None or letter.id in ids]
         if chosen:
             self._take_out(name, chosen)
         return len(chosen)
+
+    def _changeable(self, name: str) -> Sequence[DeadLetter]:
+        """As `peek`, where the index can be changed with the letters."""
+        key, index = dead_key(name), dead_names_key(dead_names_page_of(name))
+        seen = self._mailbox.look({key: DEAD_PAGE, index: DEAD_INDEX})
+        readable(seen[index], DeadNames())
+        page: DeadPage = readable(seen[key], DeadPage())
+        return page.letters
 
     def _take_out(self, name: str, letters: Sequence[DeadLetter]) -> None:
         """Take these very letters out. A message that was requeued may have died again meanwhile: that one stays."""

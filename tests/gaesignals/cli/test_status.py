@@ -208,6 +208,14 @@ def test_a_memcache_that_does_not_answer_is_no_empty_one(shell: Shell, serve: Se
     assert outcome.lines[-1] == "what waits is not known"
 
 
+def test_what_a_later_version_has_stored_is_told_and_no_failure(shell: Shell, serve: Serve) -> None:
+    readable = {"dead": False, "paused": True}
+    status = {"totals": {"dead": None}, "health": HEALTH, "names": [], "unmatched": [], "readable": readable}
+    outcome = shell("status", "--url", serve(Answering("200 OK", status)))
+    assert (outcome.code, outcome.lines[2]) == (0, "dead not known")
+    assert outcome.errors == "names with dead letters may be left out: a later version has stored which they are\n"
+
+
 class Watch:
     """Lets `status --watch` look so many times, and then presses Ctrl-C."""
 
