@@ -18,9 +18,17 @@ from .wording import clock_time, count_of
 
 
 def add(commands: Commands) -> None:
-    """Add the four commands."""
+    """Add the five commands."""
     look = commands.add("list", run_list, help="list the names with dead letters, or those of a name", exits="never")
     look.add_argument("name", nargs="?", type=signal_name, metavar="NAME")
+    show = commands.add(
+        "show",
+        run_show,
+        help="show a dead letter with its whole error, without its payload",
+        exits="the letter is not there any more",
+    )
+    show.add_argument("name", type=signal_name, metavar="NAME")
+    show.add_argument("id", metavar="ID")
     payload.add(
         commands,
         "/admin/dead/payload",
@@ -64,9 +72,26 @@ def run_list(options: argparse.Namespace, context: Context) -> ExitCode:
         _say_names(terminal, answer["names"], is_whole=is_readable)
     else:
         _say_letters(terminal, options.name, answer["letters"], is_whole=is_readable)
-    if not is_readable:
-        terminal.remark("some are left out: a later version of gaesignals has stored them, and it alone can show them")
+    _remark_left_out(terminal, answer)
     return ExitCode.DONE
+
+
+def run_show(options: argparse.Namespace, context: Context) -> ExitCode:
+    """Show the letters of one message, of which each receiver that failed with it may have one."""
+    terminal = context.terminal
+    answer = context.client(options).get("/admin/dead", having="letters", name=options.name)
+    letters = [letter for letter in answer["letters"] if letter["id"] == options.id]
+    if options.json:
+        terminal.say_json({**answer, "letters": letters})
+    else:
+        for number, letter in enumerate(letters):
+            if number:
+                terminal.say()
+            _say_letter(terminal, letter)
+    _remark_left_out(terminal, answer)
+    if not letters:
+        terminal.remark(f"no such dead letter of {options.name}: it may have been requeued, dropped or evicted")
+    return ExitCode.DONE if letters else ExitCode.FAILED
 
 
 def run_requeue(options: argparse.Namespace, context: Context) -> ExitCode:
@@ -113,8 +138,28 @@ def _say_names(terminal: Terminal, names: Mapping[str, int], *, is_whole: bool) 
     terminal.say_table(rows, headings=("NAME", "DEAD"))
 
 
+def _remark_left_out(terminal: Terminal, answer: Mapping[str, Any]) -> None:
+    if not answer.get("readable", True):
+        terminal.remark("some are left out: a later version of gaesignals has stored them, and it alone can show them")
+
+
+def _say_letter(terminal: Terminal, letter: Mapping[str, Any]) -> None:
+    facts = (
+        ("message", letter["id"]),
+        ("sent", f"{clock_time(letter.get('sent_at'))} UTC"),
+        ("died", f"{clock_time(letter.get('died_at'))} UTC"),
+        ("attempts", str(letter["attempts"])),
+        ("receivers", ", ".join(letter.get("receivers", []))),
+    )
+    for label, fact in facts:
+        terminal.say(f"{label:<10} {fact}")
+    # Whatever else ends a line somewhere is escaped.
+    for line in letter["error"].rstrip("\n").split("\n"):
+        terminal.say(line)
+
+
 def _last_line(traceback: str) -> str:
-    """What a traceback comes to, whoever ended the attempts; all of it is in the JSON."""
+    """What a traceback comes to, whoever ended the attempts; `dead show` has all of it."""
     lines = traceback.strip().splitlines() or [""]
     return f"{lines[-2]} ({BURIED})" if lines[-1] == BURIED and len(lines) > 1 else lines[-1]
 

@@ -56,6 +56,45 @@ class TestList:
         assert {row.split()[0] for row in rows} == set(letters)
 
 
+class TestShow:
+    def test_has_the_whole_error_line_by_line_and_escaped(self, ask: Ask, letters: list[str]) -> None:
+        (served,) = [
+            each for each in ask("dead", "list", "poison", "--json").json["letters"] if each["id"] == letters[0]
+        ]
+        outcome = ask("dead", "show", "poison", letters[0], typed="")
+        assert outcome.code == 0
+        assert [line.split()[0] for line in outcome.lines[:5]] == ["message", "sent", "died", "attempts", "receivers"]
+        assert outcome.lines[0].split()[1] == letters[0]
+        assert outcome.lines[5:] == served["error"].replace("\x1b", r"\x1b").splitlines()
+        assert outcome.lines[5].startswith("Traceback")
+        assert len(outcome.lines) > 8
+
+    def test_is_of_one_message_as_json(self, ask: Ask, letters: list[str]) -> None:
+        found = ask("dead", "show", "poison", letters[0], "--json").json
+        assert [each["id"] for each in found["letters"]] == letters[:1]
+        assert found["name"] == "poison"
+
+    def test_is_of_each_receiver_that_failed(self, ask: Ask, worker: Worker) -> None:
+        (id_,) = worker.send("twice")
+        ask("drain", "twice", "--wait")
+        lines = ask("dead", "show", "twice", id_).lines
+        assert sum(line.startswith("receivers ") for line in lines) == 2
+        assert lines.count("") == 1
+
+    @pytest.mark.usefixtures("letters")
+    def test_of_a_letter_that_is_gone_is_a_failure(self, ask: Ask) -> None:
+        outcome = ask("dead", "show", "poison", "gone")
+        assert (outcome.code, outcome.output) == (1, "")
+        assert outcome.errors.startswith("no such dead letter of poison")
+        assert ask("dead", "show", "poison", "gone", "--json").code == 1
+
+    def test_says_what_only_a_later_version_can_show(self, ask: Ask, letters: list[str], worker: Worker) -> None:
+        worker.store.set_raw(dead_key("poison"), codec.seal(200, []))
+        outcome = ask("dead", "show", "poison", letters[0])
+        assert outcome.code == 1
+        assert "later version" in outcome.errors
+
+
 class TestPayload:
     def test_is_shown_as_python_writes_it_and_escaped(self, ask: Ask, worker: Worker) -> None:
         (id_,) = worker.send("poison", {"order": 7, "note": "\u202ered"})

@@ -20,7 +20,7 @@ from .conftest import Ask, Shell, Worker
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = ["", "status", "drain", "send", "pause", "resume", "discard", "dead", "check", "init"]
-COMMANDS += ["dead list", "dead payload", "dead requeue", "dead drop"]
+COMMANDS += ["dead list", "dead show", "dead payload", "dead requeue", "dead drop"]
 
 
 @pytest.fixture
