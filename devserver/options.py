@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaesignals.digits import whole_number
 from gaesignals.errors import InvalidOptionError
 from gaesignals.stores.opening import open_store
 
@@ -117,7 +118,9 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
 
 def _host(text: str) -> str:
     if not _HOST.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a machine, such as shop.example.com, without a port")
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80} is no name of a machine, such as shop.example.com, without a port"
+        )
     return text.lower()
 
 
@@ -125,18 +128,19 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no IP address, such as {LOOPBACK} or 0.0.0.0") from None
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no IP address, such as {LOOPBACK} or 0.0.0.0") from None
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
-    return int(text)
+    port = whole_number(text, most=65535)
+    if port is None:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no port: give a number from 0 to 65535")
+    return port
 
 
 def _app(text: str) -> str:
     if not _APP.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not package.module:name")
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not package.module:name")
     return text
 
 
@@ -154,5 +158,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0.01 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no interval: give seconds from 0.01 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no interval: give seconds from 0.01 to 86400")
     return seconds

@@ -16,7 +16,7 @@ class InvalidNameError(SignalsError, ValueError):
     """A signal name that cannot be used: not a str, empty, too long, or with a control character."""
 
     def __init__(self, name: object, reason: str) -> None:
-        super().__init__(f"bad signal name {name!r:.80}: {reason}")
+        super().__init__(f"bad signal name {brief(name)}: {reason}")
         self.name = name
 
 
@@ -75,6 +75,17 @@ class DecodeError(SignalsError, ValueError):
 
 class NewerFormatError(SignalsError):
     """Stored bytes of a later format version, which this version leaves alone."""
+
+
+def brief(value: object) -> str:
+    """The beginning of `repr(value)` for an error's text, whatever somebody gave: not everything has one.
+
+    Python writes no whole number of over 4,300 digits, and an application's own class may fail at it.
+    """
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001 - what an application gave fails here, and the error is about that value
+        return f"<{type(value).__name__} that cannot be written out>"
 
 
 def reject_unknown(options: Mapping[str, object], *, where: str) -> None:

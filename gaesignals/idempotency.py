@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, Final, NoReturn, TypeVar
 
 from .data import codec
-from .errors import InvalidOptionError, StoreError, reject_unknown
+from .errors import InvalidOptionError, StoreError, brief, reject_unknown
 from .handler import Handler, identity, is_coroutine_function, is_decorated, named
 from .mailbox.current import current_mailbox
 from .message import Message, current_receiver, handled_message
@@ -46,7 +46,7 @@ def once(*misplaced: NoReturn, seconds: int = 86400, **unknown: NoReturn) -> Cal
     if misplaced:
         raise InvalidOptionError("once needs parentheses: @once(), below @receivers.receiver(...)")
     if type(seconds) is not int or not 1 <= seconds <= MAX_TTL_SECONDS:
-        raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give a whole number from 1 to {MAX_TTL_SECONDS}")
+        raise InvalidOptionError(f"seconds={brief(seconds)} cannot be: give a whole number from 1 to {MAX_TTL_SECONDS}")
     return lambda handler: _remembering(handler, seconds)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
-from .errors import InvalidOptionError
+from .errors import InvalidOptionError, brief
 
 LEASE_SECONDS: Final = 300.0
 LEAST_LEASE_SECONDS: Final = 1
@@ -68,12 +68,12 @@ def check_bounds(lease_seconds: float, max_messages: int | None, max_seconds: fl
     """Raise `InvalidOptionError` for a bound that makes no sense."""
     if not is_lease(lease_seconds):
         raise InvalidOptionError(
-            f"lease_seconds is {lease_seconds!r:.80}; give from {LEAST_LEASE_SECONDS} to {MOST_LEASE_SECONDS}"
+            f"lease_seconds is {brief(lease_seconds)}; give from {LEAST_LEASE_SECONDS} to {MOST_LEASE_SECONDS}"
         )
     if max_messages is not None and (type(max_messages) is not int or max_messages < 1):
-        raise InvalidOptionError(f"max_messages is {max_messages!r:.80}; give a whole number, or None for no limit")
+        raise InvalidOptionError(f"max_messages is {brief(max_messages)}; give a whole number, or None for no limit")
     if max_seconds is not None and not (is_number(max_seconds) and max_seconds > 0):
-        raise InvalidOptionError(f"max_seconds is {max_seconds!r:.80}; give more than 0, or None for no limit")
+        raise InvalidOptionError(f"max_seconds is {brief(max_seconds)}; give more than 0, or None for no limit")
 
 
 def is_number(value: object) -> TypeGuard[float]:

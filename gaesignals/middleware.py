@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from .delivery.deliver import deliver, find_matches
-from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
+from .errors import InvalidMappingError, InvalidOptionError, brief, reject_unknown
 from .limits import LEASE_SECONDS, check_bounds
 from .receivers import ReceiverMapping, Receivers, as_receivers
 from .signal import Signal
@@ -100,7 +100,7 @@ class SignalsMiddleware:
 def checked_app(app: AppT, kind: str) -> AppT:
     """Return `app`; raises `InvalidMappingError` where it cannot be called."""
     if not callable(app):
-        raise InvalidMappingError(f"app={app!r:.80} is not {kind}: it cannot be called")
+        raise InvalidMappingError(f"app={brief(app)} is not {kind}: it cannot be called")
     return app
 
 
@@ -108,5 +108,5 @@ def _checked_names(names: Iterable[str | Signal] | None) -> tuple[str | Signal, 
     if names is None:
         return None
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
-        raise InvalidOptionError(f"names={names!r:.80} cannot be: give a list of names")
+        raise InvalidOptionError(f"names={brief(names)} cannot be: give a list of names")
     return tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NoReturn
 
-from .errors import InvalidOptionError, reject_unknown
+from .errors import InvalidOptionError, brief, reject_unknown
 
 MAX_WAIT_SECONDS = 7 * 86400
 MAX_REASON_CHARACTERS = 1500
@@ -52,9 +52,9 @@ class Retry(Exception):
     ) -> None:
         reject_unknown(unknown, where="Retry()")
         if after_seconds is not None and not is_wait(after_seconds):
-            raise InvalidOptionError(f"after_seconds is {after_seconds!r}; give between 0 and 604800 (seven days)")
+            raise InvalidOptionError(f"after_seconds is {brief(after_seconds)}; give between 0 and 604800 (seven days)")
         if not isinstance(charge, bool):
-            raise InvalidOptionError(f"charge={charge!r:.80} cannot be: give True or False")
+            raise InvalidOptionError(f"charge={brief(charge)} cannot be: give True or False")
         super().__init__(reason or "the handler asked for a retry")
         self.after_seconds = after_seconds
         self.charge = charge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeAlias, TypedDict
 
 from .data.codec import loads
 from .data.shape import Shape, from_plain
-from .errors import InvalidOptionError
+from .errors import InvalidOptionError, brief
 from .handler import Handler, is_coroutine_function
 from .limits import LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS, is_lease, is_number
 from .raised import MAX_WAIT_SECONDS, Drop, Retry, is_wait
@@ -112,7 +113,9 @@ def concurrency_of(handler: Handler, *, batch: int | None, wanted: int | None = 
     if is_coroutine_function(handler) and batch is None:
         return CONCURRENCY if wanted is None else wanted
     if wanted is not None:
-        raise InvalidOptionError(f"concurrency={wanted!r:.80} is for an async def handler of one message; leave it out")
+        raise InvalidOptionError(
+            f"concurrency={brief(wanted)} is for an async def handler of one message; leave it out"
+        )
     return 1
 
 
@@ -130,7 +133,11 @@ def check_options(receiver: Receiver) -> None:
             _is_whole(receiver.concurrency, most=MAX_CONCURRENCY),
             f"a whole number from 1 to {MAX_CONCURRENCY}",
         ),
-        "max_attempts": (receiver.max_attempts, _is_whole(receiver.max_attempts), "a whole number from 1"),
+        "max_attempts": (
+            receiver.max_attempts,
+            _is_whole(receiver.max_attempts, most=sys.maxsize),
+            f"a whole number from 1 to {sys.maxsize}",
+        ),
         "backoff_seconds": (
             receiver.backoff_seconds,
             is_number(receiver.backoff_seconds) and 0 <= receiver.backoff_seconds <= MAX_WAIT_SECONDS,
@@ -169,10 +176,10 @@ def check_options(receiver: Receiver) -> None:
     }
     for option, (value, is_valid, wanted) in options.items():
         if not is_valid:
-            raise InvalidOptionError(f"{option}={value!r:.80} cannot be: give {wanted}")
+            raise InvalidOptionError(f"{option}={brief(value)} cannot be: give {wanted}")
 
 
-def _is_whole(value: object, *, most: float = math.inf) -> bool:
+def _is_whole(value: object, *, most: int) -> bool:
     return type(value) is int and 1 <= value <= most
 
 

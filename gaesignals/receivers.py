@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 from .connecting import declared, refuse_unknown, shape_of, template_of, wants_another_queue
-from .errors import InvalidMappingError, InvalidOptionError, reject_unknown
+from .errors import InvalidMappingError, InvalidOptionError, brief, reject_unknown
 from .format.letter import KEPT_LETTERS, MAX_LETTERS
 from .handler import DataHandler, Handler, identity, mark_decorated
 from .matching import Matching
@@ -53,7 +53,7 @@ class Receivers:
         reject_unknown(unknown, where="Receivers()")
         if type(max_dead_letters) is not int or not 1 <= max_dead_letters <= MAX_LETTERS:
             raise InvalidOptionError(
-                f"max_dead_letters={max_dead_letters!r:.80} cannot be: give a whole number from 1 to {MAX_LETTERS}"
+                f"max_dead_letters={brief(max_dead_letters)} cannot be: give a whole number from 1 to {MAX_LETTERS}"
             )
         if on_dead is not None:
             check_on_dead(on_dead)
@@ -197,7 +197,7 @@ def as_receivers(mapping: ReceiverMapping, *, reliable: bool | None = None) -> R
     receiver.
     """
     if reliable is not None and not isinstance(reliable, bool):
-        raise InvalidOptionError(f"reliable={reliable!r} cannot be: give True, False or None")
+        raise InvalidOptionError(f"reliable={brief(reliable)} cannot be: give True, False or None")
     if not isinstance(mapping, Receivers):
         return _from_pairs(_pairs(mapping), reliable=bool(reliable))
     if reliable is False:
@@ -240,9 +240,9 @@ def _pairs(mapping: object) -> Iterator[tuple[object, Any]]:
         return
     if isinstance(mapping, (str, bytes, Signal)) or not isinstance(mapping, Iterable):
         raise InvalidMappingError(
-            f"a mapping is a list of pairs (name, handler), a dict or Receivers, not {mapping!r:.80}"
+            f"a mapping is a list of pairs (name, handler), a dict or Receivers, not {brief(mapping)}"
         )
     for pair in mapping:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise InvalidMappingError(f"a mapping is a list of pairs (name, handler), but one is {pair!r:.80}")
+            raise InvalidMappingError(f"a mapping is a list of pairs (name, handler), but one is {brief(pair)}")
         yield pair[0], pair[1]

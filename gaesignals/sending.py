@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from .due import due_of
-from .errors import InvalidMappingError, reject_unknown
+from .errors import InvalidMappingError, brief, reject_unknown
 from .mailbox.current import current_mailbox
 from .signal import Signal, name_of, payload_of
 from .way import PLAIN
@@ -73,4 +73,4 @@ def _iterated(pairs: object) -> Iterable[object]:
 def _checked_pair(pair: object) -> tuple[object, object]:
     if isinstance(pair, (tuple, list)) and len(pair) == 2:
         return pair[0], pair[1]
-    raise InvalidMappingError(f"send_many() takes pairs (name, data), but one is {pair!r:.80}")
+    raise InvalidMappingError(f"send_many() takes pairs (name, data), but one is {brief(pair)}")

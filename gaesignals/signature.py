@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
-from .errors import InvalidMappingError, InvalidOptionError
+from .errors import InvalidMappingError, InvalidOptionError, brief
 from .handler import Handler, identity, is_any, is_coroutine_function
 from .template import Template
 
@@ -16,7 +16,7 @@ def check_handler(handler: object, template: Template, *, takes_batch: bool) -> 
     A handler whose signature Python does not know, as of many builtins, is taken on trust.
     """
     if not callable(handler):
-        raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {handler!r:.80}")
+        raise InvalidMappingError(f"the handler of {str(template)!r} cannot be called: it is {brief(handler)}")
     argument = "messages" if takes_batch else "data"
     problem = _problem(handler, "handler", argument, fields=template.fields, may_await=True)
     if problem:
@@ -40,7 +40,7 @@ def check_backoff(backoff: object) -> None:
 
 def _check_hook(role: str, hook: object, *arguments: str, may_await: bool) -> None:
     if not callable(hook):
-        raise InvalidOptionError(f"{role}={hook!r:.80} cannot be called")
+        raise InvalidOptionError(f"{role}={brief(hook)} cannot be called")
     problem = _problem(hook, role, *arguments, may_await=may_await)
     if problem:
         raise InvalidOptionError(f"{identity(hook)} {problem}")

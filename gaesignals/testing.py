@@ -18,7 +18,7 @@ from typing import Any, Final
 from .data.codec import loads
 from .data.shape import Shape, from_plain
 from .delivery.deliver import deliver
-from .errors import InvalidOptionError, SignalsError
+from .errors import InvalidOptionError, SignalsError, brief
 from .format.entries import Record
 from .format.letter import DeadLetter
 from .mailbox.current import use_mailbox_everywhere
@@ -147,7 +147,7 @@ class SignalsFixture:
         """
         is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
         if not is_number or not 0 <= seconds <= _MAX_ADVANCE_SECONDS:
-            raise InvalidOptionError(f"seconds={seconds!r:.80} cannot be: give from 0 to {_MAX_ADVANCE_SECONDS}")
+            raise InvalidOptionError(f"seconds={brief(seconds)} cannot be: give from 0 to {_MAX_ADVANCE_SECONDS}")
         self.clock.advance(seconds)
 
     def drain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import InvalidOptionError
+from .errors import InvalidOptionError, brief
 from .format.wake import MAX_GATHER_MS
 
 
@@ -25,7 +25,7 @@ class Way:
         """Read the options of a signal. Raises `InvalidOptionError` for what they cannot be."""
         for name, value in (("durable", durable), ("latest", latest)):
             if not isinstance(value, bool):
-                raise InvalidOptionError(f"{name}={value!r:.80} cannot be: give True or False")
+                raise InvalidOptionError(f"{name}={brief(value)} cannot be: give True or False")
         return cls(_wake_ms(wake), durable, latest)
 
 
@@ -37,5 +37,5 @@ def _wake_ms(wake: object) -> int | None:
         return 0 if wake else None
     most = MAX_GATHER_MS / 1000
     if not isinstance(wake, (int, float)) or not 0 <= wake <= most:
-        raise InvalidOptionError(f"wake={wake!r:.80} cannot be: give True, False, or up to {most:g} seconds to gather")
+        raise InvalidOptionError(f"wake={brief(wake)} cannot be: give True, False, or up to {most:g} seconds to gather")
     return round(wake * 1000)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # A folder or a module of the top level may import what stands in a line above its own.
 LAYERS = {
     "gaesignals": """
-        errors guarded values
+        errors guarded values digits
         data
         format
         request

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from gaesignals.digits import whole_number
+
 # What App Engine serves where there is no entrypoint, and gunicorn where only a module is named.
 DEFAULT_APP = "main:app"
 _DEFAULT_ATTRIBUTE = "application"
 _DEFAULT_FILE = "gunicorn.conf.py"
+# More than any number here means: what is more is a slip, and not known.
+_MOST = 2**31 - 1
 
 # The settings that are looked at, by their options.
 _OPTIONS = {
@@ -78,8 +82,7 @@ class Gunicorn:
 
     def number(self, name: str) -> int | None:
         """The same of a setting that is a number."""
-        value = self.setting(name) or ""
-        return int(value) if value.isascii() and value.isdigit() else None
+        return whole_number(self.setting(name) or "", most=_MOST)
 
 
 def _words(command: str) -> list[str]:

@@ -85,7 +85,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0.01 <= value <= MAX_TIMEOUT_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds from 0.01 to {MAX_TIMEOUT_SECONDS:g}")
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no time: give seconds from 0.01 to {MAX_TIMEOUT_SECONDS:g}")
     return value
 
 

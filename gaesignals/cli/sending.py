@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gaesignals.digits import whole_number
 from gaesignals.tasks.queue import MAX_AHEAD_SECONDS
 
 from .context import Context
@@ -52,11 +53,12 @@ def _delay(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= MAX_AHEAD_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 29 days")
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no number of seconds from 0 to 29 days")
     return seconds
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_COUNT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_COUNT}")
-    return int(text)
+    count = whole_number(text, most=MAX_COUNT)
+    if not count:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not a number from 1 to {MAX_COUNT}")
+    return count

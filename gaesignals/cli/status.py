@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from gaesignals.digits import whole_number
+
 from .client import Client
 from .context import Context
 from .errors import CommandError, ExitCode
@@ -101,9 +103,10 @@ def _say_past(terminal: Terminal, status: Mapping[str, Any], options: argparse.N
 
 
 def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_NUMBER):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_NUMBER:,}")
-    return int(text)
+    number = whole_number(text, most=MAX_NUMBER)
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not a number from 1 to {MAX_NUMBER:,}")
+    return number
 
 
 def _problems(status: Mapping[str, Any]) -> list[str]:

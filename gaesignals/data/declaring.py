@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar, Union
 
-from gaesignals.errors import InvalidOptionError
+from gaesignals.errors import InvalidOptionError, brief
 
 from .containers import Alternatives, Field, Fields, Keys, Row, Series, Table
 from .shape import SCALARS, Anything, Choice, Scalar, Shape, type_name
@@ -38,7 +38,7 @@ def shape_of(data_type: Any) -> Shape:
     try:
         hash(data_type)
     except TypeError:
-        raise InvalidOptionError(f"data_type={data_type!r:.80} cannot be: give a type, such as a dataclass") from None
+        raise InvalidOptionError(f"data_type={brief(data_type)} cannot be: give a type, such as a dataclass") from None
     return _shape_of(data_type)
 
 
@@ -90,15 +90,15 @@ class _Declaration:
             return hint.__origin__
         known = ", ".join(sorted(type_name(kind) for kind in (*SCALARS, *_BARE)))
         raise _RefusedError(
-            f"{hint!r:.80} is no type that can be carried; use a dataclass, a NamedTuple, a TypedDict, an enum, Any or "
-            f"one of {known}"
+            f"{brief(hint)} is no type that can be carried; use a dataclass, a NamedTuple, a TypedDict, an enum, Any "
+            f"or one of {known}"
         )
 
     def _literal(self, values: Sequence[object]) -> Shape:
         for value in values:
             if type(value) not in SCALARS:
-                raise _RefusedError(f"Literal[{value!r:.60}] is not of plain values; declare the type itself")
-        name = f"Literal[{', '.join(map(repr, values))}]"
+                raise _RefusedError(f"Literal[{brief(value)}] is not of plain values; declare the type itself")
+        name = f"Literal[{', '.join(map(brief, values))}]"
         return Scalar(name, frozenset(type(value) for value in values), tuple(values))
 
     def _union(self, shapes: Sequence[Shape]) -> Shape:

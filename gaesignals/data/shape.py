@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Protocol
 from uuid import UUID
 
-from gaesignals.errors import DecodeError, InvalidDataError
+from gaesignals.errors import DecodeError, InvalidDataError, brief
 
 from .advice import conversion_of
 
@@ -99,7 +99,7 @@ def from_plain(shape: Shape, plain: object) -> Any:
 
 
 def type_name(kind: Any) -> str:
-    return "None" if kind is type(None) else getattr(kind, "__qualname__", str(kind))
+    return "None" if kind is type(None) else getattr(kind, "__qualname__", None) or brief(kind)
 
 
 def misfit_of(value: object, shape: object) -> Misfit:

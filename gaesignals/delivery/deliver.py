@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import closing
 from typing import NoReturn
 
-from gaesignals.errors import InvalidOptionError, StoreError, reject_unknown
+from gaesignals.errors import InvalidOptionError, StoreError, brief, reject_unknown
 from gaesignals.format.pauses import PausedNames
 from gaesignals.handler import is_coroutine_function
 from gaesignals.limits import LEASE_SECONDS, Limits, check_bounds, longest_lease
@@ -138,7 +138,7 @@ def find_matches(receivers: Receivers, names: Iterable[str | Signal] | None) -> 
             )
         wanted: Iterator[str] = iter(receivers.literal_names())
     elif isinstance(names, (str, bytes, Signal)) or not isinstance(names, Iterable):
-        raise InvalidOptionError(f"names={names!r:.80} cannot be: give a list of names")
+        raise InvalidOptionError(f"names={brief(names)} cannot be: give a list of names")
     else:
         wanted = (name_of(name) for name in names)
     matches = {name: receivers.matching(name) for name in wanted}
@@ -147,10 +147,10 @@ def find_matches(receivers: Receivers, names: Iterable[str | Signal] | None) -> 
 
 def _check_parts(mailbox: object, **functions: object) -> None:
     if mailbox is not None and not isinstance(mailbox, Mailbox):
-        raise InvalidOptionError(f"mailbox={mailbox!r:.80} cannot be: give a Mailbox")
+        raise InvalidOptionError(f"mailbox={brief(mailbox)} cannot be: give a Mailbox")
     for option, value in functions.items():
         if value is not None and not callable(value):
-            raise InvalidOptionError(f"{option}={value!r:.80} cannot be called")
+            raise InvalidOptionError(f"{option}={brief(value)} cannot be called")
 
 
 def waiting_names(mapping: ReceiverMapping, *, mailbox: Mailbox | None = None, **unknown: NoReturn) -> list[str]:

@@ -43,7 +43,7 @@ except ModuleNotFoundError:
     from django_tasks.exceptions import InvalidTaskError as InvalidTask
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
-from gaesignals.errors import InvalidNameError, InvalidOptionError, SignalsError
+from gaesignals.errors import InvalidNameError, InvalidOptionError, SignalsError, brief
 from gaesignals.mailbox.current import current_mailbox
 from gaesignals.message import Message, current_message
 from gaesignals.raised import Drop, Retry
@@ -87,7 +87,7 @@ class SignalsBackend(BaseTaskBackend):  # type: ignore[misc]  # Django ships no 
         if unknown := sorted(self.options.keys() - {*_SENDING, *_RECEIVING}):
             yield f"OPTIONS has {', '.join(unknown)}; there are {', '.join(sorted((*_SENDING, *_RECEIVING)))}"
         if not isinstance(self.options.get("transactional", False), bool):
-            yield f"transactional={self.options['transactional']!r} cannot be: give True or False"
+            yield f"transactional={brief(self.options['transactional'])} cannot be: give True or False"
         for queue in sorted(self.queues):
             # Apart, since one that cannot be must not hide the other's.
             for attempt in (partial(self._signal, queue), partial(self._connect, Receivers(), queue)):

@@ -20,7 +20,7 @@ from google.appengine.api.namespace_manager import namespace_manager
 from google.appengine.runtime import apiproxy_errors
 from google.protobuf.message import DecodeError
 
-from gaesignals.errors import InvalidOptionError, StoreError
+from gaesignals.errors import InvalidOptionError, StoreError, brief
 from gaesignals.request import using_ticket
 
 from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
@@ -64,10 +64,12 @@ class MemcacheStore:
     def __init__(self, *, namespace: str = "", deadline_seconds: float = 5.0, split_by_policy: bool = False) -> None:
         if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
             raise InvalidOptionError(
-                f"namespace={namespace!r} cannot be: App Engine allows up to 100 letters, digits, '.', '_' and '-'"
+                f"namespace={brief(namespace)} cannot be: App Engine allows up to 100 letters, digits, '.', '_' and '-'"
             )
         if type(deadline_seconds) not in (int, float) or not 0 < deadline_seconds <= 60:
-            raise InvalidOptionError(f"deadline_seconds={deadline_seconds!r} cannot be: use more than 0 and at most 60")
+            raise InvalidOptionError(
+                f"deadline_seconds={brief(deadline_seconds)} cannot be: use more than 0 and at most 60"
+            )
         self.namespace = namespace
         self.deadline_seconds = deadline_seconds
         self.split_by_policy = split_by_policy

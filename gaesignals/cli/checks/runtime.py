@@ -11,11 +11,13 @@ from gaesignals.appyaml.project import Project
 from gaesignals.appyaml.service import DEFAULT_SERVICE, Service
 from gaesignals.cli.entries import ENTRYPOINT
 from gaesignals.cli.finding import sends
+from gaesignals.digits import whole_number
 
 # How long a task of the worker delivers; its handlers may take longer.
 _TASK_SECONDS = 120
 # The fan-out that cron asks for comes once a minute.
 _LEAST_IDLE_SECONDS = 60
+_MOST = 2**31 - 1
 # The classes of gunicorn that run requests inside a loop.
 _LOOPS = r"gevent|eventlet|tornado|ggevent|geventlet|gunicorn\.workers\.(gg?event|geventlet|gtornado)|uvicorn|meinheld"
 
@@ -115,6 +117,8 @@ def _check_name(service: Service) -> Iterator[Problem]:
 
 
 def _duration_seconds(text: str | None) -> int | None:
+    """How long `10m` or `90s` is; None for no text, and for longer than a number is looked at."""
     if text is None:
         return None
-    return int(text[:-1]) * (60 if text.endswith("m") else 1)
+    number = whole_number(text[:-1], most=_MOST)
+    return None if number is None else number * (60 if text.endswith("m") else 1)

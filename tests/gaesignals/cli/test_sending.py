@@ -66,6 +66,8 @@ def test_what_the_worker_refuses_is_a_failure(ask: Ask) -> None:
         (["a", "--data", "NaN"], "gaesignals send: argument --data: 'NaN' is no JSON"),
         (["a", "--count", "0"], "gaesignals send: argument --count: '0' is not a number from 1 to 1000"),
         (["a", "--count", "1001"], "gaesignals send: argument --count: '1001' is not a number from 1 to 1000"),
+        (["a", "--count", "00000000019999999"], "gaesignals send: argument --count: '00000000019999999' is not a"),
+        (["a", "--count", "0000000019" + "9" * 5000], "gaesignals send: argument --count: '0000000019999"),
         (["a", "--delay", "soon"], "gaesignals send: argument --delay: 'soon' is no number of seconds from 0 to 29"),
         (["a", "--delay", "-1"], "gaesignals send: argument --delay: '-1' is no number of seconds from 0 to 29 days"),
         (["a", "--delay", "nan"], "gaesignals send: argument --delay: 'nan' is no number of seconds from 0 to 29 days"),
