@@ -79,6 +79,9 @@ class Judged:
     expired: Sequence[str] = ()
 
 
+_NO_BLOCK: Final[AbstractContextManager[object]] = nullcontext()
+
+
 class Observer:
     """Does nothing. Override what is to be watched; the methods may be called in several threads at once.
 
@@ -92,7 +95,7 @@ class Observer:
 
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         """Return a block around a send, which raises inside it if it fails."""
-        return nullcontext()
+        return _NO_BLOCK
 
     def context(self) -> str:
         """Return the trace context that a message sent now carries, or an empty text; asked inside `sending`."""
@@ -109,7 +112,7 @@ class Observer:
 
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""
-        return nullcontext()
+        return _NO_BLOCK
 
     def claimed(self, counts: Mapping[str, int]) -> None:
         """A delivery has so many messages of each name to run next; told inside `delivering`."""
@@ -125,7 +128,7 @@ class Observer:
 
     def handling(self, handling: Handling) -> AbstractContextManager[object]:
         """Return a block around a call of a handler, which raises inside it if it fails."""
-        return nullcontext()
+        return _NO_BLOCK
 
     def handled(self, call: HandlerCall) -> None:
         """A handler returned or raised; told inside `handling`."""
@@ -149,7 +152,14 @@ class Observers(Observer):
         return self if self.is_listening() else NOBODY
 
     def is_listening(self) -> bool:
-        return any(map(_is_listening, self._observers))
+        for observer in self._observers:
+            try:
+                if observer.is_listening():
+                    return True
+            except Exception:
+                logger.exception("an observer failed")
+                return True
+        return False
 
     def sending(self, sending: Sending) -> AbstractContextManager[object]:
         return _Blocks(self._observers, lambda observer: observer.sending(sending))
@@ -196,7 +206,11 @@ class Observers(Observer):
         self._tell(lambda observer: observer.handled(call))
 
     def called(self, verb: str) -> None:
-        self._tell(lambda observer: observer.called(verb))
+        for observer in self._observers:
+            try:
+                observer.called(verb)
+            except Exception:
+                logger.exception("an observer failed")
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:
@@ -204,14 +218,6 @@ class Observers(Observer):
                 tell(observer)
             except Exception:
                 logger.exception("an observer failed")
-
-
-def _is_listening(observer: Observer) -> bool:
-    try:
-        return observer.is_listening()
-    except Exception:
-        logger.exception("an observer failed")
-        return True
 
 
 class _Blocks:

@@ -112,9 +112,9 @@ class Inline:
     @classmethod
     def from_wire(cls, wire: Any) -> Inline:
         if is_list_of(wire, _WIRE) and are_counts(*wire[:3]) and wire[0] <= wire[1]:
-            entries, encoded = wire[0], wire[3]
+            entries, count, _, encoded = wire
             # An entry takes a byte at least.
-            if entries <= len(encoded) and bool(entries) == bool(encoded):
+            if entries <= len(encoded) and bool(entries) == bool(count) == bool(encoded):
                 return cls(*wire)
         raise DecodeError("not the entries of a page")
 

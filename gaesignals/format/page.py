@@ -24,7 +24,7 @@ from .entries import Ref, are_counts, is_due, is_id, is_list_of
 from .inline import NOTHING, Inline, joined
 from .lease import Lease
 
-VERSION: Final = 4
+VERSION: Final = 5
 FULL_MESSAGES: Final = 16
 FULL_INLINE_BYTES: Final = 8 * 1024
 FULL_REFERENCED_BYTES: Final = 256 * 1024
@@ -133,6 +133,8 @@ class Page:
         """The first of the messages as the segments that sealing makes of them; what fills none is left out."""
         if not self.is_full:
             return []
+        if self.messages.count == FULL_MESSAGES and not _are_large(self.messages):
+            return [self.messages]  # without its last entry it is full in no way
         groups: list[Inline] = []
         group = NOTHING
         for entry in self.messages.split():
@@ -244,20 +246,21 @@ class Page:
             self.wake_ms,
             self.is_wake_second,
             self.listed_ms,
-            self.messages.to_wire(),
-            [lease.to_wire() for lease in self.leases],
-            [ref.to_wire() for ref in self.retries],
+            *self.messages.to_wire(),
         ]
+        if self.leases or self.retries:
+            wire += [lease.to_wire() for lease in self.leases], [ref.to_wire() for ref in self.retries]
         return codec.seal(VERSION, wire)
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Page:
         """Read a stored page. Raises `DecodeError`, or `NewerFormatError` for a later format."""
         wire = codec.unseal(value, version=VERSION)
-        if not is_list_of(wire, _WIRE):
+        is_bare = is_list_of(wire, _BARE)
+        if not (is_bare or is_list_of(wire, _HOLDING)):
             raise DecodeError("not a page")
-        epoch, first, next_, heaviest, sealed, width, hot_ms, marks, loss, wake_ms, is_second, *held = wire
-        listed_ms, messages, leases, retries = held
+        epoch, first, next_, heaviest, sealed, width, hot_ms, marks, _, wake_ms, _, listed_ms = wire[:12]
+        leases, retries = ((), ()) if is_bare else wire[16:]
         if not (
             is_id(epoch)
             and are_counts(first, heaviest, sealed, hot_ms, wake_ms, listed_ms)
@@ -268,31 +271,19 @@ class Page:
             and len(retries) <= MAX_RETRIES
         ):
             raise DecodeError("not a page")
-        return cls(
-            epoch,
-            Inline.from_wire(messages),
-            first,
-            next_,
-            heaviest,
-            sealed,
-            tuple(map(Lease.from_wire, leases)),
-            tuple(map(Ref.from_wire, retries)),
-            width,
-            hot_ms,
-            marks,
-            loss,
-            wake_ms,
-            is_second,
-            listed_ms,
-        )
+        leased, sent_back = tuple(map(Lease.from_wire, leases)), tuple(map(Ref.from_wire, retries))
+        inline = Inline.from_wire(wire[12:16])
+        return cls(epoch, inline, first, next_, heaviest, sealed, leased, sent_back, *wire[5:12])
 
 
-_WIRE: Final = (str, int, int, int, int, int, int, bytes, str, int, bool, int, list, list, list)
+_BARE: Final = (str, int, int, int, int, int, int, bytes, str, int, bool, int, int, int, int, bytes)
+_HOLDING: Final = (*_BARE, list, list)
+"""With leases and retries, which most pages have none of."""
 
 
 def _are_full(entries: Inline) -> bool:
-    return (
-        entries.count >= FULL_MESSAGES
-        or len(entries.encoded) >= FULL_INLINE_BYTES
-        or entries.referenced >= FULL_REFERENCED_BYTES
-    )
+    return entries.count >= FULL_MESSAGES or _are_large(entries)
+
+
+def _are_large(entries: Inline) -> bool:
+    return len(entries.encoded) >= FULL_INLINE_BYTES or entries.referenced >= FULL_REFERENCED_BYTES

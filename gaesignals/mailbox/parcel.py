@@ -78,11 +78,21 @@ class Parcel:
         self.may_replace = may_replace
         self.home_key = self.key = page_key(name)
         self.slot_key = slot_key(slot_of(name))
-        durable = [record for record in records if record.safety is not None]
-        self.cover = Cover(name, records) if durable else None
-        latest = [record.latest for record in records if record.is_latest]
-        self.latest = latest[0] if latest else None
-        self.gather_ms = min([record.wake_ms for record in records if record.wake_ms is not None], default=None)
+        is_durable = False
+        latest = gather_ms = None
+        for record in records:
+            is_durable = is_durable or record.safety is not None
+            if record.is_latest and latest is None:
+                latest = record.latest
+            if record.wake_ms is not None and (gather_ms is None or record.wake_ms < gather_ms):
+                gather_ms = record.wake_ms
+        self.cover = Cover(name, records) if is_durable else None
+        self.latest, self.gather_ms = latest, gather_ms
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its messages are not durable, and each of them counts."""
+        return self.cover is None and self.latest is None
 
     @property
     def counts_losses(self) -> bool:

@@ -63,7 +63,7 @@ def test_a_record_keeps_options_that_this_version_does_not_know() -> None:
     assert entries_from_bytes(some(known).to_bytes()) == (known,)
 
 
-GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, b"", "", 0, False, 0, [0, 0, 0, b""], [], []]
+GOOD: list[object] = ["x", 0, 0, 0, 0, 1, 0, b"", "", 0, False, 0, 0, 0, 0, b"", [], []]
 WRONG: list[tuple[int, list[object]]] = [
     (0, [1, "", "x" * 61, "é"]),
     (1, [-1, 1, 2**50, True, 1.0]),
@@ -73,16 +73,30 @@ WRONG: list[tuple[int, list[object]]] = [
     (7, ["", b"four", b"six...", bytes(MAX_MARKS * MARK_BYTES + MARK_BYTES), None]),
     (8, [b"", None]),
     (10, [0, None]),
-    (12, [3, [], [0, 0, 0], [0, 0, 0, ""], [0, 0, 0, b"x"], [1, 1, 0, b""], [2, 1, 0, b"xx"], [2, 2, 0, b"x"]]),
-    (12, [[1, 2**48, 0, b"x"], [1, 1, 2**48, b"x"], [1, 1, -1, b"x"], [-1, 1, 0, b"x"], [True, 1, 0, b"x"]]),
-    (13, [{}, [{}], [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [0, 0, 0, b""], "s": 0, "h": 0}]]),
-    (13, [[{"i": "l", "x": 1, "f": 0, "n": 1, "m": [], "s": 0, "h": 0}]]),
-    (14, [{}, [["a"]], [[2**60, "key", 1, 0]], [[1, "k" * 61, 1, 0]], [[1, "key", 0, 0]], [[True, "key", 1, 0]]]),
+    *((number, [1, -1, True, "", 2**48]) for number in (12, 13)),
+    (14, [-1, True, "", 2**48]),
+    (15, [b"x", ""]),
+    (16, [{}, [{}], [{"i": "l", "x": 1, "f": 0, "n": 65, "m": [0, 0, 0, b""], "s": 0, "h": 0}]]),
+    (16, [[{"i": "l", "x": 1, "f": 0, "n": 1, "m": [], "s": 0, "h": 0}]]),
+    (17, [{}, [["a"]], [[2**60, "key", 1, 0]], [[1, "k" * 61, 1, 0]], [[1, "key", 0, 0]], [[True, "key", 1, 0]]]),
 ]
 
 
-def test_the_page_that_nothing_is_wrong_with_is_one() -> None:
-    assert Page.from_bytes(codec.seal(VERSION, GOOD)) == Page("x")
+INLINE: list[list[object]] = [
+    [0, 0, 0, b"x"],
+    [1, 1, 0, b""],
+    [2, 1, 0, b"xx"],
+    [2, 2, 0, b"x"],
+    [1, 2**48, 0, b"x"],
+    [1, 1, 2**48, b"x"],
+    [1, 1, -1, b"x"],
+    [-1, 1, 0, b"x"],
+]
+
+
+@pytest.mark.parametrize("body", [GOOD, GOOD[:-2]], ids=["with leases and retries", "with neither"])
+def test_the_page_that_nothing_is_wrong_with_is_one(body: list[object]) -> None:
+    assert Page.from_bytes(codec.seal(VERSION, body)) == Page("x")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +108,7 @@ def test_the_page_that_nothing_is_wrong_with_is_one() -> None:
         GOOD[:-1],
         [*GOOD, 0],
         *([*GOOD[:place], each, *GOOD[place + 1 :]] for place, wrong in WRONG for each in wrong),
+        *([*GOOD[:12], *each, *GOOD[16:]] for each in INLINE),
     ],
 )
 def test_anything_else_under_a_valid_checksum_is_a_decode_error(body: object) -> None:
