@@ -28,7 +28,7 @@ GROUPS = (
     "gaesignals/format/test_page.py gaesignals/format/test_inline.py gaesignals/format/test_slot.py "
     "gaesignals/format/test_lease.py gaesignals/format/test_taking.py gaesignals/mailbox/test_rewrite.py "
     "gaesignals/mailbox/test_renew.py gaesignals/mailbox/test_hold.py gaesignals/mailbox/test_budgets.py "
-    "gaesignals/mailbox/test_lanes.py "
+    "gaesignals/mailbox/test_lanes.py gaesignals/mailbox/test_known.py "
     "gaesignals/delivery/test_pace.py gaesignals/delivery/test_rounds.py gaesignals/delivery/test_deaths.py "
     "gaesignals/mailbox/test_send.py gaesignals/stores/test_client.py gaesignals/mailbox/test_index.py "
     "gaesignals/delivery/test_deliver.py gaesignals/mailbox/test_repair.py gaesignals/test_signal.py "
@@ -416,8 +416,8 @@ FAULTS = (
     Fault(
         "what comes late or goes back replaces newer messages",
         "gaesignals/mailbox/box.py",
-        "replacer=replacer, uncover=uncover",
-        "replacer=self.replacer, uncover=uncover",
+        "            replacer=replacer,\n            uncover=uncover,",
+        "            replacer=self.replacer,\n            uncover=uncover,",
     ),
     Fault(
         "a full page is edited, and not sealed as it was read",
@@ -506,8 +506,74 @@ FAULTS = (
     Fault(
         "a write of unknown outcome is planned anew where its key has changed",
         "gaesignals/mailbox/rewrite.py",
-        "return Fate.UNSURE if seen.cas != plan.seen.cas or has_expired else None",
-        "return Fate.LOST if seen.cas != plan.seen.cas or has_expired else None",
+        "return Fate.LOST if is_other else Fate.UNSURE",
+        "return Fate.LOST",
+    ),
+    Fault(
+        "nobody looks for the mark of the writer before",
+        "gaesignals/mailbox/rewrite.py",
+        "return Fate.LOST if is_other else Fate.UNSURE",
+        "return Fate.UNSURE",
+    ),
+    Fault(
+        "what is known is taken for what was read",
+        "gaesignals/mailbox/known.py",
+        "if entry is not None and entry.stored == stored else None",
+        "if entry is not None else None",
+    ),
+    Fault(
+        "what a recollection does not write is not checked",
+        "gaesignals/mailbox/known.py",
+        "        if not self._recalled or not writes:\n            return []\n",
+        "        return []\n",
+    ),
+    Fault(
+        "a check that fails is none",
+        "gaesignals/mailbox/rewrite.py",
+        "Fate.STORED if is_confirmed else Fate.FOUND",
+        "Fate.STORED",
+    ),
+    Fault(
+        "what others write too is recalled again and again",
+        "gaesignals/mailbox/known.py",
+        "self._known.shun(key, now_ms)",
+        "pass",
+    ),
+    Fault(
+        "a recollection that is out of date counts as a loss",
+        "gaesignals/mailbox/send.py",
+        "            if not plan.is_recalled:\n",
+        "            if True:\n",
+    ),
+    Fault(
+        "what the newest replaces is recalled",
+        "gaesignals/mailbox/parcel.py",
+        "return self.cover is None and self.latest is None",
+        "return self.cover is None",
+    ),
+    Fault(
+        "the page of a durable message is recalled",
+        "gaesignals/mailbox/parcel.py",
+        "return self.cover is None and self.latest is None",
+        "return self.latest is None",
+    ),
+    Fault(
+        "the second pass is made of a recollection, too",
+        "gaesignals/mailbox/rewrite.py",
+        "if first is None and attempt == 0:",
+        "if first is None:",
+    ),
+    Fault(
+        "a value is known by another id than it has",
+        "gaesignals/mailbox/known.py",
+        "Seen(State.FOUND, value, write.new_cas), now_ms)",
+        "Seen(State.FOUND, value, b'another id'), now_ms)",
+    ),
+    Fault(
+        "a check stores an empty value",
+        "gaesignals/stores/valkey.py",
+        "        if value == '' then -- it is as it was\n        elseif seconds",
+        "        if seconds",
     ),
     Fault(
         "a send returns before its name is in the index",

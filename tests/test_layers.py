@@ -78,8 +78,9 @@ FOLDERS = {
     "gaesignals.stores": "store client memory app_engine lines talk wire valkey opening",
     "gaesignals.tasks": "queue queues names memory app_engine census cloud_tasks sender",
     "gaesignals.telemetry": "instruments carried providers spans",
-    "gaesignals.mailbox": """emptied rewrite bundles safety cover parcel waker replacer lanes widening send defer box
-        current claim load evicted index hold renew dead retries discard pause repair look contents history rescue""",
+    "gaesignals.mailbox": """emptied known rewrite bundles safety cover parcel waker replacer lanes widening send defer
+        box current claim load evicted index hold renew dead retries discard pause repair look contents history
+        rescue""",
     "gaesignals.mailbox.dead": "pages counts bury requeue",
     "gaesignals.mailbox.index": "slots listing unlisting fan_out",
     "gaesignals.delivery": """coroutines results opening pace backoff judging verdict deaths round calling runner

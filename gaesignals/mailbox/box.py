@@ -26,6 +26,7 @@ from gaesignals.way import PLAIN, Way
 from .cover import Cover, entrust, take_back
 from .defer import defer
 from .emptied import Emptied
+from .known import Known
 from .lanes import Lanes
 from .replacer import Replacer
 from .safety import Safety, check_fits
@@ -89,6 +90,7 @@ class Mailbox(Connection):
         self.waker = Waker(self, self.tasks, self.queues)
         self.replacer = Replacer(self, self.safety, lambda names: self.observer.replaced(names))
         self.lanes = Lanes()
+        self.known = Known()
         self.emptied = Emptied(clock)
 
     def on_call(self, verb: str) -> None:
@@ -173,7 +175,16 @@ class Mailbox(Connection):
         uncover: Callable[[Safety, Cover, str], None] = entrust,
     ) -> None:
         """Store records that have their ids already, as `send.send` does with the parts of this mailbox."""
-        send(self, self.lanes, outgoing, safety=self.safety, waker=self.waker, replacer=replacer, uncover=uncover)
+        send(
+            self,
+            self.lanes,
+            outgoing,
+            safety=self.safety,
+            waker=self.waker,
+            known=self.known,
+            replacer=replacer,
+            uncover=uncover,
+        )
 
     def defer_records(self, outgoing: Sequence[tuple[str, Record]], *, due: float | None, transactional: bool) -> None:
         """Leave records to tasks, which send them when they are due or the transaction is committed."""

@@ -5,7 +5,8 @@ Everything else is here: calls for many keys together, jitter, bounds, and givin
 
 After any answer that is not "stored" the key is read again and the plan's own mark looked for, before that counts as a
 loss: the network may carry a write out twice, and answer for the second time. A write of unknown outcome whose key is
-as it was is repeated as it is. If the key has changed and the mark is not there, nobody can tell.
+as it was is repeated as it is. If the key has changed and the mark is not there, nobody can tell, unless the mark of
+the writer before is there still.
 
 A value that a later version of gaesignals wrote is left alone: no other reading makes it older, so its key is given up.
 """
@@ -21,7 +22,9 @@ from gaesignals.format.page import EMPTY_TTL_SECONDS, MARK_BYTES, Page
 from gaesignals.format.pauses import PausedNames
 from gaesignals.format.slot import Slot
 from gaesignals.stores.client import Connection, Kind, Seen, State, Storable
-from gaesignals.stores.store import Outcome, Set, Write
+from gaesignals.stores.store import Add, Cas, Outcome, Set
+
+from .known import Known, Recollection
 
 MAX_ATTEMPTS: Final = 100
 CONTENDED: Final = "every attempt lost to another writer"
@@ -39,8 +42,9 @@ class Fate(enum.Enum):
     """What became of a plan.
 
     `STORED`: the store said so. `FOUND`: its mark was found after another answer, so its parts may have taken effect at
-    any time before. `LOST`: somebody else wrote first, and nothing of it is there. `UNSURE`: nobody can tell.
-    `UNPREPARED`: what comes before it could not be written, so it was not.
+    any time before; or it was stored, and something else that it was made of was out of date. `LOST`: somebody else
+    wrote first, and nothing of it is there. `UNSURE`: nobody can tell. `UNPREPARED`: what comes before it could not be
+    written, so it was not.
     """
 
     STORED = "stored"
@@ -55,9 +59,11 @@ class Plan:
     """What to write to `key`, which is as `seen` says. `before` is what `value` refers to: it is written first.
 
     `is_mine` recognises the write in a value that was read later. Without it the write may be repeated whatever became
-    of it: it is one that makes no difference the second time.
+    of it: it is one that makes no difference the second time. `last_mark` is that of the writer before; as long as it
+    is there, so are those of all who came after.
 
-    The rest is the loop's: when the calls began that wrote it first and last, and whether one has an unknown outcome.
+    The rest is the loop's: when the calls began that wrote it first and last, whether one has an unknown outcome, and
+    whether it was made of a recollection, which may be old.
     """
 
     key: bytes
@@ -66,12 +72,14 @@ class Plan:
     ttl_seconds: int = 0
     before: Sequence[Set] = ()
     is_mine: Callable[[Any], bool] | None = None
+    last_mark: bytes = b""
     begun_ms: int = 0
     written_ms: int = 0
     is_unsure: bool = False
+    is_recalled: bool = False
 
-    def write(self) -> Write:
-        return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds)
+    def write(self, new_cas: bytes | None) -> Add | Cas:
+        return self.seen.replaced_by(self.key, self.value, ttl_seconds=self.ttl_seconds, new_cas=new_cas)
 
 
 def plan_page(
@@ -92,7 +100,8 @@ def plan_page(
     def is_known(stored: Page) -> bool:
         return stored.has_mark(mark) or (is_mine is not None and is_mine(stored))
 
-    return Plan(key, seen, marked, marked.ttl_seconds, before, is_known)
+    last_mark = seen.value.marks[-MARK_BYTES:] if seen.value else b""
+    return Plan(key, seen, marked, marked.ttl_seconds, before, is_known, last_mark)
 
 
 class Planner(Protocol):
@@ -118,20 +127,25 @@ def rewrite(
     attempts: int = MAX_ATTEMPTS,
     failures: int = MAX_FAILURES,
     seen: Mapping[bytes, Seen[Any]] | None = None,
+    known: Known | None = None,
 ) -> None:
     """Carry out what `planner` plans. Every pass is one read and one write, and one more for what comes before.
 
     A key is given up after so many `failures`, reads and writes together, and all of them after so many `attempts`.
-    `seen` stands for the first reading, where the caller has made that already.
+    `seen` stands for the first reading, where the caller has made that already. What is `known` is not decoded again,
+    and from a store that takes ids not even read for the first pass: its write finds out whether it is so.
     """
-    _Rewriting(connection, planner, failures).run(attempts, seen)
+    _Rewriting(connection, planner, failures, Recollection(connection, known)).run(attempts, seen)
 
 
 class _Rewriting:
-    def __init__(self, connection: Connection, planner: Planner, most_failures: int) -> None:
+    def __init__(
+        self, connection: Connection, planner: Planner, most_failures: int, recollection: Recollection
+    ) -> None:
         self._connection = connection
         self._planner = planner
         self._most_failures = most_failures
+        self._recollection = recollection
         self._kinds: dict[bytes, Kind[Any]] = {}
         # What was written, and not answered with "stored".
         self._open: dict[bytes, Plan] = {}
@@ -139,11 +153,13 @@ class _Rewriting:
         self._written: set[bytes] = set()
 
     def run(self, attempts: int, first: Mapping[bytes, Seen[Any]] | None) -> None:
-        for _ in self._connection.attempts(attempts):
+        for attempt in self._connection.attempts(attempts):
             wanted = self._planner.wanted()
             if not wanted and not self._open:
                 return
             self._kinds.update(wanted)
+            if first is None and attempt == 0:
+                first = self._recollection.recall(wanted)
             if first is None:
                 seen = self._read(wanted)
             else:
@@ -164,7 +180,8 @@ class _Rewriting:
 
     def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
         started_ms = self._connection.now_ms()
-        seen = self._connection.look({**wanted, **{key: self._kinds[key] for key in self._open}})
+        kinds = {**wanted, **{key: self._kinds[key] for key in self._open}}
+        seen = self._connection.look(kinds, self._recollection.decoder(started_ms))
         if failed := [key for key, each in seen.items() if each.state is State.FAILED]:
             self._count_failures(failed, started_ms)
         return seen
@@ -199,10 +216,15 @@ class _Rewriting:
             return Fate.LOST
         # A key that is missing as before may have been there in between: emptied by somebody, and expired.
         has_expired = seen.cas is None and self._connection.now_ms() >= plan.begun_ms + EMPTY_TTL_SECONDS * 1000
-        return Fate.UNSURE if seen.cas != plan.seen.cas or has_expired else None
+        if seen.cas == plan.seen.cas and not has_expired:
+            return None
+        is_other = plan.last_mark and seen.value is not None and seen.value.has_mark(plan.last_mark)
+        return Fate.LOST if is_other else Fate.UNSURE
 
     def _prepared(self, plans: list[Plan]) -> list[Plan]:
         """Write what comes before; a plan whose part failed is made anew in the next pass."""
+        if not any(plan.before for plan in plans):
+            return plans
         parts = {part.key: part for plan in plans for part in plan.before if part.key not in self._written}
         if not parts:
             return plans
@@ -222,17 +244,20 @@ class _Rewriting:
         return ready
 
     def _write(self, plans: Sequence[Plan]) -> None:
-        writes = [plan.write() for plan in plans]
+        writes = [plan.write(self._recollection.new_cas()) for plan in plans]
         now_ms = self._connection.now_ms()
-        outcomes = self._connection.write(writes)
+        outcomes = self._connection.write([*writes, *self._recollection.checks(writes)])
         if Outcome.FAILED in outcomes.values():
             self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
-        for plan in plans:
+        is_recalled = self._recollection.is_in_use
+        is_confirmed = self._recollection.learn(outcomes, now_ms)
+        for plan, write in zip(plans, writes, strict=True):
             outcome = outcomes[plan.key]
-            plan.begun_ms, plan.written_ms = plan.begun_ms or now_ms, now_ms
+            plan.begun_ms, plan.written_ms, plan.is_recalled = plan.begun_ms or now_ms, now_ms, is_recalled
             if outcome is Outcome.STORED:
                 self._open.pop(plan.key, None)
-                self._planner.learn(plan, Fate.STORED)
+                self._recollection.keep(write, plan.value, now_ms)
+                self._planner.learn(plan, Fate.STORED if is_confirmed else Fate.FOUND)
                 continue
             # Once is enough: a later answer says nothing of an earlier write.
             plan.is_unsure = plan.is_unsure or outcome is Outcome.FAILED

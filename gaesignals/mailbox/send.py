@@ -12,6 +12,7 @@ from typing import Any
 
 from gaesignals.errors import SendError
 from gaesignals.format.entries import Record
+from gaesignals.format.inline import Inline
 from gaesignals.format.keys import page_key, segment_key
 from gaesignals.format.page import Page
 from gaesignals.format.slot import Slot
@@ -20,6 +21,7 @@ from gaesignals.stores.store import Set
 
 from .bundles import TTL_SECONDS, in_batches, packed
 from .cover import Cover, add, close, entrust
+from .known import Known
 from .lanes import Lanes
 from .parcel import OPEN, Parcel, Stage
 from .replacer import Replacer
@@ -41,6 +43,7 @@ def send(
     *,
     safety: Safety,
     waker: Waker,
+    known: Known | None = None,
     replacer: Replacer | None = None,
     uncover: Callable[[Safety, Cover, str], None] = entrust,
 ) -> None:
@@ -58,7 +61,8 @@ def send(
             for name, records in batch.items()
         ]
         parcels += sending
-        rewrite(connection, _Sending(connection, lanes, sending, safety))
+        is_plain = False not in [parcel.is_plain for parcel in sending]
+        rewrite(connection, _Sending(connection, lanes, sending, safety), known=known if is_plain else None)
     for parcel in parcels:
         if parcel.cover and not parcel.is_refused:
             if parcel.stage is Stage.DONE:
@@ -68,10 +72,17 @@ def send(
             parcel.stage = Stage.DONE if parcel.cover.is_brought else parcel.stage
     if due_ms := {p.name: p.task_ms for p in parcels if p.stage is Stage.DONE and p.task_ms is not None}:
         waker.wake(due_ms)
-    if replacer is not None:
-        replacer.forget([(parcel.name, entry) for parcel in parcels for entry in parcel.replaced])
+    if replacer is not None and (replaced := [(parcel.name, entry) for parcel in parcels for entry in parcel.replaced]):
+        replacer.forget(replaced)
     if [parcel for parcel in parcels if parcel.stage is not Stage.DONE]:
         raise _error(parcels)
+
+
+def _segments(page: Page, groups: Sequence[Inline]) -> list[Set]:
+    return [
+        Set(segment_key(page.epoch, index), group.to_bytes(), TTL_SECONDS)
+        for index, group in enumerate(groups, page.next)
+    ]
 
 
 def _error(parcels: Sequence[Parcel]) -> SendError:
@@ -118,6 +129,8 @@ class _Sending:
             # The last write was not stored. If it is lost, the next one is made after this same reading.
             losses = parcel.losses + parcel.counts_losses
             parcel.next_lane = lane_after_losses(losses, parcel.width, self._connection.random)
+        if not (parcel.lane or parcel.target or parcel.next_lane):
+            return []
         return sorted({parcel.lane, parcel.target, parcel.next_lane or 0} - {0})
 
     def plan(self, seen: Mapping[bytes, Seen[Any]]) -> Iterable[Plan]:
@@ -186,11 +199,9 @@ class _Sending:
             parcel.packed = parcel.records
             parcel.entries, parcel.bundles = packed(parcel.records, left, self._connection.new_id)
         filled, groups = left.fill(parcel.entries)
-        before = [
-            Set(segment_key(page.epoch, index), group.to_bytes(), TTL_SECONDS)
-            for index, group in enumerate(groups, page.next)
-        ]
-        before += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
+        before = _segments(page, groups) if groups else []
+        if parcel.bundles:
+            before += [bundle.write(self._connection.now_ms()) for bundle in parcel.bundles]
         if parcel.lane != parcel.target:
             parcel.hot_ms = parcel.planned_ms
             filled = filled.heated(parcel.lane, parcel.hot_ms)
@@ -225,7 +236,8 @@ class _Sending:
         elif fate is Fate.UNSURE:
             parcel.end(Stage.UNSURE, "memcache failed and the page has changed since")
         elif fate is Fate.LOST:
-            parcel.losses += parcel.counts_losses
+            if not plan.is_recalled:
+                parcel.losses += parcel.counts_losses
             parcel.lane, parcel.next_lane = parcel.next_lane or 0, None
         elif fate is not Fate.UNPREPARED:
             self._place(parcel, is_certain=fate is Fate.STORED)

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from gaesignals.errors import DecodeError, NewerFormatError
 from gaesignals.values import value
@@ -53,12 +53,14 @@ class Seen(Generic[T]):
     def is_writable(self) -> bool:
         return self.state not in (State.NEWER, State.FAILED)
 
-    def replaced_by(self, key: bytes, value: Storable, *, ttl_seconds: int = 0) -> Write:
+    def replaced_by(
+        self, key: bytes, value: Storable, *, ttl_seconds: int = 0, new_cas: bytes | None = None
+    ) -> Add | Cas:
         """The write that stores `value` if the key is still as it was read."""
         encoded = value.to_bytes()
         if self.cas is None:
-            return Add(key, encoded, ttl_seconds)
-        return Cas(key, encoded, self.cas, ttl_seconds)
+            return Add(key, encoded, ttl_seconds, new_cas)
+        return Cas(key, encoded, self.cas, ttl_seconds, new_cas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,11 @@ class Connection:
         """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
         return self._gets_all(list(sizes), sizes.__getitem__)
 
-    def look(self, kinds: Mapping[bytes, Kind[Any]]) -> dict[bytes, Seen[Any]]:
+    def look(self, kinds: Mapping[bytes, Kind[Any]], decoder: Decoder | None = None) -> dict[bytes, Seen[Any]]:
         """Read values of several kinds together, in as few calls as the limits allow."""
         reads = self._gets_all(list(kinds), lambda key: kinds[key].size)
-        return {key: decoded(key, reads[key], kind.decode) for key, kind in kinds.items()}
+        read_as = decoder or decoded
+        return {key: read_as(key, reads[key], kind.decode) for key, kind in kinds.items()}
 
     def _gets_all(self, keys: Sequence[bytes], size_of: Callable[[bytes], int]) -> dict[bytes, Read]:
         found: dict[bytes, Read] = dict.fromkeys(keys, Absent.FAILED)
@@ -169,7 +172,7 @@ class Connection:
             started_ms = self.now_ms()
             answers = self.store.write(chunk)
             outcomes |= answers
-            if all(answer is Outcome.FAILED for answer in answers.values()) and self.took_long(started_ms):
+            if Outcome.STORED not in answers.values() and _are_unknown(answers) and self.took_long(started_ms):
                 break  # the next call would hang as well
         return outcomes
 
@@ -180,11 +183,18 @@ class Connection:
             self.store.delete(chunk)
 
 
+Decoder: TypeAlias = Callable[[bytes, Read, Callable[[bytes], Any]], Seen[Any]]
+"""Says what was read of a key, as `decoded` does."""
+
 _system_random = random.SystemRandom()
 
 
 def _is_all_failed(reads: Mapping[bytes, Read]) -> bool:
     return Found not in map(type, reads.values()) and Absent.MISSING not in reads.values()
+
+
+def _are_unknown(answers: Mapping[bytes, Outcome]) -> bool:
+    return all(answer is Outcome.FAILED for answer in answers.values())
 
 
 def decoded(key: bytes, read: Read, decode: Callable[[bytes], T]) -> Seen[T]:

@@ -15,7 +15,20 @@ from typing import TypeAlias, TypeVar
 
 from gaesignals.values import value
 
-from .store import MEMCACHE_LIMITS, Absent, Add, Cas, Found, Outcome, Read, Set, Write, check_writes, checked_keys
+from .store import (
+    MEMCACHE_LIMITS,
+    Absent,
+    Add,
+    Cas,
+    Check,
+    Found,
+    Outcome,
+    Read,
+    Set,
+    Write,
+    check_writes,
+    checked_keys,
+)
 
 
 @dataclass(slots=True)
@@ -44,7 +57,7 @@ Hook: TypeAlias = Callable[[Call], Collection[bytes] | None]
 @value
 class _Item:
     value: bytes
-    cas: int
+    cas: object
     expires_at: float | None
     is_foreign: bool = False
 
@@ -55,12 +68,14 @@ class MemoryStore:
     `calls` lists every call that was made. `before` runs before a call takes effect: the keys that it returns are left
     as they are and answered as failed. `after` runs when it took effect: the keys that it returns are answered as
     failed all the same. A hook may use the store itself, to play somebody else who comes in between, and an exception
-    that it raises stands for a process that dies at this point.
+    that it raises stands for a process that dies at this point. With `takes_ids` a writer may choose the ids of its
+    values, as it may with `ValkeyStore`.
     """
 
     limits = MEMCACHE_LIMITS
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, takes_ids: bool = False) -> None:
+        self.takes_ids = takes_ids
         self.calls: list[Call] = []
         self.before: Hook | None = None
         self.after: Hook | None = None
@@ -156,14 +171,16 @@ class MemoryStore:
         item = self._live(write.key)
         if isinstance(write, Add) and item is not None:
             return Outcome.CONFLICT
-        if isinstance(write, Cas):
+        if isinstance(write, (Cas, Check)):
             if item is None:
                 return Outcome.MISSING
             if item.cas != write.cas:
                 return Outcome.CONFLICT
-        self._store(write)
+        if not isinstance(write, Check):
+            self._store(write)
         return Outcome.STORED
 
-    def _store(self, write: Write, *, is_foreign: bool = False) -> None:
+    def _store(self, write: Add | Cas | Set, *, is_foreign: bool = False) -> None:
         expires_at = self._clock() + write.ttl_seconds if write.ttl_seconds else None
-        self._items[write.key] = _Item(write.value, next(self._cas_ids), expires_at, is_foreign)
+        new_cas = None if isinstance(write, Set) else write.new_cas
+        self._items[write.key] = _Item(write.value, new_cas or next(self._cas_ids), expires_at, is_foreign)

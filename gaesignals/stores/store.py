@@ -55,21 +55,27 @@ Read: TypeAlias = Found | Absent
 
 @value
 class Add:
-    """Store `value` if the key does not exist. `ttl_seconds` 0 means no expiry."""
+    """Store `value` if the key does not exist. `ttl_seconds` 0 means no expiry.
+
+    `new_cas` is the id that it is to have, as new as a random number is. None leaves that to the store, as all do but
+    those that have `takes_ids`.
+    """
 
     key: bytes
     value: bytes
     ttl_seconds: int = 0
+    new_cas: bytes | None = None
 
 
 @value
 class Cas:
-    """Store `value` if the key still holds what was read with the id `cas`."""
+    """Store `value` if the key still holds what was read with the id `cas`. `new_cas` is as that of `Add`."""
 
     key: bytes
     value: bytes
     cas: object
     ttl_seconds: int = 0
+    new_cas: bytes | None = None
 
 
 @value
@@ -81,14 +87,27 @@ class Set:
     ttl_seconds: int = 0
 
 
-Write: TypeAlias = Add | Cas | Set
+@value
+class Check:
+    """Store nothing; it is `STORED` if the key still holds what was read with the id `cas`.
+
+    Only for a store that has `takes_ids`.
+    """
+
+    key: bytes
+    cas: object
+    value: bytes = b""
+    ttl_seconds: int = 0
+
+
+Write: TypeAlias = Add | Cas | Set | Check
 
 
 class Outcome(enum.Enum):
     """What became of one write.
 
-    `CONFLICT`: an `Add` found the key, or a `Cas` another value; nothing was written. `MISSING`: a `Cas` found no key.
-    `FAILED`: unknown.
+    `CONFLICT`: an `Add` found the key, or a `Cas` or `Check` another value; nothing was written. `MISSING`: a `Cas` or
+    `Check` found no key. `FAILED`: unknown.
     """
 
     STORED = "stored"
@@ -102,6 +121,9 @@ class Store(Protocol):
 
     None of them raises when the service fails: the keys concerned are answered as failed. A value that is not plain
     bytes of ours is answered as `Found(b"", cas)`, which no decoder accepts.
+
+    A store may have `takes_ids`, which is True where a writer may choose the id that its value gets, eight bytes, and
+    knows it therefore without a read, and `Check` is understood.
     """
 
     @property

@@ -23,7 +23,7 @@ from redis.exceptions import NoScriptError, RedisError
 from gaesignals.errors import InvalidOptionError
 
 from .lines import packed
-from .store import Absent, Add, CallLimits, Cas, Found, Outcome, Read, Write, check_writes, checked_keys
+from .store import Absent, Add, CallLimits, Cas, Check, Found, Outcome, Read, Set, Write, check_writes, checked_keys
 from .wire import ServerInfo, Wire
 
 logger = logging.getLogger("gaesignals")
@@ -37,7 +37,8 @@ _SHAPE: Final = (
 )
 _ID_BYTES: Final = 8
 _WHATEVER: Final = b"whatever it is"
-# Of each key: the id that it has to have, none if it must not be there; what to store; for how many seconds.
+# Of each key: the id that it has to have, none if it must not be there; what to store, nothing if that was all; for how
+# many seconds.
 _SCRIPT: Final = f"""
 local answers = {{}}
 for place, key in ipairs(KEYS) do
@@ -51,7 +52,8 @@ for place, key in ipairs(KEYS) do
     if expected ~= found and expected ~= '{_WHATEVER.decode()}' then
         answers[place] = found == '' and 'missing' or 'conflict'
     else
-        if seconds == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', seconds) end
+        if value == '' then -- it is as it was
+        elseif seconds == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', seconds) end
         answers[place] = 'stored'
     end
 end
@@ -74,6 +76,7 @@ class ValkeyStore:
 
     # A script keeps everybody else waiting, a few milliseconds for so many keys.
     limits = CallLimits(keys=1000, bytes=16 * 2**20, value_bytes=1_000_000)
+    takes_ids = True
 
     def __init__(
         self,
@@ -123,11 +126,9 @@ class ValkeyStore:
     def write(self, writes: Sequence[Write]) -> Mapping[bytes, Outcome]:
         """Carry out all `writes` by a script; on a single server nothing comes between them."""
         check_writes(writes, self.limits)
-        new_ids = os.urandom(_ID_BYTES * len(writes))
         arguments: dict[bytes, tuple[bytes, bytes, bytes]] = {}
-        for number, write in enumerate(writes):
-            value = new_ids[number * _ID_BYTES : (number + 1) * _ID_BYTES] + write.value
-            arguments[write.key] = (_expected(write), value, b"%d" % write.ttl_seconds)
+        for write in writes:
+            arguments[write.key] = (_expected(write), _value(write), b"%d" % write.ttl_seconds)
 
         def words(keys: Sequence[bytes]) -> list[bytes]:
             rest = chain.from_iterable([arguments[key] for key in keys])
@@ -215,9 +216,16 @@ def _failures(answers: _Answers) -> _Answers:
 
 
 def _expected(write: Write) -> Any:
-    if isinstance(write, Cas):
+    if isinstance(write, (Cas, Check)):
         return write.cas
     return b"" if isinstance(write, Add) else _WHATEVER
+
+
+def _value(write: Write) -> bytes:
+    if isinstance(write, Check):
+        return b""
+    new_cas = None if isinstance(write, Set) else write.new_cas
+    return (new_cas or os.urandom(_ID_BYTES)) + write.value
 
 
 def _parsed(url: str) -> tuple[dict[str, Any], int]:

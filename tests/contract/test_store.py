@@ -16,7 +16,7 @@ from google.appengine.runtime import apiproxy_errors
 from devserver.appengine.client import connected, ticket
 from devserver.appengine.server import ApiServer
 from gaesignals.stores.app_engine import MemcacheStore
-from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set, Store
+from gaesignals.stores.store import Absent, Add, Cas, Check, Found, Outcome, Set, Store
 from gaesignals.stores.valkey import ValkeyStore
 from gaesignals.testing import ManualClock, MemoryStore
 from tests.servers import NO_FILES, Server, ServerClock, cluster, losing
@@ -69,6 +69,15 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.fixture
 def store(world: World) -> Store:
     return world.store
+
+
+@pytest.fixture(params=["memory", "server", "nodes"])
+def store_that_takes_ids(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore(takes_ids=True)
+    else:
+        for world in _on_servers(request.getfixturevalue(request.param)):
+            yield world.store
 
 
 def _on_servers(servers: list[Server]) -> Iterator[World]:
@@ -361,3 +370,33 @@ def test_of_many_threads_that_count_by_cas_none_is_lost(world: World) -> None:
     for thread in threads:
         thread.join()
     assert found(world.store, b"count").value == b"80"
+
+
+def test_only_some_stores_take_ids(store: Store) -> None:
+    assert getattr(store, "takes_ids", False) == isinstance(store, ValkeyStore)
+
+
+def test_a_writer_knows_the_id_that_it_chose(store_that_takes_ids: Store) -> None:
+    store, ids = store_that_takes_ids, [bytes([number]) * 8 for number in range(4)]
+    assert store.write([Add(b"a", b"1", 0, ids[0]), Add(b"b", b"2", 0, ids[1])]).keys() == {b"a", b"b"}
+    assert store.gets([b"a", b"b"]) == {b"a": Found(b"1", ids[0]), b"b": Found(b"2", ids[1])}
+    assert store.write([Cas(b"a", b"3", ids[0], 60, ids[2])]) == {b"a": Outcome.STORED}
+    assert store.write([Cas(b"a", b"4", ids[0], 0, ids[3])]) == {b"a": Outcome.CONFLICT}
+    assert store.write([Cas(b"a", b"5", ids[2])]) == {b"a": Outcome.STORED}
+    read = found(store, b"a")
+    assert read.value == b"5"
+    assert read.cas not in ids, "where nobody chooses an id the store does"
+
+
+def test_a_check_says_whether_a_key_is_as_it_was_and_leaves_it_so(store_that_takes_ids: Store) -> None:
+    store = store_that_takes_ids
+    store.write([Set(b"a", b"1"), Set(b"b", b"2"), Set(b"c", b"3")])
+    seen = {key: found(store, key) for key in (b"a", b"b", b"c")}
+    store.write([Set(b"b", b"2")])
+    store.delete([b"c"])
+    checks = [Check(key, each.cas) for key, each in seen.items()]
+    expected = {b"a": Outcome.STORED, b"b": Outcome.CONFLICT, b"c": Outcome.MISSING, b"d": Outcome.STORED}
+    assert store.write([*checks, Add(b"d", b"4")]) == expected
+    assert found(store, b"a") == seen[b"a"]
+    assert found(store, b"b").value == b"2"
+    assert store.gets([b"c"]) == {b"c": Absent.MISSING}

@@ -31,6 +31,7 @@ class Network:
 
     def __init__(self, store: Store, scheduler: Scheduler, seed: int) -> None:
         self.limits = store.limits
+        self.takes_ids = getattr(store, "takes_ids", False)
         self._store = store
         self._scheduler = scheduler
         self._random = random.Random(f"network {seed}")

@@ -193,6 +193,33 @@ def send_to_a_quiet_name(scene: Scene) -> Callable[[Mailbox], None]:
     return lambda box: scene.send(box, "one/1")
 
 
+def send_again(scene: Scene) -> Callable[[Mailbox], None]:
+    """With a store that takes ids only the first of them is read for; one of them seals the page."""
+
+    def act(box: Mailbox) -> None:
+        for number in range(FULL_MESSAGES + 2):
+            scene.send(box, f"one/{number}")
+
+    return act
+
+
+def send_again_after_others(scene: Scene) -> Callable[[Mailbox], None]:
+    """What was known is out of date, each time in another way."""
+
+    def act(box: Mailbox) -> None:
+        scene.send(box, "one/1", "batch/1")
+        scene.send(scene.box(), "one/of another")
+        scene.send(box, "one/2", "batch/2")
+        scene.drain(scene.box())
+        scene.send(box, "batch/3")
+        scene.drain(scene.box())
+        scene.clock.advance(11)
+        for number in range(4, 7):
+            scene.send(box, f"one/{number}", f"batch/{number}")
+
+    return act
+
+
 def send_to_a_full_page(scene: Scene) -> Callable[[Mailbox], None]:
     for number in range(FULL_MESSAGES):
         scene.send(scene.box(), f"one/{number}")
@@ -381,6 +408,8 @@ def kill_retries(scene: Scene) -> Callable[[Mailbox], None]:
 
 SCENARIOS: list[Scenario] = [
     send_to_a_quiet_name,
+    send_again,
+    send_again_after_others,
     send_to_a_full_page,
     send_a_body,
     send_many,

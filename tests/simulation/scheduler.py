@@ -121,6 +121,7 @@ class SwitchingStore:
     ) -> None:
         self._store = store
         self.limits = store.limits
+        self.takes_ids = getattr(store, "takes_ids", False)
         self._scheduler = scheduler
         self._is_split = is_split
         self._take_time = take_time

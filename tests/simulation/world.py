@@ -81,7 +81,7 @@ class World:
         self.seed = seed
         self.random = random.Random(f"world {seed}")
         self.clock = ManualClock()
-        self.store = MemoryStore(clock=self.clock)
+        self.store = MemoryStore(clock=self.clock, takes_ids=random.Random(f"ids {seed}").random() < 0.5)
         self.scheduler = Scheduler(seed, hold_back=self.random.random() < 0.8)
         self.is_split = self.random.random() < 0.3
         # A worker's tick is seven calls: it does not fit into a second, which is what a send may take unnoticed.

@@ -63,6 +63,7 @@ class FaultyStore:
     def __init__(self, store: Store, faults: FaultySource) -> None:
         self._store = store
         self.limits = store.limits
+        self.takes_ids = getattr(store, "takes_ids", False)
         self._faults = faults
         self._late: list[Write] = []
         self.sizes: list[tuple[str, int]] = []
@@ -111,7 +112,7 @@ def _small_index() -> Iterator[None]:
 def run(scenario: Scenario, faults: FaultySource) -> tuple[Scene, FaultyStore]:
     """Let the process of `scenario` meet `faults`; the scene as it is when everybody else has recovered."""
     clock = ManualClock()
-    scene = Scene(MemoryStore(clock=clock), clock)
+    scene = Scene(MemoryStore(clock=clock, takes_ids=True), clock)
     act = scenario(scene)
     faulty = FaultyStore(scene.store, faults)
     with contextlib.suppress(StoreError):

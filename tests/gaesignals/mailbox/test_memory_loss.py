@@ -78,7 +78,7 @@ class Spoiler:
 def run(scenario: Scenario, spoiler: Spoiler) -> Scene:
     """Let the process of `scenario` and all that come after it live with what `spoiler` does."""
     clock = ManualClock()
-    store = MemoryStore(clock=clock)
+    store = MemoryStore(clock=clock, takes_ids=True)
     scene = Scene(store, clock)
     act = scenario(scene)
     spoiler.watch(store)
