@@ -1,4 +1,4 @@
-"""Watching what the library does: sends, deliveries, calls of handlers and of memcache; able to change none of them.
+"""Watching what the library does: sends, deliveries, calls of handlers and of the store; able to change none of them.
 
 A mailbox has one observer. What an observer raises is logged and forgotten, and it cannot swallow what is raised inside
 the blocks that it wraps: watching must never lose a message.
@@ -108,7 +108,7 @@ class Observer:
         """A send took the place of older messages, one for each of these names; told inside `sending`."""
 
     def brought(self, names: Sequence[str]) -> None:
-        """Durable messages that memcache had forgotten were brought back: one for each of these names."""
+        """Durable messages that the store had forgotten were brought back: one for each of these names."""
 
     def delivering(self) -> AbstractContextManager[object]:
         """Return a block around a delivery."""

@@ -584,8 +584,8 @@ FAULTS = (
     Fault(
         "a send says of what may be stored that it is not",
         "gaesignals/mailbox/send.py",
-        '            parcel.end(Stage.UNSURE, "memcache failed and the page has changed since")',
-        '            parcel.end(Stage.FAILED, "memcache failed and the page has changed since")',
+        '            parcel.end(Stage.UNSURE, "the store failed and the page has changed since")',
+        '            parcel.end(Stage.FAILED, "the store failed and the page has changed since")',
     ),
     Fault(
         "a send that took long does not list its name once more",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from gaesignals.errors import InvalidOptionError
+from gaesignals.errors import InvalidOptionError, brief
 from gaesignals.format.entries import Record
 from gaesignals.format.lease import MAX_HOLDER_CHARACTERS
 from gaesignals.format.replacing import newest
@@ -78,7 +78,7 @@ class Mailbox(Connection):
     ) -> None:
         if not isinstance(holder, str) or len(holder) > MAX_HOLDER_CHARACTERS:
             raise InvalidOptionError(
-                f"holder={holder!r:.80} cannot be: give at most {MAX_HOLDER_CHARACTERS} characters"
+                f"holder={brief(holder)} cannot be: give at most {MAX_HOLDER_CHARACTERS} characters"
             )
         super().__init__(store, clock=clock, random=random, sleep=sleep)
         self.namespaces = namespaces or NoNamespaces()
@@ -159,12 +159,12 @@ class Mailbox(Connection):
     def send_records(self, outgoing: Sequence[tuple[str, Record]]) -> None:
         """Store records once more, beside newer messages of their names. Raises as `send` does.
 
-        Where memcache does not take them, durable ones are left to tasks.
+        Where the store does not take them, durable ones are left to tasks.
         """
         self.put(outgoing)
 
     def send_rescued(self, outgoing: Sequence[tuple[str, Record]]) -> None:
-        """As `send_records`, of what a task brings: it does so again where memcache does not take them."""
+        """As `send_records`, of what a task brings: it does so again where the store does not take them."""
         self.put(outgoing, uncover=take_back)
 
     def put(

@@ -264,7 +264,7 @@ class _Rewriting:
             self._open[plan.key] = plan
 
     def _failing(self) -> dict[bytes, str]:
-        return {key: "memcache failed" for key, count in self._failures.items() if count >= self._most_failures}
+        return {key: "the store failed" for key, count in self._failures.items() if count >= self._most_failures}
 
     def _give_up_on(self, reasons: Mapping[bytes, str]) -> None:
         for key, reason in reasons.items():

@@ -234,7 +234,7 @@ class _Sending:
         if parcel.stage is Stage.LANE:
             parcel.stage = Stage.SLOT if fate is Fate.STORED else Stage.LANE
         elif fate is Fate.UNSURE:
-            parcel.end(Stage.UNSURE, "memcache failed and the page has changed since")
+            parcel.end(Stage.UNSURE, "the store failed and the page has changed since")
         elif fate is Fate.LOST:
             if not plan.is_recalled:
                 parcel.losses += parcel.counts_losses

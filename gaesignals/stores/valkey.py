@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError
 
-from gaesignals.errors import InvalidOptionError
+from gaesignals.errors import InvalidOptionError, brief
 
 from .lines import packed
 from .store import Absent, Add, CallLimits, Cas, Check, Found, Outcome, Read, Set, Write, check_writes, checked_keys
@@ -88,10 +88,11 @@ class ValkeyStore:
     ) -> None:
         if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
             raise InvalidOptionError(
-                f"namespace={namespace!r} cannot be: use up to 100 letters, digits, '.', '_' and '-'"
+                f"namespace={brief(namespace)} cannot be: use up to 100 letters, digits, '.', '_' and '-'"
             )
         if type(deadline_seconds) not in (int, float) or not 0 < deadline_seconds <= 60:
-            raise InvalidOptionError(f"deadline_seconds={deadline_seconds!r} cannot be: use more than 0 and at most 60")
+            given = brief(deadline_seconds)
+            raise InvalidOptionError(f"deadline_seconds={given} cannot be: use more than 0 and at most 60")
         options, replicas = _parsed(url)
         self.namespace = namespace
         self.deadline_seconds = deadline_seconds

@@ -24,7 +24,10 @@ from gaesignals import (
 )
 from gaesignals.errors import brief
 from gaesignals.limits import check_bounds
+from gaesignals.mailbox.box import Mailbox
 from gaesignals.stores.app_engine import MemcacheStore
+from gaesignals.stores.valkey import ValkeyStore
+from gaesignals.testing import MemoryStore
 
 # Python refuses to write it out, since that would take long.
 LONG: Any = 10**5000
@@ -72,6 +75,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "should_stop": lambda: deliver({"a": handle}, should_stop=LONG),
     "names of the middleware": lambda: SignalsMiddleware(app, {"a": handle}, names=LONG),
     "seconds of the middleware": lambda: AsyncSignalsMiddleware(app, {"a": handle}, max_seconds=LONG),
+    "holder": lambda: Mailbox(MemoryStore(), holder=LONG),
+    "deadline_seconds of a server": lambda: ValkeyStore("valkey://localhost", deadline_seconds=LONG),
+    "namespace of a server": lambda: ValkeyStore("valkey://localhost", namespace=LONG),
     "after_seconds": lambda: Retry(after_seconds=LONG),
     "charge": lambda: Retry(charge=LONG),
     "seconds": lambda: once(seconds=LONG),

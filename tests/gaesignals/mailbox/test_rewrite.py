@@ -249,7 +249,7 @@ def test_a_plan_whose_part_cannot_be_written_is_not_and_is_given_up(
     store.troubles = ["before"] * 3
     planner = Appending(b"a", before=[Set(b"part", b"x")])
     rewrite(connection, planner)
-    assert planner.told == [(b"a", Fate.UNPREPARED)] * 3 + [(b"a", "memcache failed")]
+    assert planner.told == [(b"a", Fate.UNPREPARED)] * 3 + [(b"a", "the store failed")]
     assert store.raw(b"a") is None
 
 
@@ -259,7 +259,7 @@ def test_a_key_that_cannot_be_read_is_given_up_and_the_others_go_on(
     store.before = lambda call: [b"a"] if call.verb == "gets" else None
     planner = Appending(b"a", b"b")
     rewrite(connection, planner)
-    assert planner.told == [(b"b", Fate.STORED), (b"a", "memcache failed")]
+    assert planner.told == [(b"b", Fate.STORED), (b"a", "the store failed")]
 
 
 def test_a_write_that_never_has_an_answer_is_unsure(connection: Connection, store: TroubledStore) -> None:
