@@ -21,6 +21,11 @@ _CLOUD = "google.cloud.ndb.context"
 _NOTHING = nullcontext()
 
 
+def own_contexts() -> AbstractContextManager[None]:
+    """A block with contexts of its own, in which all that it begins is finished."""
+    return OwnContexts().finished() if _SDK in sys.modules or _CLOUD in sys.modules else _NOTHING
+
+
 class OwnContexts:
     """The contexts of one message, or of one batch. They are its own in every block of `entered`."""
 
@@ -42,12 +47,9 @@ class OwnContexts:
                 stack.enter_context(context.entered())
             yield
 
-    def finished(self) -> AbstractContextManager[None]:
-        """As `entered`; what was begun in the block is finished at its end, as ndb's own `toplevel` does."""
-        return self._finished() if self._contexts else _NOTHING
-
     @contextmanager
-    def _finished(self) -> Iterator[None]:
+    def finished(self) -> Iterator[None]:
+        """As `entered`; what was begun in the block is finished at its end, as ndb's own `toplevel` does."""
         with self.entered():
             try:
                 yield

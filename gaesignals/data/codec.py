@@ -24,6 +24,8 @@ from .packing import pack, too_large
 from .unpacking import unpack
 
 MAX_PAYLOAD_BYTES: Final = 950_000
+# A tuple, a set or a map of ours is a tag around a list.
+_MAX_CBOR_DEPTH: Final = 2 * MAX_DEPTH + 2
 
 _MAGIC: Final = b"gs"
 _HEADER: Final = Struct(">2sBI")
@@ -57,7 +59,7 @@ def dumps(data: object) -> bytes:
 def loads(payload: bytes) -> Any:
     """Decode what `dumps` made; raise `DecodeError`, and nothing else, for any other bytes."""
     try:
-        return unpack(_read_cbor(payload, max_depth=2 * MAX_DEPTH + 2))
+        return unpack(_read_cbor(payload, max_depth=_MAX_CBOR_DEPTH))
     except _READING_ERRORS as error:
         raise DecodeError(f"the data of a message cannot be decoded: {error}") from error
 

@@ -48,12 +48,19 @@ def unpack(value: Any) -> Any:
     if kind is list or kind is tuple:  # inside a tag, CBOR's decoder makes tuples of lists and frozen dicts of dicts
         return _unpack_items(value)
     if kind is dict or isinstance(value, Mapping):
-        if not PLAIN_KEYS.issuperset(map(type, value)):
-            raise ValueError("a map has a key that is not plain")
-        if len(value) > MAX_KEYS:
-            raise ValueError("a map has too many keys")
-        return {key: item if type(item) in _PLAIN else unpack(item) for key, item in value.items()}
+        return _unpack_map(value)
     raise ValueError(f"{kind.__name__} is not a type of ours")
+
+
+def _unpack_map(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    if len(value) > MAX_KEYS:
+        raise ValueError("a map has too many keys")
+    unpacked = {}
+    for key, item in value.items():
+        if type(key) not in PLAIN_KEYS:
+            raise ValueError("a map has a key that is not plain")
+        unpacked[key] = item if type(item) in _PLAIN else unpack(item)
+    return unpacked
 
 
 def _unpack_items(values: Any) -> list[Any]:

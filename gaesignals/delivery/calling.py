@@ -10,16 +10,16 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message, handling
-from gaesignals.ndb import OwnContexts
+from gaesignals.ndb import OwnContexts, own_contexts
 from gaesignals.observing import NOBODY, HandlerCall, Handling, Observer
 from gaesignals.raised import Drop, Retry, error_of, reason_of, wait_of
-from gaesignals.receiver import Match, Receiver
+from gaesignals.receiver import Around, Match, Receiver
 
 from .coroutines import Coroutines
 from .judging import is_final, judged
@@ -56,7 +56,15 @@ class Call:
 
     def make(self, coroutines: Coroutines) -> None:
         """Call the handler, and wait for what it returns."""
-        with self, self._entered(), OwnContexts().finished():
+        with (
+            self,
+            self._namespace(),
+            self._current(),
+            self._observed(),
+            self._surrounded(),
+            _Judging(self),
+            own_contexts(),
+        ):
             try:
                 finish(self._receiver.handler(self._argument(), **self._match.captures), coroutines)
             except asyncio.CancelledError as error:
@@ -65,7 +73,7 @@ class Call:
 
     async def make_beside_others(self, coroutines: Coroutines) -> None:
         """As `make`, a coroutine handler's call, in the event loop in which others run."""
-        with self, self._entered():
+        with self, self._namespace(), self._current(), self._observed(), self._surrounded(), _Judging(self):
             work = self._receiver.handler(self._argument(), **self._match.captures)
             await coroutines.bounded(OwnContexts().run(finish_soon(work)))
 
@@ -74,7 +82,7 @@ class Call:
         return self._messages[0].data if self._receiver.batch is None else [*self._messages]
 
     def __enter__(self) -> None:
-        """Begin the outer block of the two around the handler; its end tells the runs of their failures."""
+        """Begin the outermost block around the handler; its end tells the runs of their failures."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -90,35 +98,22 @@ class Call:
         self._raised, self._failures = None, []
         return isinstance(error, Exception)
 
-    @contextmanager
-    def _entered(self) -> Iterator[None]:
-        """The inner block, with all that is around a handler set up."""
-        receiver, first = self._receiver, self._messages[0]
-        current = first if receiver.batch is None else None
-        with (
-            self._mailbox.namespaces.using(first.namespace),
-            handling(current, receiver.id),
-            _NOTHING if self._observer is NOBODY else self._observed(),
-        ):
-            try:
-                with _NOTHING if receiver.around is None else receiver.around():
-                    try:
-                        yield
-                    except Exception as error:
-                        self._end(error)
-                        if self._raised is None or self._raised is error:
-                            raise
-                        raise self._raised from error
-                    else:
-                        self._end(None)
-            except Exception as error:
-                if error is not self._raised:
-                    self._end_late(error)
-                raise
+    def _namespace(self) -> AbstractContextManager[None]:
+        return self._mailbox.namespaces.using(self._messages[0].namespace)
+
+    def _current(self) -> handling:
+        return handling(self._messages[0] if self._receiver.batch is None else None, self._receiver.id)
+
+    def _observed(self) -> AbstractContextManager[None]:
+        """The block of the observers, who are told at its end what became of the call."""
+        return _NOTHING if self._observer is NOBODY else self._told()
+
+    def _surrounded(self) -> AbstractContextManager[None]:
+        """The block that the application has around its handlers."""
+        return _NOTHING if self._receiver.around is None else self._inside(self._receiver.around)
 
     @contextmanager
-    def _observed(self) -> Iterator[None]:
-        """The block of the observers, who are told at its end what became of the call."""
+    def _told(self) -> Iterator[None]:
         started = self._mailbox.clock()
         told = _handling(self._receiver, self._messages, started)
         with self._observer.handling(told):
@@ -127,6 +122,21 @@ class Call:
             finally:
                 seconds = max(0.0, self._mailbox.clock() - started)
                 self._observer.handled(_handler_call(told, self._name, seconds, self._raised))
+
+    @contextmanager
+    def _inside(self, around: Around) -> Iterator[None]:
+        try:
+            with around():
+                yield
+        except Exception as error:
+            if error is not self._raised:
+                self._end_late(error)
+            raise
+
+    def judge(self, error: Exception | None) -> Exception | None:
+        """End the call: what the handler raised, and what that stands for."""
+        self._end(error)
+        return self._raised
 
     def _end(self, error: Exception | None) -> None:
         """Find out what became of the messages, and log it."""
@@ -198,6 +208,26 @@ class Call:
 
     def _fields(self, run: Run | None) -> dict[str, object]:
         return fields_of(self._receiver, self._name, run)
+
+
+class _Judging:
+    """The innermost block: at its end it is judged what became of the call, and raised what that stands for."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            self._call.judge(None)
+        elif isinstance(error, Exception):
+            raised = self._call.judge(error)
+            if raised is not None and raised is not error:
+                raise raised from error
 
 
 def fail(receiver: Receiver, name: str, run: Run, error: Exception) -> Failed:

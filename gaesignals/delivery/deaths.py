@@ -13,7 +13,7 @@ from gaesignals.limits import LEASE_SECONDS, handler_seconds
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.current import use_mailbox
 from gaesignals.message import Message
-from gaesignals.ndb import OwnContexts
+from gaesignals.ndb import own_contexts
 from gaesignals.observing import Judged
 from gaesignals.receivers import OnDead, Receivers
 from gaesignals.report import DeliveryReport
@@ -67,7 +67,7 @@ def announce(name: str, letter: DeadLetter, receivers: Receivers, mailbox: Mailb
 
 
 def _tell(on_dead: OnDead, message: Message, error: str, coroutines: Coroutines) -> None:
-    with OwnContexts().finished():
+    with own_contexts():
         finish(on_dead(message, error), coroutines)
 
 

@@ -7,8 +7,9 @@ handler leaves behind in context variables, or in ndb's context, is gone for the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextvars import copy_context
+from operator import attrgetter
 
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.message import Message
@@ -19,6 +20,8 @@ from .coroutines import Coroutines
 from .verdict import Run
 
 logger = logging.getLogger("gaesignals")
+
+_receiver_id = attrgetter("receiver.id")
 
 
 class LeaseLostError(Exception):
@@ -53,11 +56,10 @@ class Runner:
 
         Whatever this raises, the runs say which receivers have not begun.
         """
-        matches = {match.receiver.id: match for run in runs for match in run.matches}
         self._is_begun = False
         for run in runs:
-            run.unbegun = [match.receiver.id for match in run.matches]
-        for match in matches.values():
+            run.unbegun = list(map(_receiver_id, run.matches))
+        for match in _matches_of(runs):
             mine = [run for run in runs if match in run.matches]
             batches = self._begin(match, _batches(mine, match.receiver.batch or 1))
             if match.receiver.concurrency > 1:
@@ -136,14 +138,20 @@ class Runner:
         )
 
 
+def _matches_of(runs: Sequence[Run]) -> Collection[Match]:
+    """The receivers that one of `runs` is for, each once."""
+    if len(runs) == 1:
+        return runs[0].matches
+    return {match.receiver.id: match for run in runs for match in run.matches}.values()
+
+
 def _batches(runs: Sequence[Run], size: int) -> Iterator[list[Run]]:
     """Batches of at most `size`, each from one namespace."""
     if len(runs) == 1:
         yield [*runs]
         return
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.record.namespace, []).append(run)
-    for group in groups.values():
+    namespaces = dict.fromkeys([run.record.namespace for run in runs])
+    for namespace in namespaces:
+        group = runs if len(namespaces) == 1 else [run for run in runs if run.record.namespace == namespace]
         for start in range(0, len(group), size):
-            yield group[start : start + size]
+            yield [*group[start : start + size]]

@@ -35,14 +35,14 @@ class Turns:
                 turns.append(work)
 
     def _take_turn(self, work: Work) -> None:
-        started = self._round.mailbox.monotonic()
-        runner = Runner(self._round.coroutines, self._round.mailbox, work.name, is_late=lambda: self._round.is_late)
+        name, started = work.name, self._round.mailbox.monotonic()
+        runner = Runner(self._round.coroutines, self._round.mailbox, name, is_late=lambda: self._round.is_late)
         while work.waiting and not self._round.is_ending:
-            size = min(self._round.allowance(self._pace.chunks[work.name]), len(work.waiting))
+            size = min(self._round.allowance(self._pace.chunks[name]), len(work.waiting))
             # A weak message is begun here: whatever stops this process now, it does not go back.
             runs = [plan(work.waiting.popleft(), work.matches) for _ in range(size)]
             self._round.run_count += size
-            self._round.tally.begun.add(work.name)
+            self._round.tally.begun.add(name)
             try:
                 runner.run(runs)
             except BaseException:
@@ -51,10 +51,11 @@ class Turns:
                 raise
             marred = [run for run in runs if not run.is_clean]
             work.clean_count += size - len(marred)
-            work.runs += marred
-            work.verdicts += map(self._round.decide, marred)
+            if marred:
+                work.runs += marred
+                work.verdicts += map(self._round.decide, marred)
             if self._round.mailbox.monotonic() >= started + TURN_SECONDS:
                 break
         seconds = self._round.mailbox.monotonic() - started
         work.seconds += seconds
-        self._pace.note(work.name, seconds=seconds, of_claim=work.seconds, count=work.run_count)
+        self._pace.note(name, seconds=seconds, of_claim=work.seconds, count=work.run_count)

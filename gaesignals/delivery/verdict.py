@@ -80,7 +80,7 @@ class Run:
     """
 
     record: Record
-    matches: tuple[Match, ...]
+    matches: Sequence[Match]
     failures: list[Failed]
     unbegun: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
@@ -104,6 +104,8 @@ def plan(record: Record, matches: Sequence[Match]) -> Run:
     knows are left for later; for a name that is weak, where nothing can wait, they are failures for good.
     """
     is_new = not record.is_resent and (record.attempt == 1 or record.receivers)
+    if is_new and not record.receivers:
+        return Run(record, matches, [])  # as most are
     return _planned(record, matches, matches if is_new else _reliable(matches))
 
 
@@ -115,7 +117,7 @@ def plan_again(record: Record, matches: Sequence[Match]) -> Run:
 def _planned(record: Record, matches: Sequence[Match], left: Sequence[Match]) -> Run:
     """The run of a record for those of `left`, of `matches`, that are to see it."""
     if not record.receivers:
-        return Run(record, tuple(left), [])
+        return Run(record, left, [])
     known = {match.receiver.id for match in matches}
     named = tuple(match for match in left if match.receiver.id in record.receivers)
     unknown = tuple(receiver for receiver in record.receivers if receiver not in known)

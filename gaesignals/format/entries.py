@@ -45,9 +45,9 @@ _OPTIONS: Mapping[str, tuple[str, type[Any]]] = {
 }
 
 
-def is_list_of(wire: Any, kinds: tuple[type[Any], ...]) -> bool:
+def is_list_of(wire: Any, kinds: list[type[Any]]) -> bool:
     """Whether `wire` is a list of exactly these types, in this order."""
-    return type(wire) is list and tuple(map(type, wire)) == kinds
+    return type(wire) is list and [*map(type, wire)] == kinds
 
 
 def is_count(number: int) -> bool:
@@ -65,8 +65,8 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= MAX_ID_CHARACTERS and text.isascii()
 
 
-_BARE = (str, int, bytes)
-_WITH_OPTIONS = (*_BARE, dict)
+_BARE: list[type[Any]] = [str, int, bytes]
+_WITH_OPTIONS: list[type[Any]] = [*_BARE, dict]
 _CAN_BE: Mapping[type[Any], Callable[[Any], bool]] = {
     str: lambda text: True,
     bool: lambda flag: True,
@@ -187,8 +187,8 @@ def _known_options(options: dict[Any, Any]) -> dict[str, Any]:
 LONGEST_WAIT_MS = 8 * 86400 * 1000
 
 
-_REF = (int, str, int, int)
-_LATEST_REF = (*_REF, list)
+_REF: list[type[Any]] = [int, str, int, int]
+_LATEST_REF: list[type[Any]] = [*_REF, list]
 
 
 def is_due(at_ms: int, now_ms: int) -> bool:

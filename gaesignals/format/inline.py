@@ -27,7 +27,7 @@ from .entries import (
 
 logger = logging.getLogger("gaesignals")
 
-_WIRE = (int, int, int, bytes)
+_WIRE = [int, int, int, bytes]
 
 
 @value

@@ -276,8 +276,8 @@ class Page:
         return cls(epoch, inline, first, next_, heaviest, sealed, leased, sent_back, *wire[5:12])
 
 
-_BARE: Final = (str, int, int, int, int, int, int, bytes, str, int, bool, int, int, int, int, bytes)
-_HOLDING: Final = (*_BARE, list, list)
+_BARE: Final = [str, int, int, int, int, int, int, bytes, str, int, bool, int, int, int, int, bytes]
+_HOLDING: Final = [*_BARE, list, list]
 """With leases and retries, which most pages have none of."""
 
 

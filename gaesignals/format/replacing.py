@@ -12,11 +12,11 @@ from .latest import Latest
 from .page import Page
 
 
-def newest(outgoing: Sequence[tuple[str, Record]]) -> list[tuple[str, Record]]:
+def newest(outgoing: Sequence[tuple[str, Record]]) -> Sequence[tuple[str, Record]]:
     """What is left of the messages of one send: of those of a name of which only the newest counts, the last."""
     last = {name: record.id for name, record in outgoing if record.is_latest}
     if not last:
-        return list(outgoing)
+        return outgoing
     return [(name, record) for name, record in outgoing if not record.is_latest or last[name] == record.id]
 
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Final, Protocol
 
 from gaesignals.errors import InvalidOptionError, brief
 from gaesignals.format.entries import Record
@@ -45,6 +45,9 @@ class Namespaces(Protocol):
     def using(self, namespace: str) -> AbstractContextManager[None]: ...
 
 
+_NO_BLOCK: Final = nullcontext()
+
+
 class NoNamespaces:
     """For programs without namespaces: there is one, the empty one."""
 
@@ -52,7 +55,7 @@ class NoNamespaces:
         return ""
 
     def using(self, namespace: str) -> AbstractContextManager[None]:
-        return nullcontext()
+        return _NO_BLOCK
 
 
 class Mailbox(Connection):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from gaesignals.stores.client import Connection, Decoder, Seen, State, Storable, decoded
+from gaesignals.stores.client import Connection, Seen, State, Storable, decoded
 from gaesignals.stores.store import Add, Cas, Check, Found, Outcome, Read
 from gaesignals.values import value
 
@@ -102,22 +102,16 @@ class Recollection:
             self._recalled = self._known.recall(keys, self._connection.now_ms())
         return self._recalled or None
 
-    def decoder(self, now_ms: int) -> Decoder | None:
-        """Decodes what is not known, and keeps all of it as read at `now_ms`; None for the usual way."""
+    def decoded(self, key: bytes, read: Read, decode: Callable[[bytes], Any]) -> Seen[Any]:
+        """As the function of that name, but what is known is not decoded, and what is not is kept."""
         known = self._known
-        if known is None:
-            return None
-
-        def read_as(key: bytes, read: Read, decode: Callable[[bytes], Any]) -> Seen[Any]:
-            if not isinstance(read, Found):
-                return decoded(key, read, decode)
-            value = known.find(key, read.value)
-            seen = decoded(key, read, decode) if value is None else Seen(State.FOUND, value, read.cas)
-            if seen.state is State.FOUND and (value is None or self._takes_ids):
-                known.keep(key, read.value, seen, now_ms)
-            return seen
-
-        return read_as
+        if known is None or not isinstance(read, Found):
+            return decoded(key, read, decode)
+        value = known.find(key, read.value)
+        seen = decoded(key, read, decode) if value is None else Seen(State.FOUND, value, read.cas)
+        if seen.state is State.FOUND and (value is None or self._takes_ids):
+            known.keep(key, read.value, seen, self._connection.now_ms())
+        return seen
 
     def new_cas(self) -> bytes | None:
         """The id for what is written next, which nothing ever had, not even with a seeded randomness."""

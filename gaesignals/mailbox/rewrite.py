@@ -181,7 +181,7 @@ class _Rewriting:
     def _read(self, wanted: Mapping[bytes, Kind[Any]]) -> Mapping[bytes, Seen[Any]]:
         started_ms = self._connection.now_ms()
         kinds = {**wanted, **{key: self._kinds[key] for key in self._open}}
-        seen = self._connection.look(kinds, self._recollection.decoder(started_ms))
+        seen = self._connection.look(kinds, self._recollection.decoded)
         if failed := [key for key, each in seen.items() if each.state is State.FAILED]:
             self._count_failures(failed, started_ms)
         return seen

@@ -122,10 +122,10 @@ class Connection:
         """Read the keys of `sizes`, whose values have about that many bytes, in as few calls as the limits allow."""
         return self._gets_all(list(sizes), sizes.__getitem__)
 
-    def look(self, kinds: Mapping[bytes, Kind[Any]], decoder: Decoder | None = None) -> dict[bytes, Seen[Any]]:
+    def look(self, kinds: Mapping[bytes, Kind[Any]], read_as: Decoder | None = None) -> dict[bytes, Seen[Any]]:
         """Read values of several kinds together, in as few calls as the limits allow."""
         reads = self._gets_all(list(kinds), lambda key: kinds[key].size)
-        read_as = decoder or decoded
+        read_as = read_as or decoded
         return {key: read_as(key, reads[key], kind.decode) for key, kind in kinds.items()}
 
     def _gets_all(self, keys: Sequence[bytes], size_of: Callable[[bytes], int]) -> dict[bytes, Read]:
