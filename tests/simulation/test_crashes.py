@@ -61,12 +61,7 @@ def _small_index() -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory() -> Iterator[Scene]:
-    clock = ManualClock()
-    yield Scene(MemoryStore(clock=clock), clock)
-
-
-@contextlib.contextmanager
-def memory_that_takes_ids() -> Iterator[Scene]:
+    """One that takes ids, as memcache does not."""
     clock = ManualClock()
     yield Scene(MemoryStore(clock=clock, takes_ids=True), clock)
 
@@ -129,7 +124,7 @@ class HalfDoneStore(DyingStore):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_acknowledged_is_lost_where_a_call_is_carried_out_in_part(scenario: Scenario, part: slice) -> None:
     for dies_at in range(1, 10_000):
-        with memory_that_takes_ids() as scene:
+        with memory() as scene:
             act = scenario(scene)
             dying = HalfDoneStore(scene.store, dies_at=dies_at, part=part)
             with contextlib.suppress(DiedError, SignalsError):
@@ -144,7 +139,7 @@ def test_nothing_acknowledged_is_lost_wherever_the_process_dies_on_a_server(scen
     die_everywhere(scenario, lambda: on_server(server))
 
 
-@pytest.mark.parametrize("kind", [memory, memory_that_takes_ids, app_engine])
+@pytest.mark.parametrize("kind", [memory, app_engine])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_acknowledged_is_lost_wherever_the_process_dies(
     scenario: Scenario, kind: Callable[[], contextlib.AbstractContextManager[Scene]]
