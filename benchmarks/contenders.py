@@ -18,6 +18,7 @@ from typing import Any
 
 # What one process handles in a second or so.
 MESSAGES, SLOW_MESSAGES, OUR_MESSAGES = 2_000, 300, 20_000
+MANY_NAMES = "gaesignals reliable, a name each"
 DATA = {"number": 7, "text": "x" * 100}
 
 HELD = contextlib.ExitStack()
@@ -181,6 +182,24 @@ def gaesignals(url: str, count: Count, *, reliable: bool, batch: bool, many: int
     return send, work
 
 
+def gaesignals_of_many_names(url: str, count: Count) -> tuple[Send, Work]:
+    """Each message has a name of its own, so that no send knows anything of its page."""
+    from gaesignals import Receivers, Signal, deliver
+    from gaesignals.mailbox import Mailbox, use_mailbox_everywhere
+    from gaesignals.stores.valkey import ValkeyStore
+
+    HELD.enter_context(use_mailbox_everywhere(Mailbox(ValkeyStore(url))))
+    signal = Signal("job_{number}")
+    receivers = Receivers()
+    receivers.connect(signal, lambda data, number: count(), id="job", reliable=True)
+
+    def work() -> None:
+        for first in range(0, MESSAGES, 100):  # as many names as a task has
+            deliver(receivers, names=[f"job_{number}" for number in range(first, first + 100)])
+
+    return lambda number: signal(number=number).send(DATA) and None, work
+
+
 CONTENDERS: dict[str, Callable[[str, Count], tuple[Send, Work]]] = {
     "celery": celery,
     "dramatiq": dramatiq,
@@ -190,9 +209,14 @@ CONTENDERS: dict[str, Callable[[str, Count], tuple[Send, Work]]] = {
     "arq": arq,
     "gaesignals weak": lambda url, count: gaesignals(url, count, reliable=False, batch=False),
     "gaesignals reliable": lambda url, count: gaesignals(url, count, reliable=True, batch=False),
+    MANY_NAMES: gaesignals_of_many_names,
     "gaesignals weak, batches": lambda url, count: gaesignals(url, count, reliable=False, batch=True, many=100),
     "gaesignals reliable, batches": lambda url, count: gaesignals(url, count, reliable=True, batch=True, many=100),
 }
+
+
+FILLED = [name for name in CONTENDERS if name.startswith("gaesignals") and name != MANY_NAMES]
+"""Those of which more is sent for the worker, by `send_many`: it would be done too soon."""
 
 
 def main(act: str, name: str, url: str, wanted: int) -> None:
@@ -207,7 +231,7 @@ def main(act: str, name: str, url: str, wanted: int) -> None:
     for number in range(wanted):
         send(number)
     say(wanted, time.perf_counter() - started, time.process_time() - cpu)
-    if name.startswith("gaesignals"):
+    if name in FILLED:
         fill(OUR_MESSAGES - wanted)
 
 

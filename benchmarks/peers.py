@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.servers import NO_FILES, Server
 
-from .contenders import CONTENDERS, MESSAGES, OUR_MESSAGES, SLOW_MESSAGES
+from .contenders import CONTENDERS, FILLED, MESSAGES, OUR_MESSAGES, SLOW_MESSAGES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
@@ -55,7 +55,7 @@ def measure(python: Path, server: Server, name: str) -> dict[str, float]:
     """Let one process send and one work, and return what that took."""
     server.command("FLUSHALL")
     count = SLOW_MESSAGES if name in SLOW else MESSAGES
-    wanted = OUR_MESSAGES if name.startswith(OURS) else count
+    wanted = OUR_MESSAGES if name in FILLED else count
     sent = _run(python, server, "send", name, count)
     before = _traffic(server)
     worked = _run(python, server, "work", name, wanted)
