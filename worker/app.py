@@ -223,7 +223,7 @@ def _configure(app: Worker) -> None:
         return response
 
     @app.errorhandler(StoreError)
-    def memcache_failed(error: StoreError) -> Response:
+    def store_failed(error: StoreError) -> Response:
         app.logger.error("the store failed", extra={"detail": str(error)})
         return refuse(503)
 

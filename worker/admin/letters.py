@@ -12,13 +12,13 @@ from flask import Blueprint, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response
 
-from gaesignals.errors import LeftAloneError
+from gaesignals.errors import LeftAloneError, StoreError
 from gaesignals.format.letter import DeadLetter
 from gaesignals.mailbox.dead import DeadCounts, DeadLetters
 
 from ..access.callers import caller
 from ..access.doors import Door, door
-from ..answer import wants_page
+from ..answer import refuse, wants_page
 from ..fields import any_fields, checked_name, checked_names, checked_number, checked_strings
 from ..log import escaped
 from . import rows
@@ -182,7 +182,12 @@ def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple
     missing = None if ids is None else len(set(ids).difference(letter.id for letter in dead_letters.peek(names[0])))
     count = 0
     for name in names:
-        changed = change(name, ids)
+        try:
+            changed = change(name, ids)
+        except LeftAloneError:
+            raise
+        except StoreError as error:
+            return _failed(error, count)
         count += changed
         logger.info(
             "an administrator changed dead letters",
@@ -197,6 +202,15 @@ def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple
         whose = {} if "names" in fields else {"name": names[0]}
         return back(action, {"letters": count}, endpoint="admin.dead", **whose)
     return jsonify({action: count} if missing is None else {action: count, "missing": missing})
+
+
+def _failed(error: StoreError, count: int) -> Response:
+    """503 with how far it came: messages may be sent again whose letters are still there."""
+    logger.error(
+        "an administrator's change of dead letters failed", extra={"detail": str(error), "caller": escaped(caller())}
+    )
+    done_before = f" {count} letters were changed before." if count else ""
+    return refuse(503, f"{error}.{done_before}", heading="The store failed.")
 
 
 def _all_of(fields: Mapping[str, Any]) -> tuple[str, ...]:

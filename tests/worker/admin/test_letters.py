@@ -277,6 +277,19 @@ def test_requeueing_some_reads_the_payloads_of_those_alone(make_client: MakeClie
     assert len([key for key in read if key.startswith(b"gs:b:dead.")]) == 1
 
 
+def test_a_requeue_that_came_half_way_does_not_say_that_it_can_be_repeated(
+    make_client: MakeClient, receivers: Receivers
+) -> None:
+    store = MemoryStore()
+    client = make_client(receivers, store=store)
+    client.http.post_json("/admin/send", {"name": "firm", "data": "1"})
+    client.task({"names": ["firm"]})
+    dead = b"gs:d:firm"
+    store.before = lambda call: [dead] if call.verb == "write" and dead in call.keys else []
+    refused = client.http.post_json("/admin/dead/requeue", {"name": "firm"}, status=503)
+    assert "look at them before repeating it" in refused.json["error"]
+
+
 def test_letters_of_a_receiver_that_was_renamed_can_be_requeued_for_those_of_today(make_client: MakeClient) -> None:
     handled: list[object] = []
 
