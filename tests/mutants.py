@@ -530,8 +530,20 @@ FAULTS = (
     Fault(
         "a check that fails is none",
         "gaesignals/mailbox/rewrite.py",
-        "Fate.STORED if is_confirmed else Fate.FOUND",
+        "Fate.STORED if is_sure else Fate.FOUND",
         "Fate.STORED",
+    ),
+    Fault(
+        "what is repeated is sure of what was checked the first time",
+        "gaesignals/mailbox/rewrite.py",
+        "is_sure = is_confirmed and not plan.is_recalled",
+        "is_sure = is_confirmed",
+    ),
+    Fault(
+        "what a recollection writes anew need not be as it was recalled",
+        "gaesignals/mailbox/known.py",
+        "        return not outdated\n",
+        "        return not set(outdated).intersection(self._checked)\n",
     ),
     Fault(
         "what others write too is recalled again and again",

@@ -126,16 +126,17 @@ class Recollection:
         return [Check(key, self._recalled[key].cas) for key in self._checked]
 
     def learn(self, outcomes: Mapping[bytes, Outcome], now_ms: int) -> bool:
-        """Whether all that the write was to check is as it was recalled."""
+        """Whether all that the write was made of was as it was recalled, be it checked or written anew."""
         if not self._recalled or not self._known:
             return True
-        for key in self._recalled:
-            if outcomes.get(key, Outcome.STORED) is not Outcome.STORED:
-                self._known.shun(key, now_ms)
-            elif key in self._checked:
+        outdated = [key for key in self._recalled if outcomes.get(key, Outcome.STORED) is not Outcome.STORED]
+        for key in outdated:
+            self._known.shun(key, now_ms)
+        for key in self._checked:
+            if key not in outdated:
                 self._known.refresh(key, now_ms)
         self._recalled = {}
-        return all(outcomes[key] is Outcome.STORED for key in self._checked)
+        return not outdated
 
     def keep(self, write: Add | Cas, value: Storable, now_ms: int) -> None:
         """Know what was stored."""

@@ -253,11 +253,14 @@ class _Rewriting:
         is_confirmed = self._recollection.learn(outcomes, now_ms)
         for plan, write in zip(plans, writes, strict=True):
             outcome = outcomes[plan.key]
-            plan.begun_ms, plan.written_ms, plan.is_recalled = plan.begun_ms or now_ms, now_ms, is_recalled
+            # Of a plan that is repeated nothing else is checked any more.
+            is_sure = is_confirmed and not plan.is_recalled
+            plan.begun_ms, plan.written_ms = plan.begun_ms or now_ms, now_ms
+            plan.is_recalled = plan.is_recalled or is_recalled
             if outcome is Outcome.STORED:
                 self._open.pop(plan.key, None)
                 self._recollection.keep(write, plan.value, now_ms)
-                self._planner.learn(plan, Fate.STORED if is_confirmed else Fate.FOUND)
+                self._planner.learn(plan, Fate.STORED if is_sure else Fate.FOUND)
                 continue
             # Once is enough: a later answer says nothing of an earlier write.
             plan.is_unsure = plan.is_unsure or outcome is Outcome.FAILED

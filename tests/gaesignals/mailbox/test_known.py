@@ -11,6 +11,7 @@ import pytest
 
 from gaesignals import Receivers, Signal, deliver, send_many
 from gaesignals.data import codec
+from gaesignals.errors import SendError
 from gaesignals.format.keys import page_key, slot_key, slot_of
 from gaesignals.format.page import FULL_MESSAGES, Page
 from gaesignals.format.slot import Slot
@@ -20,12 +21,13 @@ from gaesignals.mailbox.index import Index
 from gaesignals.mailbox.known import MAX_BYTES, MAX_KEYS, RECALL_MS, SHUN_MS, Known
 from gaesignals.mailbox.look import look
 from gaesignals.stores.client import Seen, State
-from gaesignals.stores.store import Cas, Check, Set
+from gaesignals.stores.store import Cas, Check, Outcome, Set
 from gaesignals.tasks.memory import MemoryTasks
 from gaesignals.testing import Call, ManualClock, MemoryStore
 
 PAGE, SLOT = page_key("a"), slot_key(slot_of("a"))
 GETS, WRITE = "gets", "write"
+NEIGHBOUR = next(name for name in map("b{}".format, range(10**6)) if slot_of(name) == slot_of("a"))
 
 
 class World:
@@ -43,17 +45,30 @@ class World:
     def process(self, seed: int) -> Mailbox:
         return Mailbox(self.store, clock=self.clock, tasks=self.tasks, random=random.Random(seed), sleep=lambda _: None)
 
-    def send(self, data: object, *, box: Mailbox | None = None, signal: Signal[object] | None = None) -> list[str]:
+    def send(
+        self, data: object, *, name: str = "a", box: Mailbox | None = None, signal: Signal[object] | None = None
+    ) -> list[str]:
         """Send, and return the verbs of the calls that it took."""
         before = len(self.store.calls)
         with use_mailbox(box or self.box):
-            (signal or Signal("a")).send(data)
+            (signal or Signal(name)).send(data)
         return [call.verb for call in self.store.calls[before:]]
 
     def page(self, lane: int = 0) -> Page:
         value = self.store.raw(page_key("a", lane))
         assert value is not None
         return Page.from_bytes(value)
+
+    def fail_next_write(self) -> None:
+        """Let nothing come of the next write, and nobody know that."""
+
+        def hook(call: Call) -> tuple[bytes, ...]:
+            if call.verb != WRITE:
+                return ()
+            self.store.before = None
+            return call.keys
+
+        self.store.before = hook
 
     def deliver(self) -> None:
         """Deliver all that is found by the index alone, as a worker does."""
@@ -179,6 +194,33 @@ def test_a_name_that_was_taken_out_of_its_slot_since_is_listed_again(world: Worl
     world.store.write([Set(SLOT, Slot().to_bytes())])
     assert world.send(2)[0] == WRITE
     assert Index(world.box).entries().keys() == {"a"}
+
+
+def test_a_write_that_is_repeated_is_not_sure_of_the_slot(world: World) -> None:
+    """The first time, when it was to be checked, nobody answered."""
+    world.send(1)
+    world.store.evict([SLOT])
+    world.fail_next_write()
+    assert world.send(2) == [WRITE, GETS, WRITE, GETS, WRITE]
+    assert Index(world.box).entries().keys() == {"a"}
+
+
+def test_a_slot_that_is_written_for_another_name_is_checked_as_well(world: World) -> None:
+    world.send("of another", name=NEIGHBOUR, box=world.process(2))
+    world.receivers.connect(NEIGHBOUR, world.handled.append, id="b")
+    world.deliver()
+    world.store.before = lambda call: call.keys if call.verb == WRITE else ()
+    with pytest.raises(SendError):
+        world.send("a page where nothing waits is known", name=NEIGHBOUR)
+    world.store.before = None
+    world.send(1)
+    world.store.evict([SLOT])
+    with use_mailbox(world.box):
+        send_many([("a", 2), (NEIGHBOUR, 2)])
+    first = world.store.calls[-3]
+    assert SLOT in [write.key for write in first.writes if isinstance(write, Cas)]
+    assert first.answers[PAGE] is Outcome.STORED
+    assert Index(world.box).entries().keys() == {"a", NEIGHBOUR}
 
 
 def test_a_reading_is_recalled_for_a_second(world: World) -> None:
