@@ -708,6 +708,15 @@ FAULTS = (
         ".claim())",
     ),
     Fault(
+        "leases that run out during a delivery are taken over, too",
+        "gaesignals/delivery/fresh.py",
+        "            if not self._round.is_over:\n"
+        "                claimed = self._claim([name for name in self._matches if name not in elsewhere])\n",
+        "            if not self._round.is_over:\n"
+        "                claimed = self._noted(self._matches, self._claimer(self._matches).claim_unless_expired())\n"
+        "                self._take_over(claimed.expired)\n",
+    ),
+    Fault(
         "weak messages that were not begun are not sent back",
         "gaesignals/delivery/returning.py",
         "error = self._send_again([(work.name, record) for work, back in ends for record in back])",

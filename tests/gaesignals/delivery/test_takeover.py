@@ -66,6 +66,26 @@ def test_a_takeover_begins_at_most_as_many_messages_as_it_is_told(begun: Counter
     assert begun == Counter(range(10))
 
 
+def test_a_lease_that_runs_out_during_a_delivery_is_the_next_ones(begun: Counter[Any], clock: ManualClock) -> None:
+    """What a delivery takes over is known at its first look, so that it has an end."""
+
+    def die(data: Any) -> None:
+        raise DiedError
+
+    Signal("b").send("later")
+    with pytest.raises(DiedError):
+        deliver([("b", die)], reliable=True, lease_seconds=60)
+
+    def handler(data: Any) -> None:
+        begun[data] += 1
+        clock.advance(10)
+
+    assert deliver([("a", handler), ("b", handler)], reliable=True).delivered == 10
+    assert begun == Counter(range(10))
+    assert deliver([("a", handler), ("b", handler)], reliable=True).delivered == 1
+    assert begun["later"] == 1
+
+
 def test_a_takeover_leaves_weak_receivers_out(begun: Counter[Any]) -> None:
     weak: list[Any] = []
     receivers = Receivers()
