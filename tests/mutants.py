@@ -890,6 +890,12 @@ FAULTS = (
         "if isinstance(confirmed, Exception):",
     ),
     Fault(
+        "replicas are to confirm what was only checked",
+        "gaesignals/stores/valkey.py",
+        "write.key for write in writes if not isinstance(write, Check)}",
+        "write.key for write in writes}",
+    ),
+    Fault(
         "a key is never looked for where it has moved",
         "gaesignals/stores/wire.py",
         "            command.reopen(error, node)",

@@ -20,10 +20,14 @@ class UnconfirmedError(RedisError):
 
 @dataclass(slots=True)
 class Command:
-    """A command over `keys`, which one node has. `answer` is what that said, or the exception that it came to."""
+    """A command over `keys`, which one node has. `answer` is what that said, or the exception that it came to.
+
+    `is_write` says whether it changes any of them: only then do replicas have something to confirm.
+    """
 
     keys: Sequence[bytes]
     message: bytes
+    is_write: bool = False
     answer: Any = None
     is_open: bool = True
     redirect: Address | None = None
@@ -59,7 +63,7 @@ class Talk:
         self._lines = lines
         self._node = node
         self._commands = commands
-        self._confirmation = confirmation
+        self._confirmation = confirmation if any(command.is_write for command in commands) else None
         self._connection: Any = None
         self._outstanding = 0
         self._is_replica = False

@@ -142,7 +142,8 @@ class ValkeyStore:
             return packed(b"EVAL", _SCRIPT, *words(keys))
 
         outcomes = {write.key: Outcome.FAILED for write in writes}
-        for part, answers in self._ask("write", list(outcomes), run, load_and_run, is_write=True):
+        written = {write.key for write in writes if not isinstance(write, Check)}
+        for part, answers in self._ask("write", list(outcomes), run, load_and_run, written=written):
             for key, answer in zip(part, answers, strict=True):
                 outcomes[key] = _OUTCOMES[answer]
         return outcomes
@@ -171,19 +172,19 @@ class ValkeyStore:
         message: Callable[[Sequence[bytes]], bytes],
         message_if_unknown: Callable[[Sequence[bytes]], bytes] | None = None,
         *,
-        is_write: bool = False,
+        written: Collection[bytes] = (),
     ) -> _Answers:
         """Ask the server, and return the keys that it answered for, with what it said; log the others."""
         if not keys:
             return []
-        answers = self._wire.ask(keys, message, is_write=is_write)
+        answers = self._wire.ask(keys, message, written=written)
         failures = _failures(answers)
         if not failures:
             return answers
         unknown = [key for part, error in failures if isinstance(error, NoScriptError) for key in part]
         if unknown and message_if_unknown:
             answers = [each for each in answers if not isinstance(each[1], NoScriptError)]
-            answers += self._wire.ask(unknown, message_if_unknown, is_write=is_write)
+            answers += self._wire.ask(unknown, message_if_unknown, written=written)
             failures = _failures(answers)
         if failures:
             self._log(verb, failures)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,32 +95,29 @@ class Wire:
         self._lines_to(self._seed)
 
     def ask(
-        self, keys: Sequence[bytes], message: Callable[[Sequence[bytes]], bytes], *, is_write: bool = False
+        self, keys: Sequence[bytes], message: Callable[[Sequence[bytes]], bytes], *, written: Collection[bytes] = ()
     ) -> list[tuple[Sequence[bytes], Any]]:
         """Send `message(keys)` to a server, to a Cluster the same of each key; return the answer for each such part.
 
-        An exception is an answer too.
+        An exception is an answer too. `written` are those of `keys` that it is to change.
         """
         info = self._info or self._first_info()
         if isinstance(info, Exception):
             return [(keys, info)]
-        confirmation = self._confirmation if is_write else None
         if info.is_cluster:
-            return self._ask_cluster([Command([key], message([key])) for key in keys], confirmation)
-        command = Command(keys, message(keys))
-        self._talk({self._seed: [command]}, confirmation)
+            return self._ask_cluster([Command([key], message([key]), key in written) for key in keys])
+        command = Command(keys, message(keys), bool(written))
+        self._talk({self._seed: [command]})
         if isinstance(command.answer, (MovedError, ClusterCrossSlotError)):
             self._info = None  # it has become a Cluster, as the next call finds out
         return [(keys, command.answer)]
 
-    def _ask_cluster(
-        self, commands: Sequence[Command], confirmation: Confirmation | None
-    ) -> list[tuple[Sequence[bytes], Any]]:
+    def _ask_cluster(self, commands: Sequence[Command]) -> list[tuple[Sequence[bytes], Any]]:
         for _ in range(_MAX_SENDS):
             still_open = [command for command in commands if command.is_open]
             if not still_open:
                 break
-            self._send(still_open, confirmation)
+            self._send(still_open)
         return [(command.keys, command.answer) for command in commands]
 
     def info(self) -> ServerInfo | Exception:
@@ -146,7 +143,7 @@ class Wire:
         for lines in list(self._lines.values()):
             lines.close()
 
-    def _send(self, commands: Sequence[Command], confirmation: Confirmation | None) -> None:
+    def _send(self, commands: Sequence[Command]) -> None:
         if self._is_stale:
             self._read_slots()
         by_node: dict[Address, list[Command]] = {}
@@ -156,7 +153,7 @@ class Wire:
                 command.close(command.answer or ConnectionError("no node of the Cluster has the key's slot"))
             else:
                 by_node.setdefault(node, []).append(command)
-        self._talk(by_node, confirmation)
+        self._talk(by_node)
         for node, sent in by_node.items():
             for command in sent:
                 if isinstance(command.answer, Exception):
@@ -169,8 +166,8 @@ class Wire:
         if isinstance(error, MovedError) or not isinstance(error, ResponseError):
             self._is_stale, self._suspect = True, node
 
-    def _talk(self, by_node: Mapping[Address, Sequence[Command]], confirmation: Confirmation | None = None) -> None:
-        talks = [Talk(self._lines_to(node), node, commands, confirmation) for node, commands in by_node.items()]
+    def _talk(self, by_node: Mapping[Address, Sequence[Command]]) -> None:
+        talks = [Talk(self._lines_to(node), node, commands, self._confirmation) for node, commands in by_node.items()]
         try:
             for talk in talks:
                 talk.begin()

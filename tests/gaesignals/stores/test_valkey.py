@@ -25,7 +25,7 @@ from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
 
 from gaesignals.errors import InvalidOptionError
-from gaesignals.stores.store import Absent, Add, Cas, Found, Outcome, Set
+from gaesignals.stores.store import Absent, Add, Cas, Check, Found, Outcome, Set
 from gaesignals.stores.valkey import ValkeyStore
 from tests.servers import EACH_WRITE_ON_DISK, NO_FILES, Server, cluster, is_whole, losing, wait_until
 
@@ -462,6 +462,17 @@ def test_a_key_with_a_namespace_is_looked_for_where_it_is(
     assert all(is_found(store, key, key) for key in KEYS)
     assert sum(node.command("INFO", "errorstats").get("errorstat_MOVED", {"count": 0})["count"] for node in nodes) == 0
     assert set(store.delete(KEYS).values()) == {True}
+
+
+def test_replicas_confirm_what_is_written_and_not_what_is_checked(
+    nodes: list[Server], spread: ValkeyStore, opened: Callable[..., ValkeyStore]
+) -> None:
+    store = opened(f"{nodes[1].url}?replicas=1", deadline_seconds=1.0)
+    key = next(key for key in KEYS if key_slot(key) > 16384 * 2 // 3)
+    read = store.gets([key])[key]
+    assert isinstance(read, Found)
+    assert store.write([Check(key, read.cas)]) == {key: Outcome.STORED}
+    assert store.write([Cas(key, b"1", read.cas)]) == {key: Outcome.FAILED}, "the key's node has no replica"
 
 
 def test_a_key_is_found_while_it_moves_and_after_it(nodes: list[Server], spread: ValkeyStore) -> None:
