@@ -528,6 +528,12 @@ FAULTS = (
         "        return []\n",
     ),
     Fault(
+        "a page is sealed as it is known",
+        "gaesignals/mailbox/known.py",
+        "return isinstance(value, Page) and value.is_full",
+        "return False",
+    ),
+    Fault(
         "a check that fails is none",
         "gaesignals/mailbox/rewrite.py",
         "Fate.STORED if is_sure else Fate.FOUND",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from gaesignals.format.page import Page
 from gaesignals.stores.client import Connection, Seen, State, Storable, decoded
 from gaesignals.stores.store import Add, Cas, Check, Found, Outcome, Read
 from gaesignals.values import value
@@ -61,11 +62,17 @@ class Known:
             self._entries[key] = _Entry(entry.stored, entry.seen, now_ms)
 
     def recall(self, keys: Collection[bytes], now_ms: int) -> dict[bytes, Seen[Any]]:
-        """What all `keys` held shortly ago; nothing where that is not known of each, or others write them too."""
+        """What all `keys` held shortly ago; nothing where that is not known of each, or others write them too.
+
+        A full page is read before it is sealed: its segments are written without being compared, and where the server
+        has gone back in time, another may have been sealed in their place.
+        """
         recalled: dict[bytes, Seen[Any]] = {}
         for key in keys:
             entry = self._entries.get(key)
             if entry is None or not 0 <= now_ms - entry.at_ms < RECALL_MS or now_ms < self._shunned.get(key, 0):
+                return {}
+            if _is_full_page(entry.seen.value):
                 return {}
             recalled[key] = entry.seen
         return recalled
@@ -75,6 +82,10 @@ class Known:
         if len(self._shunned) >= MAX_KEYS:
             self._shunned.clear()
         self._shunned[key] = now_ms + SHUN_MS
+
+
+def _is_full_page(value: object) -> bool:
+    return isinstance(value, Page) and value.is_full
 
 
 class Recollection:
