@@ -548,8 +548,8 @@ FAULTS = (
     Fault(
         "what a recollection writes anew need not be as it was recalled",
         "gaesignals/mailbox/known.py",
-        "        return not outdated\n",
-        "        return not set(outdated).intersection(self._checked)\n",
+        "return set(outdated).issubset(marked)",
+        "return not set(outdated).intersection(self._checked)",
     ),
     Fault(
         "what others write too is recalled again and again",

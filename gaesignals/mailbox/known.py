@@ -136,8 +136,11 @@ class Recollection:
         self._checked = [key for key in self._recalled if key not in written]
         return [Check(key, self._recalled[key].cas) for key in self._checked]
 
-    def learn(self, outcomes: Mapping[bytes, Outcome], now_ms: int) -> bool:
-        """Whether all that the write was made of was as it was recalled, be it checked or written anew."""
+    def learn(self, outcomes: Mapping[bytes, Outcome], marked: Collection[bytes], now_ms: int) -> bool:
+        """Whether all that the write was made of was as it was recalled, be it checked or written anew.
+
+        But for what is `marked`: what became of that, a later reading tells.
+        """
         if not self._recalled or not self._known:
             return True
         outdated = [key for key in self._recalled if outcomes.get(key, Outcome.STORED) is not Outcome.STORED]
@@ -147,7 +150,7 @@ class Recollection:
             if key not in outdated:
                 self._known.refresh(key, now_ms)
         self._recalled = {}
-        return not outdated
+        return set(outdated).issubset(marked)
 
     def keep(self, write: Add | Cas, value: Storable, now_ms: int) -> None:
         """Know what was stored."""

@@ -250,7 +250,8 @@ class _Rewriting:
         if Outcome.FAILED in outcomes.values():
             self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
         is_recalled = self._recollection.is_in_use
-        is_confirmed = self._recollection.learn(outcomes, now_ms)
+        marked = [plan.key for plan in plans if plan.is_mine] if is_recalled else ()
+        is_confirmed = self._recollection.learn(outcomes, marked, now_ms)
         for plan, write in zip(plans, writes, strict=True):
             outcome = outcomes[plan.key]
             # Of a plan that is repeated nothing else is checked any more.

@@ -223,6 +223,17 @@ def test_a_slot_that_is_written_for_another_name_is_checked_as_well(world: World
     assert Index(world.box).entries().keys() == {"a", NEIGHBOUR}
 
 
+def test_a_page_that_is_out_of_date_is_no_doubt_about_another_name(world: World) -> None:
+    with use_mailbox(world.box):
+        send_many([("a", 1), (NEIGHBOUR, 1)])
+    world.send("of another", name=NEIGHBOUR, box=world.process(2))
+    before = len(world.store.calls)
+    with use_mailbox(world.box):
+        send_many([("a", 2), (NEIGHBOUR, 2)])
+    written = [write.key for call in world.store.calls[before:] for write in call.writes if isinstance(write, Cas)]
+    assert written == [PAGE, page_key(NEIGHBOUR), page_key(NEIGHBOUR)], "and no slot"
+
+
 def test_a_reading_is_recalled_for_a_second(world: World) -> None:
     world.send(1)
     world.clock.advance(RECALL_MS / 1000 - 0.1)
