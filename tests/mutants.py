@@ -524,7 +524,7 @@ FAULTS = (
     Fault(
         "what a recollection does not write is not checked",
         "gaesignals/mailbox/known.py",
-        "        if not self._recalled or not writes:\n            return []\n",
+        "        if not writes:\n            return []\n",
         "        return []\n",
     ),
     Fault(

@@ -130,7 +130,7 @@ class Recollection:
 
     def checks(self, writes: Collection[Add | Cas]) -> list[Check]:
         """Whether what `writes` were made of and leave as it is, is as it was recalled."""
-        if not self._recalled or not writes:
+        if not writes:
             return []
         written = {write.key for write in writes}
         self._checked = [key for key in self._recalled if key not in written]
@@ -141,7 +141,7 @@ class Recollection:
 
         But for what is `marked`: what became of that, a later reading tells.
         """
-        if not self._recalled or not self._known:
+        if self._known is None:
             return True
         outdated = [key for key in self._recalled if outcomes.get(key, Outcome.STORED) is not Outcome.STORED]
         for key in outdated:

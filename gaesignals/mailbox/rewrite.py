@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 from gaesignals.format.page import EMPTY_TTL_SECONDS, MARK_BYTES, Page
@@ -171,7 +172,7 @@ class _Rewriting:
                 wanted = self._planner.wanted()
                 seen = {key: each for key, each in seen.items() if key in wanted and key not in self._open}
             self._write([*again, *self._prepared(list(self._planner.plan(seen)))])
-            if self._failures or State.NEWER in [each.state for each in seen.values()]:
+            if self._failures or State.NEWER in map(_state_of, seen.values()):
                 self._give_up_on(self._failing() | _newer(seen))
         if self._open:
             self._resolve(self._read({}))
@@ -182,8 +183,8 @@ class _Rewriting:
         started_ms = self._connection.now_ms()
         kinds = {**wanted, **{key: self._kinds[key] for key in self._open}}
         seen = self._connection.look(kinds, self._recollection.decoded)
-        if failed := [key for key, each in seen.items() if each.state is State.FAILED]:
-            self._count_failures(failed, started_ms)
+        if State.FAILED in map(_state_of, seen.values()):
+            self._count_failures([key for key, each in seen.items() if each.state is State.FAILED], started_ms)
         return seen
 
     def _count_failures(self, keys: Collection[bytes], started_ms: int) -> None:
@@ -246,12 +247,13 @@ class _Rewriting:
     def _write(self, plans: Sequence[Plan]) -> None:
         writes = [plan.write(self._recollection.new_cas()) for plan in plans]
         now_ms = self._connection.now_ms()
-        outcomes = self._connection.write([*writes, *self._recollection.checks(writes)])
+        is_recalled = self._recollection.is_in_use
+        checks = self._recollection.checks(writes) if is_recalled else []
+        outcomes = self._connection.write([*writes, *checks])
         if Outcome.FAILED in outcomes.values():
             self._count_failures([key for key, outcome in outcomes.items() if outcome is Outcome.FAILED], now_ms)
-        is_recalled = self._recollection.is_in_use
         marked = [plan.key for plan in plans if plan.is_mine] if is_recalled else ()
-        is_confirmed = self._recollection.learn(outcomes, marked, now_ms)
+        is_confirmed = not is_recalled or self._recollection.learn(outcomes, marked, now_ms)
         for plan, write in zip(plans, writes, strict=True):
             outcome = outcomes[plan.key]
             # Of a plan that is repeated nothing else is checked any more.
@@ -279,6 +281,9 @@ class _Rewriting:
             if key in self._planner.wanted():
                 self._planner.give_up(key, reason)
             self._failures.pop(key, None)
+
+
+_state_of = attrgetter("state")
 
 
 def _newer(seen: Mapping[bytes, Seen[Any]]) -> dict[bytes, str]:
