@@ -222,9 +222,7 @@ class _Judging:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None:
-            self._call.judge(None)
-        elif isinstance(error, Exception):
+        if error is None or isinstance(error, Exception):
             raised = self._call.judge(error)
             if raised is not None and raised is not error:
                 raise raised from error
