@@ -92,8 +92,8 @@ FOLDERS = {
         draining sending pausing payload dead messages regions finding checks checking init local main""",
     "gaesignals.cli.checks": "runtime routes cron queue requirements settings store everything",
     "worker.access": "keys tokens callers doors gate",
-    "worker.admin": """commands flash status archive inspector openmetrics metrics pictures rows receivers problems
-        payload letters messages back_pages pages sending routes""",
+    "worker.admin": """commands failure flash status archive inspector openmetrics metrics pictures rows receivers
+        problems payload letters messages back_pages pages sending routes""",
     "devserver.appengine": "loopback_http datastore queues services server client",
     "devserver.tasks": "token_bucket check queue messages target dispatcher service emulator",
     "devserver.cron": "calls",

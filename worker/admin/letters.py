@@ -18,10 +18,11 @@ from gaesignals.mailbox.dead import DeadCounts, DeadLetters
 
 from ..access.callers import caller
 from ..access.doors import Door, door
-from ..answer import refuse, wants_page
+from ..answer import wants_page
 from ..fields import any_fields, checked_name, checked_names, checked_number, checked_strings
 from ..log import escaped
 from . import rows
+from .failure import failed_change
 from .flash import MAX_NAMES, back, done
 from .inspector import containing
 from .payload import shown
@@ -184,10 +185,9 @@ def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple
     for name in names:
         try:
             changed = change(name, ids)
-        except LeftAloneError:
-            raise
         except StoreError as error:
-            return _failed(error, count)
+            done_before = f"; {count} letters were changed before" if count else ""
+            return failed_change("an administrator's change of dead letters failed", error, done=done_before)
         count += changed
         logger.info(
             "an administrator changed dead letters",
@@ -202,15 +202,6 @@ def _change(action: str, dead_letters: DeadLetters, change: Callable[[str, tuple
         whose = {} if "names" in fields else {"name": names[0]}
         return back(action, {"letters": count}, endpoint="admin.dead", **whose)
     return jsonify({action: count} if missing is None else {action: count, "missing": missing})
-
-
-def _failed(error: StoreError, count: int) -> Response:
-    """503 with how far it came: messages may be sent again whose letters are still there."""
-    logger.error(
-        "an administrator's change of dead letters failed", extra={"detail": str(error), "caller": escaped(caller())}
-    )
-    done_before = f" {count} letters were changed before." if count else ""
-    return refuse(503, f"{error}.{done_before}", heading="The store failed.")
 
 
 def _all_of(fields: Mapping[str, Any]) -> tuple[str, ...]:

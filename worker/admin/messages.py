@@ -20,10 +20,11 @@ from gaesignals.receivers import Receivers
 
 from ..access.callers import caller
 from ..access.doors import Door, door
-from ..answer import refuse, wants_page
+from ..answer import wants_page
 from ..dispatcher import Dispatcher
 from ..fields import any_fields, checked_name, checked_strings
 from ..log import escaped
+from .failure import failed_change
 from .flash import back, done
 from .payload import shown
 from .status import at_ms, at_seconds, iso
@@ -197,8 +198,7 @@ def _change(action: str, change: Callable[[Moves, str, Collection[str]], Collect
     try:
         changed = change(moves, name, ids)
     except StoreError as error:
-        logger.error("an administrator's change of messages failed", extra={"detail": str(error)})
-        return refuse(503, f"The store failed: {error}")
+        return failed_change("an administrator's change of messages failed", error)
     logger.info(
         "an administrator changed messages",
         extra={

@@ -12,7 +12,7 @@ from flask import Blueprint, jsonify, make_response, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from gaesignals.errors import LeftAloneError, StoreError, TooManyPausedError
+from gaesignals.errors import StoreError, TooManyPausedError
 from gaesignals.mailbox.box import Mailbox
 from gaesignals.mailbox.dead import DeadLetters
 from gaesignals.mailbox.discard import discard
@@ -21,7 +21,7 @@ from gaesignals.report import DeliveryReport
 
 from ..access.callers import caller
 from ..access.doors import Door, door
-from ..answer import refuse, wants_page
+from ..answer import wants_page
 from ..config import Settings
 from ..deliveries import Source
 from ..dispatcher import Dispatch, Dispatcher
@@ -31,6 +31,7 @@ from ..log import escaped, escaped_names
 from ..pauses import KnownPauses
 from ..tasks import Deliverer, Shift
 from . import letters, messages, pages, sending
+from .failure import failed_change
 from .flash import MAX_NAMES, back
 from .inspector import Inspector
 from .pages import looked_for, status_code, window_asked_for
@@ -155,18 +156,10 @@ def _change(action: str, change: Callable[[tuple[str, ...]], int], *, counted: s
         count = change(names)
     except TooManyPausedError as error:
         raise BadRequest(str(error)) from error
-    except LeftAloneError:
-        raise
     except StoreError as error:
-        return _failed("an administrator's change of names failed", error)
+        return failed_change("an administrator's change of names failed", error)
     _log("an administrator changed names", names, action=action, signals_count=count)
     return back(action, {counted: count}) if wants_page(request) else jsonify({action: count})
-
-
-def _failed(message: str, error: StoreError) -> Response:
-    """503 with what is known of how far it came: our errors say it, and hold nothing of a message."""
-    logger.error(message, extra={"detail": str(error), "caller": escaped(caller())})
-    return refuse(503, f"The store failed: {error}")
 
 
 def _log(message: str, names: tuple[str, ...] | list[str], **fields: Any) -> None:
