@@ -14,6 +14,7 @@ from webtest import TestApp, TestResponse
 from gaesignals import Receivers
 from gaesignals.stores.store import Store
 from gaesignals.tasks.memory import MemoryTasks
+from gaesignals.testing import MemoryStore
 from worker.access.keys import Fetch, Fetched, KeysError
 from worker.app import Worker, create_app
 from worker.config import Environment, Settings
@@ -102,6 +103,12 @@ MakeClient = Callable[..., Client]
 
 def no_keys(url: str) -> Fetched:
     raise KeysError("the tests have no network")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """What a test has to look into, or to hand to several workers."""
+    return MemoryStore()
 
 
 @pytest.fixture

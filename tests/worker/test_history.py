@@ -23,11 +23,6 @@ from .conftest import Client, MakeClient
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def receivers() -> Receivers:
     receivers = Receivers()
     receivers.connect("fine", lambda data: None, id="fine")

@@ -122,10 +122,6 @@ class TestAPausedName:
 
 
 class TestWhatIsPausedAndCannotBeRead:
-    @pytest.fixture
-    def store(self) -> MemoryStore:
-        return MemoryStore()
-
     def lose(self, store: MemoryStore) -> None:
         store.before = lambda call: [key for key in call.keys if key == PAUSED_NAMES]
 

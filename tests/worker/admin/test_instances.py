@@ -21,11 +21,6 @@ class DiedError(BaseException):
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def client(make_client: MakeClient, store: MemoryStore) -> Client:
     def die(data: object) -> None:
         raise DiedError

@@ -28,11 +28,6 @@ PAGES = (
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def client(make_client: MakeClient, store: MemoryStore) -> Client:
     """A worker with a dead letter each of two names, whose counts are on two pages of the index."""
     receivers = Receivers()

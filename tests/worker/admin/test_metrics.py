@@ -18,11 +18,6 @@ AWKWARD = 'tricky "id" \\n of <b>طلب'
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def client(make_client: MakeClient, store: MemoryStore) -> Client:
     receivers = Receivers()
     receivers.connect("fine", lambda data: None, id=AWKWARD)

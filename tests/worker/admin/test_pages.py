@@ -29,11 +29,6 @@ AWKWARD = ['it\'s $HOME `id` "x" \\ !!', "@file", "a=b&c", "-o x", "طلب ٧", 
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def client(make_client: MakeClient) -> Client:
     receivers = Receivers()
     receivers.connect("weak", lambda data: None, id="shop.weak")

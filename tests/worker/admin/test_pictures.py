@@ -111,11 +111,6 @@ def test_waits_are_told_with_their_median() -> None:
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def client(make_client: MakeClient, store: MemoryStore) -> Client:
     receivers = Receivers()
     receivers.connect("fine", lambda data: None, id="<b>id</b>")
